@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex, Readable } from "node:stream";
+import type { Clock } from "./lib/clock.js";
+import type { CommandRunner } from "./lib/command.js";
+import type { Logger } from "./lib/log.js";
+import type { ClusterConfig, HostConfig } from "./lib/node-config.js";
+import type { Platform } from "./platform/platform.js";
+import type { SiteServices } from "./services/site-services.js";
+import type { View } from "./state/cluster-state.js";
+import type { Store } from "./state/store.js";
+import type { Zfs } from "./zfs/zfs.js";
+
+/** This node's sign of life (OWNERSHIP 1–7). */
+export interface Session {
+  readonly generation: number;
+  /** True while the last committed sign of life is younger than the fence (5.0 s after sending). Check it before each step that writes. */
+  isLive(): boolean;
+  /** Monotonic ms until which the session is live. */
+  deadlineMs(): number;
+}
+
+/** Calls to the control port of other nodes, mutual TLS, the certificate's name checked against the node's. */
+export interface Peers {
+  /** JSON in, JSON out. Throws UNREACHABLE, TIMEOUT, or the peer's own HcError by code. */
+  call<T>(node: string, method: "GET" | "PUT" | "POST" | "DELETE", path: string, body: unknown, options: { timeoutMs: number; signal?: AbortSignal }): Promise<T>;
+  /** A raw stream body up, JSON down (replication, blobs). */
+  upload<T>(node: string, path: string, headers: Record<string, string>, body: Readable, options: { idleTimeoutMs: number; signal?: AbortSignal }): Promise<T>;
+  download(node: string, path: string, options: { idleTimeoutMs: number; signal?: AbortSignal }): Promise<Readable>;
+}
+export interface PeerRequest { from: string; params: Record<string, string>; query: URLSearchParams; headers: IncomingMessage["headers"]; stream: IncomingMessage; json(): Promise<unknown> }
+/** Routes of the control port's server and of the API's socket: the handler returns the JSON answer, or writes `response` itself and returns undefined. */
+export type RouteHandler = (request: PeerRequest, response: ServerResponse) => Promise<unknown>;
+export interface RouteRegistry { route(method: "GET" | "PUT" | "POST" | "DELETE", pattern: string, handler: RouteHandler): void }
+
+/** What every mechanism of the control process is started with. */
+export interface NodeContext {
+  host: HostConfig;
+  cluster: ClusterConfig;
+  log: Logger;
+  clock: Clock;
+  runner: CommandRunner;
+  platform: Platform;
+  zfs: Zfs;
+  store: Store;
+  view: View;
+  session: Session;
+  services: SiteServices;
+  peers: Peers;
+  /** Control port, `/peer/v1/...`. */
+  peerRoutes: RouteRegistry;
+  /** Unix socket, `/v1/...`. */
+  apiRoutes: RouteRegistry;
+  event(unit: string, event: string, detail: string): void;
+  signal: AbortSignal;
+}
+/** Each mechanism is `startX(context): Promise<Running>`. */
+export interface Running { stop(): Promise<void> }
+export type { Duplex };

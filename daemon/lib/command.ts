@@ -1,0 +1,56 @@
+import type { Readable, Writable } from "node:stream";
+import { HcError } from "./errors.js";
+
+/** What a command is given. Every command has a deadline and bounded output. */
+export interface CommandOptions {
+  timeoutMs: number;
+  /** Bytes for standard input, or a stream; none: empty input. */
+  input?: string | Buffer | Readable;
+  /** Where standard output goes; none: kept (bounded). */
+  output?: Writable;
+  /** Additional environment. Values never reach a process list. */
+  env?: Readonly<Record<string, string>>;
+  cwd?: string;
+  /** Bound of kept standard output in bytes (default 16 MiB); more is the error LIMIT_EXCEEDED. */
+  maxOutputBytes?: number;
+  /** Texts that are replaced by "[secret]" in errors and logs. */
+  secrets?: readonly string[];
+  signal?: AbortSignal;
+}
+
+/** A finished command. A non-zero exit is a value: whether it is an error is decided higher up. */
+export interface CommandResult {
+  code: number;
+  signal: string | null;
+  stdout: string;
+  /** The last 64 KiB. */
+  stderr: string;
+  durationMs: number;
+}
+
+/**
+ * The one way to run a program: argv arrays only, never a shell line. Local, SSH and fake runners pass the contract
+ * suite in test/contract. Throws COMMAND_TIMEOUT, COMMAND_NOT_FOUND, LIMIT_EXCEEDED, ABORTED; SSH also UNREACHABLE & co.
+ */
+export interface CommandRunner {
+  run(argv: readonly string[], options: CommandOptions): Promise<CommandResult>;
+}
+
+export function redact(text: string, secrets: readonly string[] = []): string {
+  return secrets.reduce((seen, secret) => (secret === "" ? seen : seen.split(secret).join("[secret]")), text);
+}
+
+/** Runs and throws COMMAND_FAILED on a non-zero exit; returns standard output. */
+export async function runOk(runner: CommandRunner, argv: readonly string[], options: CommandOptions): Promise<string> {
+  const result = await runner.run(argv, options);
+  if (result.code !== 0) throw commandFailed(argv, result, options.secrets);
+  return result.stdout;
+}
+
+export function commandFailed(argv: readonly string[], result: CommandResult, secrets: readonly string[] = []): HcError {
+  const tail = result.stderr.trim().split("\n").slice(-5).join(" | ") || result.stdout.trim().split("\n").slice(-5).join(" | ");
+  const how = result.signal === null ? `exit ${result.code}` : `signal ${result.signal}`;
+  return new HcError("COMMAND_FAILED", redact(`${argv.slice(0, 6).join(" ")}: ${how}${tail === "" ? "" : `: ${tail}`}`, secrets), {
+    context: { argv0: argv[0], exit: result.code },
+  });
+}

@@ -1,0 +1,134 @@
+import type { Runtime, DesiredDocument } from "./documents.js";
+
+/**
+ * What the daemon keeps in etcd besides desired documents. Every value carries `version`; see docs/architecture.md for the keys.
+ */
+export const recordVersion = 1;
+
+/** Ownership record `/hc/unit/<id>` (OWNERSHIP: one key a unit; compare-and-swap on its revision for every change). */
+export interface UnitRecord {
+  version: number;
+  unit: string;
+  kind: "site";
+  name: string;
+  /** Node that may mount the unit writable. */
+  home: string;
+  /** Session generation of the home when it was named; 0 = not yet confirmed by the home. */
+  homeGeneration: number;
+  epoch: number;
+  /** guid of the snapshot at which this epoch starts; "" until the home has made it. */
+  epochStartGuid: string;
+  /** Nodes other than home that hold, or shall hold, a copy. */
+  replicas: string[];
+  /** creating: nothing exists yet, the home may clone; live: data exists, never make it anew; deleting: on its way to the trash. */
+  state: "creating" | "live" | "deleting";
+  runtime: Runtime;
+  /** Template snapshot that the unit was cloned from: name, version, guid. */
+  origin: { template: string; version: string; guid: string };
+  move?: MoveState;
+  /** When state is "creating" from a trash copy: the trash id. */
+  restoreFrom?: string;
+}
+
+/** OWNERSHIP 17: the state of a move lives in the unit's record. */
+export interface MoveState {
+  id: string;
+  target: string;
+  /** presync → stopping (source stops, last snapshot, last increment) → then home switches and `move` is removed. */
+  phase: "presync" | "stopping";
+  /** Why, for people: "hc move by root@laptop". */
+  reason: string;
+}
+
+/** `/hc/session/<node>`, OWNERSHIP 1. */
+export interface SessionRecord { version: number; node: string; generation: number; counter: number; dead?: boolean }
+
+/** `/hc/leader`. */
+export interface LeaderRecord { version: number; node: string; generation: number; term: number }
+
+/** `/hc/node/<node>`: what others must know to reach a node. Written by the node when it joins. */
+export interface NodeRecord {
+  version: number;
+  node: string;
+  addresses: string[];
+  zone: string;
+  role: "node" | "witness";
+  ports: { http: number; peer: number; control: number };
+  /** Version and digest of the artefact that runs. */
+  hcd: { version: string; sha256: string };
+  runtime: Runtime;
+}
+
+export interface SnapshotInfo { name: string; guid: string; createtxg: string; /** UTC ms */ atMs: number }
+
+/** `/hc/observed/<node>/node`. */
+export interface ObservedNode {
+  version: number;
+  node: string;
+  generation: number;
+  atMs: number;
+  pool: { name: string; dataset: string; guid: string; health: string; sizeBytes: string; freeBytes: string } | null;
+  memory: { totalBytes: number; availableBytes: number };
+  load: number;
+  etcd: { role: "voter" | "learner" | "client"; healthy: boolean; fsyncMs: number | null };
+  /** "<template>@<version>" → guid. */
+  templates: Record<string, string>;
+  /** Peers that answered on the control port in the last 10 s → round trip ms. */
+  links: Record<string, number>;
+  problems: string[];
+}
+
+/** `/hc/observed/<node>/units/<shard>`: shard = unitShard(id); a map of unit id → what this node holds of it. */
+export interface ObservedUnit {
+  /** Epoch property of the local dataset. */
+  epoch: number;
+  /** serving: mounted, services run, ready check passed; starting; stopped: home but not running; replica; failed. */
+  state: "serving" | "starting" | "stopped" | "replica" | "failed";
+  mounted: boolean;
+  usedBytes: string;
+  /** Bytes written since the newest snapshot (home only). */
+  writtenBytes: string;
+  /** The newest snapshots, oldest first, at most 8. */
+  snapshots: SnapshotInfo[];
+  /** Home only: for each replica what it has confirmed. */
+  replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string }>;
+  error: string;
+  /** Definition revision that is applied (etcd mod revision of the desired document), "0" when none. */
+  appliedRevision: string;
+}
+export interface ObservedUnits { version: number; node: string; shard: number; units: Record<string, ObservedUnit> }
+
+export const shards = 16;
+/** FNV-1a of the id, modulo 16. */
+export function unitShard(id: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(id)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash % shards;
+}
+
+/** `/hc/customer/<name>`: numbers equal on all nodes, never used again for another customer. */
+export interface CustomerRecord { version: number; name: string; uid: number; gid: number; user: string; deleted?: boolean }
+
+/** `/hc/template/<name>/<version>`: who builds, and what was built. */
+export interface TemplateRecord { version: number; name: string; templateVersion: string; builder: string; state: "building" | "ready" | "failed"; guid: string; error: string; runtime: Runtime }
+
+/** `/hc/trash/<id>`: a deleted unit; id = `<unit>-<UTC yyyymmddThhmmssZ>`; dataset `<pool>/hc/trash/<id>` on each of `nodes`. */
+export interface TrashRecord { version: number; id: string; unit: string; epoch: number; nodes: string[]; deletedAtMs: number; expiresAtMs: number; document: DesiredDocument<"site"> }
+
+/** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
+export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
+
+export const keys = {
+  desired: (kind: string, name: string) => `/hc/desired/${kind}/${name}`,
+  unit: (id: string) => `/hc/unit/${id}`,
+  session: (node: string) => `/hc/session/${node}`,
+  node: (node: string) => `/hc/node/${node}`,
+  leader: "/hc/leader",
+  observedNode: (node: string) => `/hc/observed/${node}/node`,
+  observedUnits: (node: string, shard: number) => `/hc/observed/${node}/units/${shard}`,
+  customer: (name: string) => `/hc/customer/${name}`,
+  template: (name: string, version: string) => `/hc/template/${name}/${version}`,
+  trash: (id: string) => `/hc/trash/${id}`,
+  event: (id: string) => `/hc/event/${id}`,
+  lock: (name: string) => `/hc/lock/${name}`,
+} as const;

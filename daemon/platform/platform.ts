@@ -1,0 +1,43 @@
+import type { Runtime } from "../lib/documents.js";
+
+/** A service under the host's own supervisor: a systemd unit on Linux, an rc.d script with daemon(8) on FreeBSD. */
+export interface ServiceDefinition {
+  /** e.g. "hc-site-wiki". */
+  name: string;
+  description: string;
+  argv: readonly string[];
+  user?: string;
+  /** Reload command, when the service knows one. */
+  reloadArgv?: readonly string[];
+  limits?: { memoryBytes: string; cpu: number; tasks: number };
+  /** chroot FlexContainer: root folder of the unit, and what is visible in it read-only. */
+  container?: { root: string; readOnly: readonly { source: string; target: string }[]; writable: readonly string[] };
+  environment?: Readonly<Record<string, string>>;
+  restart: "always" | "on-failure" | "never";
+  capabilities?: readonly string[];
+}
+export type ServiceState = "active" | "inactive" | "failed" | "activating" | "missing";
+
+/** Everything that differs between FreeBSD and Linux. Commands are made by pure functions (`*-commands.ts`) under golden tests. */
+export interface Platform {
+  readonly name: "linux" | "freebsd";
+  runtime(): Promise<Runtime>;
+  /** Writes the definition when it differs; never starts. True when it changed. */
+  defineService(service: ServiceDefinition): Promise<boolean>;
+  startService(name: string): Promise<void>;
+  restartService(name: string): Promise<void>;
+  reloadService(name: string): Promise<void>;
+  /** Stops, ends every process of it, returns when none is left. A missing service is success. */
+  stopService(name: string): Promise<void>;
+  /** Stops and removes the definition. */
+  removeService(name: string): Promise<void>;
+  /** States of all our services whose names start with `prefix`. One command for all. */
+  serviceStates(prefix: string): Promise<Map<string, ServiceState>>;
+  serviceLog(name: string, lines: number): Promise<string>;
+  /** Creates user and group with these numbers when missing; CONFLICT when the name has other numbers. */
+  ensureUser(user: string, uid: number, gid: number): Promise<void>;
+  removeUser(user: string): Promise<void>;
+  /** Our users ("hc-…"). */
+  listUsers(prefix: string): Promise<{ user: string; uid: number; gid: number }[]>;
+  memory(): Promise<{ totalBytes: number; availableBytes: number }>;
+}

@@ -1,0 +1,33 @@
+import type { DesiredDocument, Kind } from "../lib/documents.js";
+import type { CustomerRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
+
+export interface Versioned<T> { value: T; revision: string }
+
+/** The whole picture at one revision of etcd: what planners are given. Never changed in place. */
+export interface ClusterState {
+  revision: string;
+  desired: ReadonlyMap<string, Versioned<DesiredDocument>>; // "<kind>/<name>"
+  units: ReadonlyMap<string, Versioned<UnitRecord>>;
+  sessions: ReadonlyMap<string, Versioned<SessionRecord>>;
+  nodes: ReadonlyMap<string, Versioned<NodeRecord>>;
+  observedNodes: ReadonlyMap<string, ObservedNode>;
+  /** node → unit id → what it holds. */
+  observedUnits: ReadonlyMap<string, ReadonlyMap<string, ObservedUnit>>;
+  customers: ReadonlyMap<string, Versioned<CustomerRecord>>;
+  /** "<name>/<version>" */
+  templates: ReadonlyMap<string, Versioned<TemplateRecord>>;
+  trash: ReadonlyMap<string, Versioned<TrashRecord>>;
+  leader: Versioned<LeaderRecord> | undefined;
+}
+
+export function desiredOf<K extends Kind>(state: ClusterState, kind: K, name: string): Versioned<DesiredDocument<K>> | undefined {
+  return state.desired.get(`${kind}/${name}`) as Versioned<DesiredDocument<K>> | undefined;
+}
+
+/** A cached, watched ClusterState. */
+export interface View {
+  /** Throws NOT_READY before the first full read. */
+  current(): ClusterState;
+  /** Called after each change, coalesced to at most one call a turn of the event loop. Returns a function that ends it. */
+  onChange(listener: (state: ClusterState) => void): () => void;
+}
