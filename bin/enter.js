@@ -1,0 +1,122 @@
+#!/usr/bin/env node
+"use strict";
+// The door of every npm script. Plain JavaScript without dependencies, for Node 20 and later: it brings what is missing
+// (npm packages with a Node 24 among them, Debian packages for the lab, the build), says so, and goes on with Node 24.
+const { spawnSync } = require("node:child_process");
+const fs = require("node:fs");
+const path = require("node:path");
+const crypto = require("node:crypto");
+
+const root = path.dirname(__dirname);
+const [command = "help", ...rest] = process.argv.slice(2);
+const say = (text) => process.stderr.write(`${text}\n`);
+const fail = (text) => {
+  say(text);
+  process.exit(1);
+};
+const modules = path.join(root, "node_modules");
+const node24 = path.join(modules, "node", "bin", "node");
+const environment = () => ({ ...process.env, PATH: `${path.join(modules, "node", "bin")}:${path.join(modules, ".bin")}:${process.env.PATH}`, npm_config_update_notifier: "false" });
+
+/** Runs a program in the foreground; ends this process with its exit code when it fails. */
+function run(argv, options = {}) {
+  const result = spawnSync(argv[0], argv.slice(1), { cwd: root, stdio: "inherit", env: { ...environment(), ...options.env } });
+  if (result.error) fail(`${argv[0]}: ${result.error.message}`);
+  const code = result.status ?? 1;
+  if (code !== 0 && !options.returns) process.exit(code);
+  return code;
+}
+
+function ensurePackages() {
+  const lock = crypto.createHash("sha256").update(fs.readFileSync(path.join(root, "package-lock.json"))).digest("hex");
+  const stamp = path.join(modules, ".hc-lock");
+  const installed = fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === lock;
+  if (!installed) {
+    say("Installing npm packages (a Node 24 among them) …");
+    run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  }
+  // npm may hold back install scripts: the package `node` then lacks its binary, and this makes it.
+  if (!fs.existsSync(node24)) run([process.execPath, "installArchSpecificPackage.js"], { env: { PWD: path.join(modules, "node") } });
+  if (!fs.existsSync(node24)) fail("The npm package `node` brought no Node 24 for this machine. Install Node 22 or later by hand and run again.");
+  if (!installed) fs.writeFileSync(stamp, lock);
+}
+
+function newest(folder, seen = 0) {
+  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+    const name = path.join(folder, entry.name);
+    const at = fs.statSync(name).mtimeMs;
+    seen = Math.max(seen, entry.isDirectory() ? Math.max(at, newest(name, seen)) : at);
+  }
+  return seen;
+}
+
+function ensureBuild(force) {
+  const built = path.join(root, "dist", ".built");
+  if (!fs.existsSync(path.join(root, "tsconfig.json"))) return; // an installed package carries its build
+  const sources = ["providers", "templates", "stacks", "daemon", "cli", "test", "bin"].map((name) => path.join(root, name)).filter((name) => fs.existsSync(name));
+  const at = Math.max(...sources.map((name) => newest(name)), fs.statSync(path.join(root, "package.json")).mtimeMs, fs.statSync(path.join(root, "tsconfig.json")).mtimeMs);
+  if (!force && fs.existsSync(built) && fs.statSync(built).mtimeMs > at) return;
+  say("Building …");
+  run([node24, path.join(__dirname, "build.js")]);
+}
+
+/** What the lab needs of this machine: said first, installed then. */
+function ensureLab() {
+  const text = spawnSync(node24, [path.join(root, "dist", "providers", "lab", "cli.js"), "preflight", "--json"], { cwd: root, env: environment(), encoding: "utf8" });
+  let seen;
+  try {
+    seen = JSON.parse(text.stdout);
+  } catch {
+    fail(`The look at this machine failed: ${text.stderr || text.stdout}`);
+  }
+  if (seen.missing.length > 0) fail(seen.message);
+  if (seen.packages.length === 0) return;
+  say("The lab (real nodes on this machine) needs Debian packages that are not installed:");
+  for (const item of seen.packages) say(`  ${item.name.padEnd(14)} ${item.why}`);
+  const names = seen.packages.map((item) => item.name);
+  const apt = (argv) => run(argv, { env: { DEBIAN_FRONTEND: "noninteractive" }, returns: true });
+  const install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names];
+  say(`Installing them: ${install.join(" ")}`);
+  if (apt(["apt-get", "update", "-qq"]) !== 0 || apt(install) !== 0) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
+}
+
+const hc = (args) => process.exit(run([node24, path.join(root, "dist", "cli", "main.js"), ...args], { returns: true }));
+const node = (args) => process.exit(run([node24, ...args], { returns: true }));
+const needs = (...steps) => steps.forEach((step) => step());
+
+switch (command) {
+  case "build":
+    needs(ensurePackages, () => ensureBuild(true));
+    break;
+  case "typecheck":
+    needs(ensurePackages);
+    node([path.join(modules, "typescript", "bin", "tsc"), "-p", ".", "--noEmit", "--incremental", "false"]);
+    break;
+  case "lint":
+    needs(ensurePackages);
+    node([path.join(__dirname, "lint.js"), ...rest]);
+    break;
+  case "test":
+  case "test:unit":
+  case "test:lab":
+  case "soak":
+  case "bench":
+    needs(ensurePackages, ensureBuild);
+    if (command !== "test:unit") ensureLab();
+    node([path.join(__dirname, "test.js"), command, ...rest]);
+    break;
+  case "start":
+    needs(ensurePackages, ensureBuild, ensureLab);
+    hc(["start", ...rest]);
+    break;
+  case "stop":
+    needs(ensurePackages, ensureBuild);
+    hc(["stop", ...rest]);
+    break;
+  case "destroy":
+    needs(ensurePackages, ensureBuild);
+    hc(["destroy", "--stack", "local", "--yes", ...rest]);
+    break;
+  default:
+    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|bench|soak|start|stop|destroy");
+}

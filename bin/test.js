@@ -1,0 +1,54 @@
+"use strict";
+// Runs the levels of tests with Jest and prints "N passed, N failed, N skipped" as the last line.
+const { spawnSync } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+
+const root = path.dirname(__dirname);
+const [command, ...rest] = process.argv.slice(2);
+const quick = ["unit", "golden", "contract", "provider", "simulation"];
+/** Each group is one run of Jest: the quick levels side by side, whatever drives a lab one after the other. */
+const groups = {
+  "test:unit": [{ levels: quick, workers: 2 }],
+  "test:lab": [{ levels: ["lab"], workers: 1 }],
+  test: [
+    { levels: quick, workers: 2 },
+    { levels: ["program", "lab"], workers: 1 },
+  ],
+  soak: [{ levels: ["soak"], workers: 1 }],
+}[command];
+
+if (command === "bench") {
+  const folder = path.join(root, "dist", "test", "bench");
+  const names = rest.length > 0 ? rest : fs.readdirSync(folder).filter((name) => name.endsWith(".js")).map((name) => name.slice(0, -3));
+  let code = 0;
+  for (const name of names) code = spawnSync(process.execPath, [path.join(folder, `${name}.js`)], { cwd: root, stdio: "inherit" }).status || code;
+  process.exit(code);
+}
+
+const sum = { passed: 0, failed: 0, skipped: 0 };
+let broken = false;
+for (const { levels, workers } of groups) {
+  const patterns = rest.length > 0 ? rest : levels.map((level) => `dist/test/${level}/`);
+  const file = path.join(os.tmpdir(), `hc-jest-${process.pid}-${levels[0]}.json`);
+  const run = spawnSync(
+    process.execPath,
+    ["--experimental-vm-modules", require.resolve("jest/bin/jest.js"), "-c", "jest.config.js", `--maxWorkers=${workers}`, "--json", `--outputFile=${file}`, "--passWithNoTests", ...patterns],
+    { cwd: root, stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, NODE_OPTIONS: "--experimental-vm-modules --no-warnings", FORCE_COLOR: "0" } },
+  );
+  try {
+    const result = JSON.parse(fs.readFileSync(file, "utf8"));
+    sum.passed += result.numPassedTests;
+    sum.failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
+    sum.skipped += result.numPendingTests + result.numTodoTests;
+    fs.unlinkSync(file);
+  } catch {
+    sum.failed += 1;
+  }
+  broken ||= run.status !== 0;
+  if (rest.length > 0) break;
+}
+if (broken && sum.failed === 0) sum.failed = 1;
+process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
+process.exit(sum.failed === 0 ? 0 : 1);
