@@ -17,12 +17,20 @@ export interface Dataset {
   user: Record<string, string>;
 }
 
+/** A snapshot as `zfs get -Hp` tells it. */
+export interface Snapshot extends SnapshotInfo {
+  /** Number of holds. */
+  userrefs: number;
+}
+
 /** Thin effects over the zfs command line (OpenZFS 2.1, `-Hp`). Pure argv in commands.ts, pure reading in parse.ts. The same code runs over SSH in handlers. */
 export interface Zfs {
+  /** `root` and all below it. User properties: only those named in `userProperties` (commands.ts). */
   datasets(root: string): Promise<Dataset[]>;
-  snapshots(dataset: string): Promise<SnapshotInfo[]>;
+  /** Oldest first. */
+  snapshots(dataset: string): Promise<Snapshot[]>;
   /** All snapshots below `root`, by dataset. */
-  allSnapshots(root: string): Promise<Map<string, SnapshotInfo[]>>;
+  allSnapshots(root: string): Promise<Map<string, Snapshot[]>>;
   /** One command for the whole tree: dataset → bytes written since its newest snapshot. */
   written(root: string): Promise<Map<string, string>>;
   create(dataset: string, properties: Record<string, string>): Promise<void>;
@@ -32,15 +40,17 @@ export interface Zfs {
   set(dataset: string, properties: Record<string, string>): Promise<void>;
   inherit(dataset: string, property: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
-  /** One dataset or snapshot, never recursive. */
+  /** One dataset or snapshot, never recursive. Throws NOT_FOUND; CONFLICT when clones or snapshots depend on it; NOT_READY while it is held or busy. */
   destroy(name: string): Promise<void>;
+  /** Mounted already is success; so is unmounting what is not mounted. Busy is retried for 2 s. */
   mount(dataset: string): Promise<void>;
   unmount(dataset: string): Promise<void>;
+  /** Held already by this tag is success; so is releasing what is not held or not there. */
   hold(tag: string, snapshot: string): Promise<void>;
   release(tag: string, snapshot: string): Promise<void>;
-  /** Sends `snapshot` (full, or incremental from `base`, which may be a clone's origin) into a stream; `done` settles with the command. */
+  /** Sends `snapshot` (full, or incremental from `base`, which may be a clone's origin) into a stream, which ends with an error when the command fails; `done` settles with the command. */
   send(snapshot: string, base: string | undefined, signal: AbortSignal): { stream: Readable; done: Promise<void> };
-  /** Receives into `dataset`; never with -F (OWNERSHIP 12). */
+  /** Receives into `dataset`, unmounted; never with -F (OWNERSHIP 12). Throws NO_COMMON_SNAPSHOT (its newest snapshot is not the base), DIVERGED (written to since), ALREADY_EXISTS, NOT_FOUND (origin of a clone missing), LIMIT_EXCEEDED (space). */
   receive(dataset: string, stream: Readable, properties: Record<string, string>, signal: AbortSignal): Promise<void>;
   promote(dataset: string): Promise<void>;
   rollback(snapshot: string): Promise<void>;

@@ -1,0 +1,41 @@
+/**
+ * Every zfs command line of the project, OpenZFS 2.1 syntax with `-Hp` (zfs(8) of 2.1; also what the lab's zfs understands).
+ * Pure: argv in, argv out. Options stand before operands; property lists are fixed so that parse.ts can rely on them.
+ */
+
+/**
+ * User properties that are read back, without the prefix. `zfs get` needs them by name (`all` would print about fifty lines a
+ * dataset), so a new one is added here first.
+ */
+export const userProperties = ["unit", "epoch", "home", "definition", "revision", "customer", "template", "version", "recipe", "state", "trash", "deleted", "stash", "sealed"] as const;
+export const userPrefix = "hybridcluster:";
+
+const datasetProperties = ["guid", "origin", "mounted", "mountpoint", "readonly", "used", "referenced", "available", "quota"];
+
+const options = (properties: Readonly<Record<string, string>>): string[] => Object.entries(properties).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+
+export const zfsCommands = {
+  datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", [...datasetProperties, ...userProperties.map((name) => userPrefix + name)].join(","), root],
+  snapshots: (dataset: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", dataset],
+  allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", root],
+  guid: (name: string): string[] => ["zfs", "get", "-Hp", "-o", "value", "guid", name],
+  /** Only the lab's exact form makes its zfs bring everything to disk first; OpenZFS takes it as it is. */
+  written: (root: string): string[] => ["zfs", "get", "-Hpr", "-t", "filesystem", "-o", "name,value", "written", root],
+  create: (dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "create", ...options(properties), dataset],
+  clone: (snapshot: string, dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "clone", ...options(properties), snapshot, dataset],
+  snapshot: (names: readonly string[]): string[] => ["zfs", "snapshot", ...names],
+  set: (dataset: string, properties: Readonly<Record<string, string>>): string[][] => Object.entries(properties).map(([name, value]) => ["zfs", "set", `${name}=${value}`, dataset]),
+  inherit: (dataset: string, property: string): string[] => ["zfs", "inherit", property, dataset],
+  rename: (from: string, to: string): string[] => ["zfs", "rename", from, to],
+  destroy: (name: string): string[] => ["zfs", "destroy", name],
+  mount: (dataset: string): string[] => ["zfs", "mount", dataset],
+  unmount: (dataset: string): string[] => ["zfs", "unmount", dataset],
+  hold: (tag: string, snapshot: string): string[] => ["zfs", "hold", tag, snapshot],
+  release: (tag: string, snapshot: string): string[] => ["zfs", "release", tag, snapshot],
+  send: (snapshot: string, base: string | undefined): string[] => ["zfs", "send", ...(base === undefined ? [] : ["-i", base]), snapshot],
+  /** `-u`: a received file system is never mounted by the receive. Never `-F` (OWNERSHIP 12). */
+  receive: (dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "receive", "-u", ...options(properties), dataset],
+  promote: (dataset: string): string[] => ["zfs", "promote", dataset],
+  /** Without `-r`: only back to the newest snapshot. */
+  rollback: (snapshot: string): string[] => ["zfs", "rollback", snapshot],
+} as const;

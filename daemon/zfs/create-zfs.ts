@@ -1,0 +1,109 @@
+import { PassThrough, type Readable, Writable } from "node:stream";
+import { retry } from "../lib/backoff.js";
+import type { CommandRunner } from "../lib/command.js";
+import { HcError } from "../lib/errors.js";
+import type { Logger } from "../lib/log.js";
+import { zfsCommands as commands } from "./commands.js";
+import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
+import { parseDatasets, parseSnapshots, parseWritten } from "./parse.js";
+import type { Zfs } from "./zfs.js";
+
+/** Longest life of a command that moves no data. */
+const shortMs = 60_000;
+/** Longest life of one send or receive; idle streams end much earlier by the connection's idle timeout. */
+const streamMs = 24 * 3_600_000;
+/** Right after an unmount "dataset is busy" passes within some 10 ms (LAB.md); a held snapshot stays busy. */
+const busyWithinMs = 2_000;
+
+export interface ZfsOptions {
+  log?: Pick<Logger, "debug">;
+  /** Deadline for retries of "dataset is busy", ms. */
+  busyWithinMs?: number;
+}
+
+/** The Zfs interface over the zfs command line of whatever machine `runner` runs on. */
+export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs {
+  async function once(argv: readonly string[], signal?: AbortSignal): Promise<string> {
+    const result = await runner.run(argv, { timeoutMs: shortMs, maxOutputBytes: 256 * 1024 * 1024, ...(signal === undefined ? {} : { signal }) });
+    options.log?.debug({ argv: argv.slice(0, 8), exit: result.code, durationMs: Math.round(result.durationMs) }, "zfs command ended");
+    if (result.code !== 0) throw zfsError(argv, result);
+    return result.stdout;
+  }
+  /** Success for the failures that mean "it is so already". */
+  async function allowing(failures: readonly ZfsFailure[], act: Promise<unknown>): Promise<void> {
+    await act.catch((error: unknown) => {
+      const failure = zfsFailure(error);
+      if (failure === undefined || !failures.includes(failure)) throw error;
+    });
+  }
+  const patient = (argv: readonly string[]): Promise<unknown> =>
+    retry(argv.slice(0, 4).join(" "), { firstMs: 20, capMs: 20, withinMs: options.busyWithinMs ?? busyWithinMs }, async () => {
+      try {
+        return await once(argv);
+      } catch (error) {
+        if (zfsFailure(error) === "busy") throw error;
+        throw error instanceof HcError && error.retry === "transient" ? new HcError(error.code, error.message, { context: error.context, cause: error, retry: "never" }) : error;
+      }
+    }).catch((error: unknown) => {
+      // past the deadline the last "busy" is what the caller wants to see
+      throw zfsFailure((error as Error).cause) === "busy" ? (error as Error).cause : error;
+    });
+  return {
+    datasets: async (root) => parseDatasets(await once(commands.datasets(root))),
+    snapshots: async (dataset) => parseSnapshots(await once(commands.snapshots(dataset))).get(dataset) ?? [],
+    allSnapshots: async (root) => parseSnapshots(await once(commands.allSnapshots(root))),
+    written: async (root) => parseWritten(await once(commands.written(root))),
+    create: async (dataset, properties) => void (await once(commands.create(dataset, properties))),
+    clone: async (snapshot, dataset, properties) => void (await once(commands.clone(snapshot, dataset, properties))),
+    async snapshot(names) {
+      if (names.length > 0) await once(commands.snapshot(names));
+    },
+    async set(dataset, properties) {
+      for (const argv of commands.set(dataset, properties)) await once(argv);
+    },
+    inherit: async (dataset, property) => void (await once(commands.inherit(dataset, property))),
+    rename: async (from, to) => void (await patient(commands.rename(from, to))),
+    destroy: async (name) => void (await patient(commands.destroy(name))),
+    mount: (dataset) => allowing(["already"], once(commands.mount(dataset))),
+    unmount: (dataset) => allowing(["already"], patient(commands.unmount(dataset))),
+    hold: (tag, snapshot) => allowing(["already"], once(commands.hold(tag, snapshot))),
+    release: (tag, snapshot) => allowing(["no-tag", "missing"], once(commands.release(tag, snapshot))),
+    send(snapshot, base, signal) {
+      const stream = new PassThrough();
+      const argv = commands.send(snapshot, base);
+      const done = runner.run(argv, { timeoutMs: streamMs, output: forward(stream), signal }).then((result) => {
+        if (result.code !== 0) throw zfsError(argv, result);
+        stream.end();
+      });
+      done.catch((error: Error) => stream.destroy(error));
+      return { stream, done };
+    },
+    async receive(dataset, stream, properties, signal) {
+      const argv = commands.receive(dataset, properties);
+      const result = await runner.run(argv, { timeoutMs: streamMs, input: stream as Readable, signal });
+      if (result.code !== 0) throw zfsError(argv, result);
+    },
+    promote: async (dataset) => void (await patient(commands.promote(dataset))),
+    rollback: async (snapshot) => void (await patient(commands.rollback(snapshot))),
+  };
+}
+
+/**
+ * Passes everything on but the end: standard output ends before the exit code is known, and a reader must never take the
+ * stream of a failed send for a whole one.
+ */
+function forward(to: PassThrough): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, callback) {
+      if (to.destroyed) return callback(new HcError("ABORTED", "The reader of the stream went away."));
+      if (to.write(chunk)) return callback();
+      const go = (): void => {
+        to.off("drain", go);
+        to.off("close", go);
+        callback(to.destroyed ? new HcError("ABORTED", "The reader of the stream went away.") : null);
+      };
+      to.once("drain", go);
+      to.once("close", go);
+    },
+  });
+}

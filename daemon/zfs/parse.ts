@@ -1,0 +1,85 @@
+import { HcError } from "../lib/errors.js";
+import type { Dataset, Snapshot } from "./zfs.js";
+import { userPrefix } from "./commands.js";
+
+/** Readers of `zfs get -Hp` output: one tab-separated line a value. Values may hold tabs (JSON of a user property). */
+
+function* rows(output: string, columns: number): Generator<string[]> {
+  for (const line of output.split("\n")) {
+    if (line === "") continue;
+    const cells = line.split("\t");
+    if (cells.length < columns) throw new HcError("INTERNAL", `zfs printed ${JSON.stringify(line.slice(0, 200))}, not ${columns} columns.`);
+    yield cells;
+  }
+}
+const unset = (value: string | undefined): string => (value === undefined || value === "-" ? "" : value);
+
+/** Output of `zfsCommands.datasets`: name, property, value (which may hold tabs), source. */
+export function parseDatasets(output: string): Dataset[] {
+  const seen = new Map<string, { values: Map<string, string>; user: Record<string, string> }>();
+  for (const cells of rows(output, 4)) {
+    const [name, property] = cells as [string, string];
+    const value = cells.slice(2, -1).join("\t");
+    const source = cells.at(-1) as string;
+    const entry: { values: Map<string, string>; user: Record<string, string> } = seen.get(name) ?? { values: new Map(), user: {} };
+    seen.set(name, entry);
+    if (!property.startsWith(userPrefix)) entry.values.set(property, value);
+    else if (source === "local" || source === "received") entry.user[property.slice(userPrefix.length)] = value;
+  }
+  return [...seen].map(([name, { values, user }]) => ({
+    name,
+    guid: unset(values.get("guid")),
+    origin: unset(values.get("origin")),
+    mounted: values.get("mounted") === "yes",
+    mountpoint: unset(values.get("mountpoint")),
+    readonly: values.get("readonly") === "on",
+    usedBytes: digits(name, "used", values.get("used")),
+    referencedBytes: digits(name, "referenced", values.get("referenced")),
+    availableBytes: digits(name, "available", values.get("available")),
+    quotaBytes: digits(name, "quota", values.get("quota")),
+    user,
+  }));
+}
+
+function digits(name: string, property: string, value: string | undefined): string {
+  if (value === undefined || value === "-" || value === "none") return "0";
+  if (!/^[0-9]+$/.test(value)) throw new HcError("INTERNAL", `zfs says ${property}=${JSON.stringify(value)} of ${name}: not a number; was -p lost?`);
+  return value;
+}
+
+/** Output of `zfsCommands.snapshots` and `.allSnapshots`: dataset → snapshots, oldest first by createtxg. */
+export function parseSnapshots(output: string): Map<string, Snapshot[]> {
+  const values = new Map<string, Map<string, string>>();
+  for (const [name, property, value] of rows(output, 3) as Iterable<[string, string, string]>) {
+    if (!name.includes("@")) continue;
+    const entry = values.get(name) ?? new Map<string, string>();
+    values.set(name, entry.set(property, value));
+  }
+  const result = new Map<string, Snapshot[]>();
+  for (const [full, entry] of values) {
+    const at = full.indexOf("@");
+    const list = result.get(full.slice(0, at)) ?? [];
+    result.set(full.slice(0, at), list);
+    list.push({
+      name: full.slice(at + 1),
+      guid: digits(full, "guid", entry.get("guid")),
+      createtxg: digits(full, "createtxg", entry.get("createtxg")),
+      atMs: Number(digits(full, "creation", entry.get("creation"))) * 1000,
+      userrefs: Number(digits(full, "userrefs", entry.get("userrefs"))),
+    });
+  }
+  for (const list of result.values()) list.sort((a, b) => compareDecimal(a.createtxg, b.createtxg));
+  return result;
+}
+
+/** Output of `zfsCommands.written`: dataset → bytes. A dataset for which zfs has no number ("-") counts as unchanged. */
+export function parseWritten(output: string): Map<string, string> {
+  const result = new Map<string, string>();
+  for (const [name, value] of rows(output, 2) as Iterable<[string, string]>) if (!name.includes("@")) result.set(name, digits(name, "written", value));
+  return result;
+}
+
+/** Order of two unsigned 64-bit numbers in decimal text. */
+export function compareDecimal(a: string, b: string): number {
+  return a.length === b.length ? (a < b ? -1 : a > b ? 1 : 0) : a.length - b.length;
+}
