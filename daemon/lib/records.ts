@@ -113,7 +113,7 @@ export interface CustomerRecord { version: number; name: string; uid: number; gi
 export interface TemplateRecord { version: number; name: string; templateVersion: string; builder: string; state: "building" | "ready" | "failed"; guid: string; error: string; runtime: Runtime }
 
 /** `/hc/trash/<id>`: a deleted unit; id = `<unit>-<UTC yyyymmddThhmmssZ>`; dataset `<pool>/hc/trash/<id>` on each of `nodes`. */
-export interface TrashRecord { version: number; id: string; unit: string; epoch: number; nodes: string[]; deletedAtMs: number; expiresAtMs: number; document: DesiredDocument<"site"> }
+export interface TrashRecord { version: number; id: string; unit: string; epoch: number; nodes: string[]; deletedAtMs: number; expiresAtMs: number; document: DesiredDocument<"site">; /** Set by the API, or by the leader after `expiresAtMs`: agents destroy their copies. */ purge?: boolean }
 
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
