@@ -1,0 +1,32 @@
+import type { UnitStats } from "./worker-state.js";
+import type { RouteTable } from "./routes.js";
+
+/** Lines of JSON on `<run>/proxy.sock`: control listens, workers connect (and connect again when it was away). */
+export type ToWorker = { type: "routes"; table: RouteTable } | { type: "deadline"; ms: number };
+export type ToControl = { type: "hello"; pid: number; version: 1 } | { type: "report"; held: number; connections: number; inFlight: Record<string, number>; units: Record<string, UnitStats> };
+
+const maxLineBytes = 64 * 1024 * 1024;
+
+/** Splits a stream into lines and hands each over as JSON; a line that is too long or is no JSON ends the stream. */
+export function onLines(socket: { on(event: "data", listener: (chunk: Buffer) => void): unknown; destroy(error?: Error): unknown }, take: (message: unknown) => void): void {
+  let rest: Buffer[] = [];
+  let bytes = 0;
+  socket.on("data", (chunk) => {
+    let from = 0;
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
+      const line = Buffer.concat([...rest, chunk.subarray(from, end)]).toString("utf8");
+      rest = [];
+      bytes = 0;
+      from = end + 1;
+      try {
+        take(JSON.parse(line));
+      } catch (error) {
+        socket.destroy(error as Error);
+        return;
+      }
+    }
+    rest.push(chunk.subarray(from));
+    bytes += chunk.length - from;
+    if (bytes > maxLineBytes) socket.destroy(new Error("line too long"));
+  });
+}

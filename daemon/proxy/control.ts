@@ -1,0 +1,89 @@
+import { chmod, chown, unlink } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
+import type { NodeContext, Running } from "../context.js";
+import { writeFileAtomic } from "../lib/atomic-file.js";
+import { onLines, type ToControl, type ToWorker } from "./channel.js";
+import { monotonicMs } from "./route-store.js";
+import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
+import { proxyService } from "./service.js";
+import type { UnitStats } from "./worker-state.js";
+
+export interface ProxyControl extends Running {
+  /** Requests in flight and held, status classes and last errors of a unit, all workers together. */
+  unit(unit: string): { inFlight: number; requests: number; held: number; errors: { atMs: number; text: string }[] };
+  metrics(): { name: string; labels: Record<string, string>; value: number }[];
+}
+
+/** The control process' side: makes the table from the picture, pushes it and the fence's deadline to the workers, keeps their service running. */
+export async function startProxyControl(context: NodeContext, user: { uid: number; gid: number }): Promise<ProxyControl> {
+  const { host, paths } = { host: context.host, paths: context.host.paths };
+  const socketPath = `${paths.run}/proxy.sock`;
+  const workers = new Map<Socket, Extract<ToControl, { type: "report" }> | undefined>();
+  let table: RouteTable | undefined;
+  const send = (socket: Socket, message: ToWorker): void => {
+    // a worker that does not read is of no use: its table would grow old
+    if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
+    else socket.write(`${JSON.stringify(message)}\n`);
+  };
+  const deadline = (): ToWorker => ({ type: "deadline", ms: Math.floor(monotonicMs() + context.session.deadlineMs() - performance.now()) });
+  const server = createServer((socket) => {
+    workers.set(socket, undefined);
+    socket.on("error", () => undefined); // close follows
+    socket.once("close", () => workers.delete(socket));
+    onLines(socket, (message) => {
+      const said = message as ToControl;
+      if (said.type === "report") workers.set(socket, said);
+    });
+    if (table !== undefined) send(socket, { type: "routes", table });
+    send(socket, deadline());
+  });
+  await unlink(socketPath).catch(() => undefined);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(socketPath, resolve);
+  });
+  await chown(socketPath, user.uid, user.gid);
+  await chmod(socketPath, 0o600);
+  const refresh = (): void => {
+    const next = buildRoutes(context.view.current(), host.node, context.session.generation, host.ports.apache);
+    if (sameRoutes(table, next)) return;
+    table = next;
+    for (const socket of workers.keys()) send(socket, { type: "routes", table });
+    void writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error) => context.log.warn({ err: error }, "the route table could not be written"));
+  };
+  refresh();
+  const unwatch = context.view.onChange(refresh);
+  const beat = setInterval(() => {
+    const message = deadline();
+    for (const socket of workers.keys()) send(socket, message);
+  }, 250);
+  const service = proxyService(host);
+  if (await context.platform.defineService(service)) await context.platform.restartService(service.name);
+  else await context.platform.startService(service.name);
+  const reports = (): Extract<ToControl, { type: "report" }>[] => [...workers.values()].filter((report) => report !== undefined);
+  return {
+    unit: (unit) => {
+      const seen = reports();
+      const stats = seen.map((report) => report.units[unit]).filter((item): item is UnitStats => item !== undefined);
+      const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
+      return {
+        inFlight: sum(seen.map((report) => report.inFlight[unit] ?? 0)),
+        requests: sum(stats.map((item) => item.requests)),
+        held: sum(stats.map((item) => item.held)),
+        errors: stats.flatMap((item) => item.errors).sort((a, b) => a.atMs - b.atMs).slice(-20),
+      };
+    },
+    metrics: () => reports().flatMap((report) => [
+      { name: "hc_proxy_connections", labels: {}, value: report.connections },
+      { name: "hc_proxy_held", labels: {}, value: report.held },
+      ...Object.entries(report.units).flatMap(([unit, stats]) => Object.entries(stats.status).map(([code, value]) => ({ name: "hc_proxy_requests_total", labels: { unit, code }, value }))),
+    ]),
+    stop: async () => {
+      unwatch();
+      clearInterval(beat);
+      for (const socket of workers.keys()) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      // the workers go on with their last table: a restart of the control process is no outage
+    },
+  };
+}

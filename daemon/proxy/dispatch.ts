@@ -1,0 +1,119 @@
+import { messageOf } from "../lib/errors.js";
+import { type ByteStream, writeAll } from "./byte-stream.js";
+import { exchange, type ExchangeResult, UpstreamError } from "./exchange.js";
+import { requestOut } from "./heads-out.js";
+import type { RequestHead } from "./http-head.js";
+import { limits } from "./limits.js";
+import { parseVerdict, preludeLine, type Verdict } from "./verdict.js";
+import type { WorkerState } from "./worker-state.js";
+
+/** A status that the proxy answers by itself. */
+export interface OwnAnswer { own: 502 | 503 }
+type Outcome = ExchangeResult | OwnAnswer;
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+
+/** One line ended by CRLF from an upstream, at most 256 bytes. */
+export async function readLine(stream: ByteStream, idleMs: number): Promise<string | undefined> {
+  let text: Buffer = Buffer.alloc(0);
+  for (;;) {
+    const chunk = await stream.read(idleMs);
+    if (chunk === undefined) {
+      if (text.length === 0) return undefined;
+      throw new Error("ended within a line");
+    }
+    text = text.length === 0 ? chunk : Buffer.concat([text, chunk]);
+    const end = text.indexOf("\r\n");
+    if (end > 256 || (end === -1 && text.length > 256)) throw new Error("line too long");
+    if (end === -1) continue;
+    stream.unread(text.subarray(end + 2));
+    return text.toString("latin1", 0, end);
+  }
+}
+
+/** The site's own Apache. A connection from the pool that dies without a byte is tried once more, if the request may run twice. */
+export async function toApache(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, unit: string, mayAnswer: () => boolean): Promise<ExchangeResult> {
+  const port = worker.routes.table?.apachePort ?? 0;
+  worker.begin(unit);
+  try {
+    for (let fresh = false; ; fresh = true) {
+      const upstream = await worker.upstreams.local(port, fresh);
+      try {
+        const result = await exchange(client, upstream.stream, head, headOut, mayAnswer);
+        if (result.keepUpstream) worker.upstreams.giveBack(upstream.key, upstream.stream);
+        else upstream.stream.socket.destroy();
+        return result;
+      } catch (error) {
+        upstream.stream.socket.destroy();
+        const again = upstream.reused && error instanceof UpstreamError && !error.answered && head.framing.kind === "none" && idempotent.has(head.method) && error.message !== "fenced";
+        if (!again) throw error;
+      }
+    }
+  } finally {
+    worker.end(unit);
+  }
+}
+
+/** Another node's proxy: asks first. Anything but `accepted` means that the request has not run. */
+async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, unit: string, address: string): Promise<ExchangeResult | Verdict> {
+  const table = worker.routes.table;
+  const route = worker.routes.route(unit);
+  if (table === undefined || route === undefined) return "not-home";
+  for (let fresh = false; ; fresh = true) {
+    const upstream = await worker.upstreams.peer(table, route.home, fresh);
+    let verdict: Verdict;
+    try {
+      await writeAll(upstream.stream.socket, preludeLine({ unit, epoch: route.epoch, client: address, proto: "http" }) + headOut, limits.bodyIdleMs);
+      const line = await readLine(upstream.stream, limits.verdictMs);
+      if (line === undefined) throw new Error("no verdict");
+      verdict = parseVerdict(line);
+    } catch (error) {
+      upstream.stream.socket.destroy();
+      // Without a verdict the home may have begun to run it (the head is enough where there is no body), unless it may run twice.
+      if (upstream.reused && (head.framing.kind !== "none" || idempotent.has(head.method))) continue;
+      throw new UpstreamError(messageOf(error), false);
+    }
+    if (verdict !== "accepted") {
+      worker.upstreams.giveBack(upstream.key, upstream.stream);
+      return verdict;
+    }
+    try {
+      const result = await exchange(client, upstream.stream, head, undefined, () => (worker.routes.route(unit)?.epoch ?? 0) <= route.epoch);
+      if (result.keepUpstream) worker.upstreams.giveBack(upstream.key, upstream.stream);
+      else upstream.stream.socket.destroy();
+      return result;
+    } catch (error) {
+      upstream.stream.socket.destroy();
+      throw error;
+    }
+  }
+}
+
+/** Sends a request to the home of its unit; where nobody can take it now, it waits here at the edge (bounded) for the next picture. */
+export async function dispatch(worker: WorkerState, client: ByteStream, head: RequestHead, unit: string, address: string): Promise<Outcome> {
+  const headOut = requestOut(head, { address, proto: "http" });
+  const end = performance.now() + limits.holdMs;
+  let holding = false;
+  try {
+    for (;;) {
+      const route = worker.routes.route(unit);
+      if (route === undefined) return { own: 503 };
+      if (worker.routes.mayServe(unit)) return await toApache(worker, client, head, headOut, unit, () => worker.routes.mayServe(unit, route.epoch));
+      if (route.home !== worker.routes.table?.node) {
+        try {
+          const result = await toPeer(worker, client, head, headOut, unit, address);
+          if (typeof result !== "string") return result;
+        } catch (error) {
+          // Not reached at all: surely not run. Lost after it was sent: not repeated.
+          if (error instanceof UpstreamError) throw error;
+          worker.error(unit, messageOf(error));
+        }
+      }
+      if (!holding && !worker.hold(unit)) return { own: 503 };
+      holding = true;
+      if (performance.now() > end || client.socket.destroyed) return { own: 503 };
+      await worker.routes.changed(250);
+    }
+  } finally {
+    if (holding) worker.unhold(unit);
+  }
+}

@@ -1,0 +1,58 @@
+import type { ClusterState } from "../state/cluster-state.js";
+
+/** What a worker needs to send any request home. Versioned data: a worker goes on with its last table while the control process is away. */
+export interface RouteTable {
+  version: 1;
+  /** etcd revision that it was made from. */
+  revision: string;
+  node: string;
+  /** Host name (no port, no brackets; "*.name" for wildcards) → unit. */
+  hosts: Record<string, string>;
+  units: Record<string, UnitRoute>;
+  nodes: Record<string, { addresses: string[]; port: number }>;
+  apachePort: number;
+}
+export interface UnitRoute {
+  home: string;
+  epoch: number;
+  /** At home here, mounted, started and checked: the gate of this node. */
+  open: boolean;
+}
+
+/** Pure: the same picture gives the same table. */
+export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number): RouteTable {
+  const hosts: RouteTable["hosts"] = {};
+  const units: RouteTable["units"] = {};
+  const mine = state.observedUnits.get(node);
+  for (const [id, { value: record }] of state.units) {
+    if (record.state === "deleting") continue;
+    const seen = mine?.get(id);
+    const open = record.home === node && record.state === "live" && record.homeGeneration === generation && record.move?.phase !== "stopping" && seen?.state === "serving" && seen.epoch === record.epoch;
+    units[id] = { home: record.home, epoch: record.epoch, open };
+  }
+  for (const { value: document } of state.desired.values()) {
+    if (document.kind !== "site") continue;
+    const unit = `site-${document.name}`;
+    if (units[unit] === undefined) continue;
+    for (const name of (document.spec as { hostnames: string[] }).hostnames) hosts[name.replace(/^\[|\]$/g, "")] ??= unit;
+  }
+  const nodes: RouteTable["nodes"] = {};
+  for (const [name, { value }] of state.nodes) nodes[name] = { addresses: value.addresses, port: value.ports.peer };
+  return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort };
+}
+
+/** Exact name, else the nearest wildcard. */
+export function unitOfHost(table: RouteTable, host: string): string | undefined {
+  const exact = table.hosts[host];
+  if (exact !== undefined) return exact;
+  for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
+    const found = table.hosts[`*${host.slice(dot)}`];
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Tables that differ only in their revision are the same to a worker. */
+export function sameRoutes(a: RouteTable | undefined, b: RouteTable): boolean {
+  return a !== undefined && JSON.stringify({ ...a, revision: "" }) === JSON.stringify({ ...b, revision: "" });
+}

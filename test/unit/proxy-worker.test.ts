@@ -1,0 +1,262 @@
+import { createHash, randomBytes } from "node:crypto";
+import { createServer as createHttpServer, request as httpRequest, type IncomingMessage, type Server } from "node:http";
+import { connect, createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+import { WebSocket, WebSocketServer } from "ws";
+import { monotonicMs } from "../../daemon/proxy/route-store.js";
+import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
+import { startWorker } from "../../daemon/proxy/worker.js";
+import { edgePki } from "../support/edge-pki.js";
+
+// Two real workers (edge n1, home n2) over mutual TLS, node:http in Apache's place, a control socket of the test's own.
+type Worker = Awaited<ReturnType<typeof startWorker>>;
+interface Control { push(message: object): void; path: string; close(): void }
+const listen = (server: { listen(...args: unknown[]): unknown; address(): unknown }, ...args: unknown[]): Promise<number> =>
+  new Promise((resolve) => server.listen(...args, () => resolve((server.address() as { port: number } | string as { port: number }).port)));
+
+let pki: Awaited<ReturnType<typeof edgePki>>;
+let apache: Server;
+let apachePort: number;
+let seen: { method: string; url: string; headers: IncomingMessage["headers"] }[] = [];
+let edge: Worker;
+let home: Worker;
+const controls: Control[] = [];
+let tables: { edge: RouteTable; home: RouteTable };
+
+async function control(name: string): Promise<Control> {
+  const sockets = new Set<Socket>();
+  const last = new Map<string, object>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.on("close", () => sockets.delete(socket));
+    socket.resume();
+    for (const message of last.values()) socket.write(`${JSON.stringify(message)}\n`);
+  });
+  const path = join(pki.folder, `${name}.sock`);
+  await listen(server as never, path);
+  return {
+    path,
+    push: (message) => {
+      last.set((message as { type: string }).type, message);
+      for (const socket of sockets) socket.write(`${JSON.stringify(message)}\n`);
+    },
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+const until = async (what: () => boolean): Promise<void> => {
+  for (let i = 0; i < 2000; i += 1) {
+    if (what()) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error(`never: ${what}`);
+};
+async function route(unit: Partial<UnitRoute>): Promise<void> {
+  const base = { home: "n2", epoch: 1, open: true, ...unit };
+  const nodes = { n1: { addresses: ["127.0.0.1"], port: edge.peerPort }, n2: { addresses: ["127.0.0.1"], port: home.peerPort } };
+  const revision = String(Number(tables?.edge.revision ?? 0) + 1);
+  const make = (node: string): RouteTable => ({ version: 1, revision, node, hosts: { "wiki.localhost": "site-wiki", "*.wild.example": "site-wiki" }, units: { "site-wiki": { ...base, open: base.open && base.home === node } }, nodes, apachePort });
+  tables = { edge: make("n1"), home: make("n2") };
+  controls[0]?.push({ type: "routes", table: tables.edge });
+  controls[1]?.push({ type: "routes", table: tables.home });
+  await until(() => edge.state.routes.table?.revision === revision && home.state.routes.table?.revision === revision);
+}
+interface Answer { status: number; headers: IncomingMessage["headers"]; body: Buffer }
+const ask = (options: { method?: string; path?: string; host?: string; headers?: Record<string, string>; body?: Buffer; port?: number }): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const request = httpRequest({ host: "127.0.0.1", port: options.port ?? edge.httpPort, method: options.method ?? "GET", path: options.path ?? "/", headers: { host: options.host ?? "wiki.localhost", ...options.headers }, agent: false }, (response) => {
+      const parts: Buffer[] = [];
+      response.on("data", (part: Buffer) => parts.push(part));
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) }));
+      response.on("error", reject);
+    });
+    request.on("error", reject);
+    request.end(options.body);
+  });
+/** Sends raw bytes, returns all that comes back until the end. */
+const raw = (text: string, port = edge.httpPort): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write(text, "latin1"));
+    let back = "";
+    socket.on("data", (data) => {
+      back += data.toString("latin1");
+    });
+    socket.on("end", () => resolve(back));
+    socket.on("close", () => resolve(back));
+    socket.on("error", reject);
+  });
+const digest = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
+
+beforeAll(async () => {
+  pki = await edgePki(["n1", "n2", "stranger"]);
+  apache = createHttpServer((request, response) => {
+    seen.push({ method: request.method ?? "", url: request.url ?? "", headers: request.headers });
+    if (request.url === "/cut") {
+      response.writeHead(200, { "content-length": "100" });
+      response.write("half");
+      setTimeout(() => response.socket?.destroy(), 20);
+      return;
+    }
+    if (request.url?.startsWith("/big")) return void response.end(Buffer.alloc(8 * 1024 * 1024, "x"));
+    const hash = createHash("sha256");
+    let bytes = 0;
+    request.on("data", (data: Buffer) => {
+      hash.update(data);
+      bytes += data.length;
+    });
+    request.on("end", () => {
+      response.setHeader("x-bytes", bytes);
+      if (request.url === "/chunked") {
+        response.write("one ");
+        response.end("two");
+      } else response.end(hash.digest("hex"));
+    });
+  });
+  new WebSocketServer({ server: apache }).on("connection", (socket) => socket.on("message", (data) => socket.send(`echo ${data}`)));
+  apachePort = await listen(apache as never, 0, "127.0.0.1");
+  for (const name of ["n1", "n2"]) controls.push(await control(name));
+  const start = (index: number, name: string): Promise<Worker> => startWorker({ httpPort: 0, peerPort: 0, channel: (controls[index] as Control).path, pki: pki.of(name), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  edge = await start(0, "n1");
+  home = await start(1, "n2");
+  for (const one of controls) one.push({ type: "deadline", ms: monotonicMs() + 600_000 });
+  await route({});
+});
+afterAll(async () => {
+  await edge.stop();
+  await home.stop();
+  for (const one of controls) one.close();
+  apache.closeAllConnections();
+  await new Promise((resolve) => apache.close(resolve));
+});
+beforeEach(() => {
+  seen = [];
+});
+
+test("any node answers: over the edge and at home", async () => {
+  for (const port of [edge.httpPort, home.httpPort]) {
+    const answer = await ask({ port, path: "/x?y" });
+    expect(answer.status).toBe(200);
+  }
+  expect(seen.map((item) => item.url)).toEqual(["/x?y", "/x?y"]);
+});
+test("forwarding fields are the proxy's own, a client's are dropped", async () => {
+  await ask({ headers: { "x-forwarded-for": "6.6.6.6", forwarded: "for=6.6.6.6", "x-hc-unit": "site-other", proxy: "evil", connection: "close, x-secret", "x-secret": "1" } });
+  const { headers } = seen[0] as (typeof seen)[number];
+  expect(headers["x-forwarded-for"]).toBe("127.0.0.1");
+  expect(headers["x-forwarded-host"]).toBe("wiki.localhost");
+  for (const gone of ["forwarded", "x-hc-unit", "proxy", "x-secret"]) expect(headers[gone]).toBeUndefined();
+});
+test("an unknown host gets a page of the proxy's own that names nothing of the cluster", async () => {
+  const answer = await ask({ host: "nobody.example" });
+  expect(answer.status).toBe(404);
+  expect(answer.body.toString()).toContain("No site of this cluster has this name");
+  expect(answer.body.toString()).not.toMatch(/n1|n2|apache/i);
+  expect((await ask({ host: "a.b.wild.example" })).status).toBe(200);
+});
+test("8 MiB up (length and chunked) and down keep their digest, also for a slow reader", async () => {
+  const body = randomBytes(8 * 1024 * 1024);
+  expect((await ask({ method: "POST", body })).body.toString()).toBe(digest(body));
+  expect((await ask({ method: "POST", body, headers: { "transfer-encoding": "chunked" } })).body.toString()).toBe(digest(body));
+  const slow = await new Promise<number>((resolve, reject) => {
+    const request = httpRequest({ host: "127.0.0.1", port: edge.httpPort, path: "/big", headers: { host: "wiki.localhost" }, agent: false }, (response) => {
+      let bytes = 0;
+      response.on("data", (data: Buffer) => {
+        bytes += data.length;
+        response.pause();
+        setImmediate(() => response.resume());
+      });
+      response.on("end", () => resolve(bytes));
+      response.on("error", reject);
+    });
+    request.on("error", reject);
+    request.end();
+  });
+  expect(slow).toBe(8 * 1024 * 1024);
+});
+test("keep-alive: several requests on one connection, pipelined", async () => {
+  const back = await raw("GET /1 HTTP/1.1\r\nHost: wiki.localhost\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: wiki.localhost\r\n\r\nGET /3 HTTP/1.1\r\nHost: wiki.localhost\r\nConnection: close\r\n\r\n");
+  expect(back.match(/HTTP\/1\.1 200/g)).toHaveLength(3);
+  expect(seen.map((item) => item.url)).toEqual(["/1", "/2", "/3"]);
+});
+test("an HTTP/1.0 client gets a chunked answer without chunks", async () => {
+  const back = await raw("GET /chunked HTTP/1.0\r\nHost: wiki.localhost\r\n\r\n");
+  expect(back).not.toMatch(/transfer-encoding/i);
+  expect(back.split("\r\n\r\n")[1]).toBe("one two");
+});
+test("Expect: 100-continue", async () => {
+  const body = Buffer.from("hello");
+  const answer = await new Promise<string>((resolve, reject) => {
+    const request = httpRequest({ host: "127.0.0.1", port: edge.httpPort, method: "POST", headers: { host: "wiki.localhost", expect: "100-continue", "content-length": "5" }, agent: false }, (response) => {
+      response.setEncoding("utf8");
+      response.on("data", resolve);
+    });
+    request.on("continue", () => request.end(body));
+    request.on("error", reject);
+    request.flushHeaders();
+  });
+  expect(answer).toBe(digest(body));
+});
+test("WebSocket through the edge", async () => {
+  const socket = new WebSocket(`ws://127.0.0.1:${edge.httpPort}/ws`, { headers: { host: "wiki.localhost" } });
+  await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+  const back = new Promise<string>((resolve) => socket.once("message", (data) => resolve(String(data))));
+  socket.send("hi");
+  expect(await back).toBe("echo hi");
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  socket.close();
+  await closed;
+});
+test("an answer that is cut short ends in a reset, never a clean end", async () => {
+  await expect(ask({ path: "/cut" })).rejects.toThrow();
+});
+test("malformed requests are refused and closed", async () => {
+  for (const text of ["GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "\x16\x03\x01\r\n\r\n"]) expect(await raw(text)).toMatch(/^HTTP\/1\.1 400 /);
+  expect(seen).toHaveLength(0);
+});
+test("a closed gate holds the request at the edge until the picture changes; it then runs once at the new home", async () => {
+  await route({ open: false });
+  const waiting = ask({ method: "POST", body: Buffer.from("a"), path: "/held" });
+  await until(() => edge.state.held === 1);
+  expect(seen).toHaveLength(0);
+  await route({ home: "n1", epoch: 2 });
+  expect((await waiting).status).toBe(200);
+  expect(seen.map((item) => item.url)).toEqual(["/held"]);
+  expect(edge.state.held).toBe(0);
+  await route({});
+});
+test("past the deadline the home serves nobody, and does again when it is renewed (OWNERSHIP 5)", async () => {
+  const own = await startWorker({ httpPort: 0, peerPort: 0, channel: (controls[1] as Control).path + ".none", pki: pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  own.state.routes.setTable(tables.home);
+  own.state.routes.setDeadline(monotonicMs() - 1);
+  const waiting = ask({ port: own.httpPort, path: "/fenced" });
+  await until(() => own.state.held === 1);
+  expect(seen).toHaveLength(0);
+  own.state.routes.setDeadline(monotonicMs() + 60_000);
+  expect((await waiting).status).toBe(200);
+  await own.stop();
+});
+test("the peer port takes only proxies of the edge CA, and only under their own name", async () => {
+  const other = await edgePki(["n1"]);
+  const attempt = (keys: object): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connectTls({ host: "127.0.0.1", port: home.peerPort, rejectUnauthorized: false, ...keys });
+      socket.on("secureConnect", () => socket.write("HC1 site-wiki 1 127.0.0.1 http\r\nGET / HTTP/1.1\r\nHost: wiki.localhost\r\n\r\n"));
+      socket.on("data", (data) => resolve(data.toString()));
+      socket.on("error", () => resolve("refused"));
+      socket.on("close", () => resolve("refused"));
+    });
+  const { readFileSync } = await import("node:fs");
+  const pem = (keys: { cert: string; key: string }): object => ({ cert: readFileSync(keys.cert), key: readFileSync(keys.key) });
+  expect(await attempt({})).toBe("refused");
+  expect(await attempt(pem(other.of("n1")))).toBe("refused");
+  expect(await attempt(pem(pki.of("n1")))).toMatch(/^HC1 accepted/);
+  // the edge, for its part, refuses a home that shows another node's certificate
+  const impostor = await startWorker({ httpPort: 0, peerPort: 0, channel: `${pki.folder}/none`, pki: pki.of("stranger"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  const table = { ...tables.edge, nodes: { ...tables.edge.nodes, n2: { addresses: ["127.0.0.1"], port: impostor.peerPort } } };
+  await expect(edge.state.upstreams.peer(table, "n2", true)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  await impostor.stop();
+});
