@@ -1,0 +1,125 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { HcError, messageOf } from "../lib/errors.js";
+
+/**
+ * Framing of a stream between nodes, version 1: magic "HCS1", then frames of 4 bytes length (big-endian) and that many bytes. The first
+ * frame is the head (JSON), the others are the payload; a frame of length 0 ends it and is followed by the SHA-256 of the payload.
+ * HTTP trailers would do the same but get lost in intermediate layers; the end of a connection is never taken for the end of a stream.
+ */
+const magic = Buffer.from("HCS1");
+const maxHeadBytes = 256 * 1024;
+const maxFrameBytes = 1024 * 1024;
+
+export interface FramedCounts { payloadBytes: number }
+
+/** Head and payload as framed bytes. Errors of the payload end the framed stream with an error. */
+export function frame(head: unknown, payload: AsyncIterable<Uint8Array>, counts?: FramedCounts): Readable {
+  async function* generate(): AsyncGenerator<Buffer> {
+    const headBytes = Buffer.from(JSON.stringify(head));
+    if (headBytes.length > maxHeadBytes) throw new HcError("LIMIT_EXCEEDED", `The head of a stream has ${headBytes.length} bytes, more than ${maxHeadBytes}.`, { retry: "never" });
+    yield Buffer.concat([magic, lengthOf(headBytes.length), headBytes]);
+    const hash = createHash("sha256");
+    for await (const chunk of payload)
+      for (let at = 0; at < chunk.length; at += maxFrameBytes) {
+        const part = Buffer.from(chunk.buffer, chunk.byteOffset + at, Math.min(maxFrameBytes, chunk.length - at));
+        hash.update(part);
+        if (counts !== undefined) counts.payloadBytes += part.length;
+        yield lengthOf(part.length);
+        yield part;
+      }
+    yield Buffer.concat([lengthOf(0), hash.digest()]);
+  }
+  return Readable.from(generate(), { objectMode: false });
+}
+
+function lengthOf(bytes: number): Buffer {
+  const buffer = Buffer.alloc(4);
+  buffer.writeUInt32BE(bytes);
+  return buffer;
+}
+
+export interface Unframed {
+  head: unknown;
+  /**
+   * The payload, verified: its last frame is given out only after the digest was seen to match, so that what reads it
+   * (zfs receive) cannot finish on a cut or altered stream.
+   */
+  payload: Readable;
+}
+
+/** Reads the head, then hands out the payload. Throws COMMAND_FAILED (transient) when the bytes are not such a stream. */
+export async function unframe(source: Readable, counts?: FramedCounts): Promise<Unframed> {
+  const reader = new ByteReader(source);
+  try {
+    if (!(await reader.take(4)).equals(magic)) throw broken("it does not begin with HCS1");
+    const headLength = (await reader.take(4)).readUInt32BE();
+    if (headLength > maxHeadBytes) throw broken("its head is too long");
+    const text = (await reader.take(headLength)).toString("utf8");
+    let head: unknown;
+    try {
+      head = JSON.parse(text);
+    } catch {
+      throw broken("its head is not JSON");
+    }
+    return { head, payload: Readable.from(verified(reader, counts), { objectMode: false }) };
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
+}
+
+async function* verified(reader: ByteReader, counts?: FramedCounts): AsyncGenerator<Buffer> {
+  const hash = createHash("sha256");
+  let held: Buffer | undefined;
+  try {
+    for (;;) {
+      const length = (await reader.take(4)).readUInt32BE();
+      if (length > maxFrameBytes) throw broken("a frame is too long");
+      if (length === 0) break;
+      const part = await reader.take(length);
+      hash.update(part);
+      if (counts !== undefined) counts.payloadBytes += part.length;
+      if (held !== undefined) yield held;
+      held = part;
+    }
+    if (!(await reader.take(32)).equals(hash.digest())) throw broken("its SHA-256 does not match");
+    if (held !== undefined) yield held;
+  } finally {
+    await reader.close();
+  }
+}
+
+function broken(why: string): HcError {
+  return new HcError("COMMAND_FAILED", `The stream is damaged: ${why}.`, { retry: "transient", context: { stream: "damaged" } });
+}
+
+/** Takes exact numbers of bytes from a stream; the end before that is an error. */
+class ByteReader {
+  private readonly iterator: AsyncIterator<Uint8Array>;
+  private chunks: Buffer[] = [];
+  private bytes = 0;
+  public constructor(source: Readable) {
+    this.iterator = source.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array>; // what is left may be drained by the caller
+  }
+  public async take(count: number): Promise<Buffer> {
+    while (this.bytes < count) {
+      let next: IteratorResult<Uint8Array>;
+      try {
+        next = await this.iterator.next();
+      } catch (error) {
+        throw new HcError("COMMAND_FAILED", `The stream is damaged: ${messageOf(error)}`, { retry: "transient", context: { stream: "damaged" }, cause: error });
+      }
+      if (next.done === true) throw broken("it ended early");
+      this.chunks.push(Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length));
+      this.bytes += next.value.length;
+    }
+    const all = this.chunks.length === 1 ? (this.chunks[0] as Buffer) : Buffer.concat(this.chunks);
+    this.chunks = all.length === count ? [] : [all.subarray(count)];
+    this.bytes -= count;
+    return all.subarray(0, count);
+  }
+  public async close(): Promise<void> {
+    await this.iterator.return?.();
+  }
+}

@@ -1,0 +1,10 @@
+import type { Zfs } from "../zfs/zfs.js";
+
+/** "<template>@<version>" → guid of every template snapshot below `root`: what `ObservedNode.templates` publishes. One command. */
+export async function heldTemplates(zfs: Pick<Zfs, "allSnapshots">, root: string): Promise<Record<string, string>> {
+  const prefix = `${root}/tmpl-`;
+  const held: Record<string, string> = {};
+  for (const [dataset, snapshots] of await zfs.allSnapshots(root))
+    if (dataset.startsWith(prefix)) for (const snapshot of snapshots) held[`${dataset.slice(prefix.length)}@${snapshot.name}`] = snapshot.guid;
+  return held;
+}

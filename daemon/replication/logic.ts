@@ -1,0 +1,55 @@
+import type { SnapshotInfo } from "../lib/records.js";
+
+/** What a replica says it holds of a unit. */
+export interface RemoteState {
+  /** False: no dataset of that name. */
+  exists: boolean;
+  /** Oldest first. */
+  snapshots: readonly Pick<SnapshotInfo, "name" | "guid">[];
+  /** Does it hold the template snapshot with the guid that was asked for? */
+  holdsOrigin: boolean;
+}
+
+/** The template snapshot that the local dataset is a clone of. */
+export interface Origin { snapshot: string; guid: string }
+
+export type Decision =
+  /** Nothing here that could be sent. */
+  | { kind: "nothing" }
+  | { kind: "up-to-date"; target: SnapshotInfo }
+  /** Increment from the newest common snapshot. */
+  | { kind: "incremental"; base: SnapshotInfo; target: SnapshotInfo }
+  /** First send of a clone: increment from the template's snapshot, so that blocks stay shared. */
+  | { kind: "from-origin"; origin: Origin; target: SnapshotInfo }
+  /** First send of a clone to a node that lacks the template: that must be there first. */
+  | { kind: "needs-origin"; origin: Origin }
+  | { kind: "full"; target: SnapshotInfo }
+  /** The replica has snapshots after the common one that the home does not have. */
+  | { kind: "diverged"; common: SnapshotInfo; remoteOnly: string[] }
+  /** Two datasets of one name without a common past. */
+  | { kind: "no-common" };
+
+/**
+ * Compares by guid, never by name or time (a guid is the same on each node that received the snapshot). `local` and the replica's
+ * list are oldest first by createtxg of their own node.
+ */
+export function decide(local: readonly SnapshotInfo[], remote: RemoteState, origin: Origin | undefined): Decision {
+  const target = local.at(-1);
+  if (target === undefined) return { kind: "nothing" };
+  if (!remote.exists) {
+    if (origin === undefined) return { kind: "full", target };
+    return remote.holdsOrigin ? { kind: "from-origin", origin, target } : { kind: "needs-origin", origin };
+  }
+  const byGuid = new Map(local.map((snapshot) => [snapshot.guid, snapshot]));
+  const remoteOnly: string[] = [];
+  for (const snapshot of [...remote.snapshots].reverse()) {
+    const common = byGuid.get(snapshot.guid);
+    if (common === undefined) {
+      remoteOnly.unshift(snapshot.name);
+      continue;
+    }
+    if (remoteOnly.length > 0) return { kind: "diverged", common, remoteOnly };
+    return common.guid === target.guid ? { kind: "up-to-date", target } : { kind: "incremental", base: common, target };
+  }
+  return { kind: "no-common" };
+}

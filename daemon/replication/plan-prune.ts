@@ -1,0 +1,50 @@
+import type { SnapshotInfo } from "../lib/records.js";
+import { parseSnapshotName } from "../zfs/snapshot-name.js";
+
+/** Data Vault (DESIGN §7). */
+export interface Retention {
+  /** Every snapshot this young is kept, ms. */
+  allMs: number;
+  /** … but no more than this many of them: the oldest of the surplus go first (a unit that is written to each second would make 3,600). */
+  maxRecent: number;
+  hourlyMs: number;
+  dailyMs: number;
+  weeklyMs: number;
+}
+const hour = 3_600_000;
+export const defaultRetention: Retention = { allMs: hour, maxRecent: 900, hourlyMs: 24 * hour, dailyMs: 30 * 24 * hour, weeklyMs: 12 * 7 * 24 * hour };
+
+export interface PrunableSnapshot extends SnapshotInfo { userrefs: number }
+
+/**
+ * Names to destroy, oldest first. Of each hour, day and week the oldest snapshot is kept, so that the answer does not change when newer ones
+ * come. Never: the newest one, one that is held, one in `keep` (names: sources of running sends, newest common ones), one whose name
+ * we did not make. `nowMs` must not be read from a clock that may jump (see prune.ts).
+ */
+export function planPrune(snapshots: readonly PrunableSnapshot[], nowMs: number, keep: ReadonlySet<string>, retention: Retention = defaultRetention): string[] {
+  const newest = snapshots.at(-1);
+  const buckets = new Set<string>();
+  /** True for the first (oldest) snapshot of its bucket. */
+  const first = (kind: string, atMs: number, lengthMs: number): boolean => {
+    const bucket = `${kind}${Math.floor(atMs / lengthMs)}`;
+    return buckets.has(bucket) ? false : buckets.add(bucket) !== undefined;
+  };
+  const destroy: string[] = [];
+  const surplus: string[] = [];
+  let recent = 0;
+  for (const snapshot of snapshots) {
+    const ageMs = nowMs - snapshot.atMs;
+    // every bucket is asked, so that one snapshot may stand for hour, day and week
+    const hourly = first("h", snapshot.atMs, hour) && ageMs <= retention.hourlyMs;
+    const daily = first("d", snapshot.atMs, 24 * hour) && ageMs <= retention.dailyMs;
+    const weekly = first("w", snapshot.atMs, 7 * 24 * hour) && ageMs <= retention.weeklyMs;
+    const isProtected = snapshot === newest || snapshot.userrefs > 0 || keep.has(snapshot.name) || parseSnapshotName(snapshot.name) === undefined;
+    if (isProtected || hourly || daily || weekly) continue;
+    if (ageMs > retention.allMs) destroy.push(snapshot.name);
+    else {
+      recent += 1;
+      surplus.push(snapshot.name);
+    }
+  }
+  return [...destroy, ...surplus.slice(0, Math.max(0, recent - retention.maxRecent))];
+}

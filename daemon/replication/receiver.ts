@@ -1,0 +1,187 @@
+import type { Readable } from "node:stream";
+import type { NodeContext, PeerRequest } from "../context.js";
+import { HcError } from "../lib/errors.js";
+import { keys, type UnitRecord } from "../lib/records.js";
+import { userPrefix } from "../zfs/commands.js";
+import { zfsFailure } from "../zfs/errors.js";
+import type { Dataset, Snapshot } from "../zfs/zfs.js";
+import { type FramedCounts, unframe } from "./frames.js";
+import { holdTag } from "./holds.js";
+import type { Counters } from "./metrics.js";
+import { readHead, type StreamAck, type StreamHead, type UnitSnapshots, wireVersion } from "./wire.js";
+
+export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "log">;
+/** A sender that is silent for so long is taken for gone, ms. */
+const idleMs = 20_000;
+
+/**
+ * The replica's side. Invariants: a stream is taken only from the home that the record names, at an epoch that is not below any this node knows of the unit
+ * (OWNERSHIP 10), never into a mounted dataset, never with -F; nothing is acknowledged that `zfs get` does not show with the sender's guid.
+ */
+export class Receiver {
+  /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
+  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown> }>();
+  public constructor(
+    private readonly context: ReceiverContext,
+    private readonly parts: { counters: Counters; wantTemplate(name: string, version: string, from: string): void },
+  ) {}
+
+  private dataset(unit: string): string {
+    return `${this.context.cluster.dataset}/${unit}`;
+  }
+  private async look(unit: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined> {
+    try {
+      const name = this.dataset(unit);
+      const dataset = (await this.context.zfs.datasets(name)).find((item) => item.name === name);
+      return dataset === undefined ? undefined : { dataset, snapshots: await this.context.zfs.snapshots(name) };
+    } catch (error) {
+      if (zfsFailure(error) === "missing") return undefined;
+      throw error;
+    }
+  }
+
+  /** `GET /peer/v1/units/<id>/snapshots[?template=&version=&guid=]`: what is here, live. Asks for the template when it is not here. */
+  public async snapshots(unit: string, query: URLSearchParams, from: string): Promise<UnitSnapshots> {
+    const seen = await this.look(unit);
+    const [template, version, guid] = [query.get("template"), query.get("version"), query.get("guid")];
+    let holdsOrigin = false;
+    if (seen === undefined && template !== null && version !== null && guid !== null) {
+      const held = await this.context.zfs.snapshots(this.dataset(`tmpl-${template}`)).catch((error: unknown) => {
+        if (zfsFailure(error) === "missing") return [];
+        throw error;
+      });
+      holdsOrigin = held.some((snapshot) => snapshot.guid === guid);
+      if (!holdsOrigin) this.parts.wantTemplate(template, version, from);
+    }
+    return {
+      version: wireVersion,
+      exists: seen !== undefined,
+      mounted: seen?.dataset.mounted ?? false,
+      epoch: Number(seen?.dataset.user["epoch"] ?? "0"),
+      snapshots: (seen?.snapshots ?? []).map(({ name, guid: id, createtxg, atMs }) => ({ name, guid: id, createtxg, atMs })),
+      holdsOrigin,
+    };
+  }
+
+  /** The record, read anew from etcd when the cached one does not fit the stream. */
+  private async record(head: StreamHead, from: string): Promise<UnitRecord> {
+    const me = this.context.host.node;
+    const cached = this.context.view.current().units.get(head.unit)?.value;
+    const fits = (record: UnitRecord): boolean => record.epoch === head.epoch && record.home === from && (record.replicas.includes(me) || record.move?.target === me);
+    if (cached !== undefined && fits(cached)) return cached;
+    const stored = await this.context.store.get(keys.unit(head.unit));
+    const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
+    if (record !== undefined && fits(record)) return record;
+    if (record === undefined) throw new HcError("NOT_FOUND", `${me} knows no record of ${head.unit}.`, { retry: "transient" });
+    if (record.epoch !== head.epoch || record.home !== from) throw new HcError("NOT_HOME", `${me} refuses a stream of ${head.unit} from ${from} at epoch ${head.epoch}: its home is ${record.home} at epoch ${record.epoch}.`);
+    throw new HcError("NOT_HOME", `${me} is no replica of ${head.unit} at epoch ${head.epoch}.`);
+  }
+
+  /** `PUT /peer/v1/streams/<unit>`. */
+  public async receive(unit: string, request: Pick<PeerRequest, "from" | "stream">): Promise<StreamAck> {
+    const counts: FramedCounts = { payloadBytes: 0 };
+    const abort = new AbortController();
+    const watch = watchIdle(request.stream, idleMs);
+    try {
+      const { head: raw, payload } = await unframe(request.stream, counts);
+      const head = readHead(raw);
+      if (head.unit !== unit) throw new HcError("INVALID_INPUT", `The stream is of ${head.unit}, not of ${unit}.`);
+      await this.record(head, request.from);
+      const before = this.running.get(unit);
+      before?.abort.abort();
+      const ended = (before?.ended ?? Promise.resolve()).then(() => this.store(head, payload, request.from, abort.signal));
+      const settled = ended.catch(() => undefined);
+      this.running.set(unit, { abort, ended: settled });
+      try {
+        return await ended;
+      } finally {
+        if (this.running.get(unit)?.abort === abort) this.running.delete(unit);
+      }
+    } catch (error) {
+      this.context.log.info({ unit, peer: request.from, err: error }, "stream refused or broken");
+      await drain(request.stream);
+      throw error;
+    } finally {
+      watch();
+      this.parts.counters.add("hc_replication_received_bytes_total", { peer: request.from }, counts.payloadBytes);
+    }
+  }
+
+  private async store(head: StreamHead, payload: Readable, from: string, signal: AbortSignal): Promise<StreamAck> {
+    if (signal.aborted) throw new HcError("ABORTED", `${head.unit}: a newer stream took over.`, { retry: "transient" });
+    const me = this.context.host.node;
+    const name = this.dataset(head.unit);
+    const seen = await this.look(head.unit);
+    if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
+    const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
+    if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);
+    if (seen?.snapshots.at(-1)?.guid !== head.guid) {
+      if (seen !== undefined && (head.baseGuid === "" || head.clone)) throw new HcError("ALREADY_EXISTS", `${me} already holds ${head.unit}; a first stream is refused.`);
+      if (seen === undefined && head.baseGuid !== "" && !head.clone) throw new HcError("NOT_FOUND", `${me} does not hold ${head.unit}; an increment is refused.`);
+      if (seen !== undefined && seen.snapshots.at(-1)?.guid !== head.baseGuid) throw new HcError("NO_COMMON_SNAPSHOT", `${me}: the newest snapshot of ${head.unit} is not the base of the increment.`);
+      try {
+        await this.context.zfs.receive(name, payload, changedProperties(head, seen?.dataset), signal);
+      } finally {
+        payload.destroy();
+      }
+    }
+    const after = await this.context.zfs.snapshots(name);
+    if (after.at(-1)?.guid !== head.guid) throw new HcError("INTERNAL", `${me}: ${head.unit}@${head.snapshot} has guid ${after.at(-1)?.guid ?? "none"} after the receive, not ${head.guid}; not acknowledged.`);
+    await this.moveHold(name, head.snapshot, from, after);
+    return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
+  }
+
+  private async moveHold(dataset: string, snapshot: string, from: string, all: readonly Snapshot[]): Promise<void> {
+    await this.context.zfs.hold(holdTag(from), `${dataset}@${snapshot}`);
+    for (const held of all) if (held.userrefs > 0 && held.name !== snapshot) await this.context.zfs.release(holdTag(from), `${dataset}@${held.name}`);
+  }
+
+  public isReceiving(unit: string): boolean {
+    return this.running.has(unit);
+  }
+
+  public async stop(): Promise<void> {
+    for (const { abort } of this.running.values()) abort.abort();
+    await Promise.allSettled([...this.running.values()].map(({ ended }) => ended));
+  }
+}
+
+/** Properties that the receive sets: only what differs, each costs a command on some ZFS. */
+function changedProperties(head: StreamHead, dataset: Dataset | undefined): Record<string, string> {
+  const changed: Record<string, string> = dataset === undefined ? { readonly: "on", canmount: "noauto" } : dataset.readonly ? {} : { readonly: "on" };
+  for (const [name, value] of Object.entries(head.properties)) if (value !== "" && dataset?.user[name] !== value) changed[userPrefix + name] = value;
+  return changed;
+}
+
+/** Ends `stream` with an error when it delivers nothing for `ms`. Returns the function that ends the watch. */
+export function watchIdle(stream: Readable, ms: number): () => void {
+  let timer: NodeJS.Timeout;
+  const arm = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stream.destroy(new HcError("TIMEOUT", `The stream was silent for ${ms} ms.`)), ms);
+  };
+  arm();
+  stream.on("data", arm);
+  stream.pause(); // the listener alone must not make it flow
+  return () => {
+    clearTimeout(timer);
+    stream.off("data", arm);
+  };
+}
+
+/** Takes in what is left of a short refused body, so that the sender reads the answer and not a reset. */
+async function drain(stream: Readable): Promise<void> {
+  const limit = 4 * 1024 * 1024;
+  let seen = 0;
+  const watch = watchIdle(stream, 1_000);
+  try {
+    for await (const chunk of stream) {
+      seen += (chunk as Buffer).length;
+      if (seen > limit) break;
+    }
+  } catch {
+    // the sender is gone: nothing to drain
+  } finally {
+    watch();
+  }
+}

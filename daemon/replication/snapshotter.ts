@@ -1,0 +1,101 @@
+import type { NodeContext } from "../context.js";
+import { errorCode } from "../lib/errors.js";
+import type { SnapshotInfo, UnitRecord } from "../lib/records.js";
+import { makeSnapshotName } from "../zfs/snapshot-name.js";
+import { HcError } from "../lib/errors.js";
+import type { LagBook } from "./lag.js";
+import type { Counters } from "./metrics.js";
+
+export interface SnapshotterParts {
+  lag: LagBook;
+  counters: Counters;
+  isPaused(unit: string): boolean;
+  /** A snapshot of the unit exists that replicas lack. */
+  made(unit: string): void;
+}
+
+/** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
+export class Snapshotter {
+  private writtenByUnit = new Map<string, string>();
+  private current: Promise<void> = Promise.resolve();
+  public constructor(
+    private readonly context: Pick<NodeContext, "host" | "cluster" | "zfs" | "session" | "clock" | "log">,
+    private readonly parts: SnapshotterParts,
+  ) {}
+
+  public writtenBytes(unit: string): string {
+    return this.writtenByUnit.get(unit) ?? "0";
+  }
+  /** Resolves when the round that runs has ended. */
+  public settled(): Promise<void> {
+    return this.current;
+  }
+  private dataset(unit: string): string {
+    return `${this.context.cluster.dataset}/${unit}`;
+  }
+
+  /** One round over the units at home here; nothing is asked of ZFS when there are none. */
+  public round(homes: readonly UnitRecord[]): Promise<void> {
+    const run = this.look(homes);
+    this.current = run.catch(() => undefined);
+    return run;
+  }
+  private async look(homes: readonly UnitRecord[]): Promise<void> {
+    if (homes.length === 0) {
+      this.writtenByUnit = new Map();
+      return;
+    }
+    const written = await this.context.zfs.written(this.context.cluster.dataset);
+    const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0");
+    this.writtenByUnit = new Map(homes.map((record) => [record.unit, written.get(this.dataset(record.unit)) ?? "0"]));
+    for (const record of dirty) this.parts.lag.written(record.unit);
+    const due = dirty.filter((record) => !this.parts.isPaused(record.unit));
+    if (due.length === 0 || !this.context.session.isLive()) return;
+    const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
+    for (const { unit, name } of await this.makeAll(names)) {
+      this.writtenByUnit.set(unit, "0");
+      this.parts.lag.snapshot(unit, name);
+      this.parts.made(unit);
+    }
+  }
+  /** One command for all; when it fails, one by one, so that one unit's trouble does not keep the others from theirs. */
+  private async makeAll(wanted: readonly { unit: string; name: string }[]): Promise<{ unit: string; name: string }[]> {
+    const full = (item: { unit: string; name: string }): string => `${this.dataset(item.unit)}@${item.name}`;
+    let made: { unit: string; name: string }[] = [];
+    try {
+      await this.context.zfs.snapshot(wanted.map(full));
+      made = [...wanted];
+    } catch (error) {
+      this.context.log.warn({ err: error, units: wanted.length }, "snapshots of all written units failed; trying one by one");
+      for (const item of wanted)
+        try {
+          await this.context.zfs.snapshot([full(item)]);
+          made.push(item);
+        } catch (cause) {
+          if (errorCode(cause) === "ALREADY_EXISTS") made.push(item); // by the command that failed later
+          else this.context.log.warn({ unit: item.unit, err: cause }, "snapshot failed");
+        }
+    }
+    this.parts.counters.add("hc_replication_snapshots_total", {}, made.length);
+    return made;
+  }
+
+  private lastWallMs = 0;
+  /** Names of one node never repeat, even when the wall clock steps back or stands still. */
+  private nextName(epoch: number): string {
+    this.lastWallMs = Math.max(this.lastWallMs + 1, Math.floor(this.context.clock.wallMs()));
+    return makeSnapshotName(epoch, this.lastWallMs, this.context.host.node);
+  }
+
+  /** A snapshot now, of a unit that is ours by its record. */
+  public async now(record: UnitRecord): Promise<SnapshotInfo> {
+    const name = this.nextName(record.epoch);
+    await this.context.zfs.snapshot([`${this.dataset(record.unit)}@${name}`]);
+    this.parts.counters.add("hc_replication_snapshots_total", {});
+    const made = (await this.context.zfs.snapshots(this.dataset(record.unit))).find((snapshot) => snapshot.name === name);
+    if (made === undefined) throw new HcError("INTERNAL", `${record.unit}@${name} is not there after it was made.`);
+    this.parts.lag.snapshot(record.unit, name);
+    this.parts.made(record.unit);
+    return { name: made.name, guid: made.guid, createtxg: made.createtxg, atMs: made.atMs };
+  }
+}

@@ -1,0 +1,166 @@
+import type { NodeContext } from "../context.js";
+import { errorCode, messageOf } from "../lib/errors.js";
+import type { UnitRecord } from "../lib/records.js";
+import { Driver } from "./driver.js";
+import { InUse } from "./in-use.js";
+import { LagBook } from "./lag.js";
+import { Counters } from "./metrics.js";
+import { defaultRetention, type Retention } from "./plan-prune.js";
+import { Pruner } from "./prune.js";
+import { RateLimit } from "./rate-limit.js";
+import { Receiver } from "./receiver.js";
+import type { MetricSample, Replication } from "./replication.js";
+import { Sender } from "./sender.js";
+import { Snapshotter } from "./snapshotter.js";
+import { TemplatePuller } from "./template-puller.js";
+import { TemplateSource } from "./template-source.js";
+
+export interface ReplicationOptions {
+  /** All streams of this node together; 0 = no limit. */
+  rateBytesPerS?: number;
+  retention?: Retention;
+  /** Sends at once (default 4). */
+  maxConcurrentSends?: number;
+  /** Between two looks at what was written, ms (default 1000, the floor between two snapshots of a unit). */
+  lookMs?: number;
+  pruneMs?: number;
+  templateMs?: number;
+  /** A pair that is up to date is compared again this often, ms (default 300 000): a replica may have lost its copy. */
+  verifyMs?: number;
+}
+
+/** Starts replication on this node and registers its peer routes. On a witness (no dataset) it does nothing. */
+export async function startReplication(context: NodeContext, options: ReplicationOptions = {}): Promise<Replication> {
+  const { clock, log } = context;
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([context.signal, stopping.signal]);
+  const me = context.host.node;
+  const counters = new Counters();
+  const lag = new LagBook(() => clock.monotonicMs());
+  const inUse = new InUse();
+  const rate = new RateLimit(options.rateBytesPerS ?? 0, clock);
+  const sender = new Sender(context, { lag, counters, rate, inUse });
+  const puller = new TemplatePuller(context, counters);
+  const source = new TemplateSource(context, rate);
+  const receiver = new Receiver(context, { counters, wantTemplate: (name, version, from) => puller.want(name, version, from) });
+
+  const driver = new Driver({
+    attempt: async (unit, node, attemptSignal) => void (await sender.send(unit, node, attemptSignal)),
+    onFailure(unit, node, error, failures) {
+      lag.failed(unit, node, messageOf(error));
+      counters.add("hc_replication_failures_total", { peer: node, code: errorCode(error) ?? "INTERNAL" });
+      if (failures === 1 || failures % 20 === 0) log.warn({ unit, peer: node, failures, err: error }, "replication attempt failed");
+      if (failures === 1 && errorCode(error) === "DIVERGED") context.event(unit, "diverged", messageOf(error));
+    },
+    clock,
+    backoff: { firstMs: 500, capMs: 10_000 },
+    signal,
+    ...(options.maxConcurrentSends === undefined ? {} : { maxConcurrent: options.maxConcurrentSends }),
+  });
+
+  const homes = (): UnitRecord[] => [...context.view.current().units.values()].map(({ value }) => value).filter((record) => record.home === me && record.state === "live");
+  const snapshotter = new Snapshotter(context, {
+    lag,
+    counters,
+    isPaused: (unit) => driver.isPaused(unit),
+    made(unit) {
+      for (const node of context.view.current().units.get(unit)?.value.replicas ?? []) driver.want(unit, node);
+    },
+  });
+  /** Pairs follow the records: new ones are compared at once. */
+  function reconcile(): void {
+    const pairs = new Map(homes().map((record) => [record.unit, record.replicas.filter((node) => node !== me)]));
+    driver.retain((unit, node) => pairs.get(unit)?.includes(node) ?? false);
+    lag.retain(pairs);
+    for (const [unit, nodes] of pairs) for (const node of nodes) if (!driver.has(unit, node)) driver.want(unit, node);
+  }
+  function verify(): void {
+    for (const record of homes()) for (const node of record.replicas) if (node !== me) driver.want(record.unit, node);
+  }
+  const pruner = new Pruner(context, {
+    counters,
+    inUse,
+    retention: options.retention ?? defaultRetention,
+    keep: (unit) => (driver.isPaused(unit) || receiver.isReceiving(unit) ? undefined : lag.confirmedSnapshots(unit)),
+  });
+
+  /** Repeats `act` with `ms` between the beginnings; its errors are logged and do not end it. */
+  function every(ms: number, what: string, act: () => Promise<void> | void): Promise<void> {
+    return (async () => {
+      while (!signal.aborted) {
+        const beganMs = clock.monotonicMs();
+        try {
+          await act();
+        } catch (error) {
+          if (!signal.aborted && errorCode(error) !== "NOT_READY") log.warn({ err: error, what }, "replication round failed");
+        }
+        try {
+          await clock.sleep(Math.max(ms / 4, ms - (clock.monotonicMs() - beganMs)), signal);
+        } catch {
+          return;
+        }
+      }
+    })();
+  }
+
+  const loops: Promise<void>[] = [];
+  if (context.cluster.dataset !== "") {
+    context.peerRoutes.route("PUT", "/peer/v1/streams/:unit", (request) => receiver.receive(request.params["unit"] ?? "", request));
+    context.peerRoutes.route("GET", "/peer/v1/units/:unit/snapshots", (request) => receiver.snapshots(request.params["unit"] ?? "", request.query, request.from));
+    context.peerRoutes.route("GET", "/peer/v1/templates/:name/:version", async (request, response) => {
+      await source.serve(request.params["name"] ?? "", request.params["version"] ?? "", request.query.get("have") ?? "", response);
+      return undefined;
+    });
+    let verifiedMs = clock.monotonicMs();
+    loops.push(
+      every(options.lookMs ?? 1_000, "snapshots", async () => {
+        if (!context.session.isLive()) return;
+        reconcile();
+        await snapshotter.round(homes());
+        if (clock.monotonicMs() - verifiedMs > (options.verifyMs ?? 300_000)) {
+          verifiedMs = clock.monotonicMs();
+          verify();
+        }
+      }),
+      every(options.templateMs ?? 1_000, "templates", () => puller.round(signal)),
+      every(options.pruneMs ?? 60_000, "prune", () => pruner.round(signal)),
+    );
+  }
+
+  return {
+    report: () => lag.report(),
+    writtenBytes: (unit) => snapshotter.writtenBytes(unit),
+    snapshotNow: (unit) => snapshotter.now(sender.ownRecord(unit)),
+    sendNow: (unit, node, callSignal) => driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal]))),
+    async flushAll(unit, callSignal) {
+      const record = sender.ownRecord(unit);
+      await snapshotter.now(record);
+      const outcomes = record.replicas.filter((node) => node !== me).map(async (node) => {
+        try {
+          await driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal])));
+          return [node, ""] as const;
+        } catch (error) {
+          return [node, messageOf(error)] as const;
+        }
+      });
+      return Object.fromEntries(await Promise.all(outcomes));
+    },
+    async pause(unit) {
+      await driver.pause(unit);
+      await snapshotter.settled();
+    },
+    resume(unit) {
+      driver.resume(unit);
+    },
+    metrics(): MetricSample[] {
+      const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).map(([node, item]) => ({ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS })));
+      return [...counters.samples(), ...lags, { name: "hc_replication_sends_running", labels: {}, value: driver.runningCount }, { name: "hc_replication_sends_waiting", labels: {}, value: driver.waitingCount }];
+    },
+    async stop() {
+      stopping.abort();
+      await receiver.stop();
+      await driver.idle();
+      await Promise.allSettled(loops);
+    },
+  };
+}

@@ -1,0 +1,93 @@
+import { HcError } from "../lib/errors.js";
+import type { SnapshotInfo } from "../lib/records.js";
+import { failuresText, validate } from "../lib/schema.js";
+
+/** Version of heads and answers between nodes; a node understands the version before its own (DESIGN invariant 10). */
+export const wireVersion = 1;
+
+/** Head of a stream of one snapshot (first frame, see frames.ts). */
+export interface StreamHead {
+  version: number;
+  /** Unit id, or "tmpl-<name>" for a template. */
+  unit: string;
+  /** Epoch of the sender's record; 0 for templates. */
+  epoch: number;
+  snapshot: string;
+  guid: string;
+  /** guid of the incremental source; "" = full. */
+  baseGuid: string;
+  /** The source is the origin of a clone that the receiver does not have yet. */
+  clone: boolean;
+  /** User properties of the dataset, without the prefix. */
+  properties: Record<string, string>;
+}
+const decimal = { type: "string", pattern: "^[0-9]{1,20}$" } as const;
+const headSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["version", "unit", "epoch", "snapshot", "guid", "baseGuid", "clone", "properties"],
+  properties: {
+    version: { type: "integer", minimum: 1, maximum: wireVersion },
+    unit: { type: "string", pattern: "^[a-z][a-z0-9-]{1,40}$" },
+    epoch: { type: "integer", minimum: 0 },
+    snapshot: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" },
+    guid: decimal,
+    baseGuid: { type: "string", pattern: "^[0-9]{0,20}$" },
+    clone: { type: "boolean" },
+    properties: { type: "object", maxProperties: 64, propertyNames: { pattern: "^[a-z0-9._-]{1,64}$" }, additionalProperties: { type: "string", maxLength: 8192 } },
+  },
+} as const;
+
+/** Throws INVALID_INPUT. */
+export function readHead(value: unknown): StreamHead {
+  const failures = validate(headSchema, value);
+  if (failures.length > 0) throw new HcError("INVALID_INPUT", `The head of a stream cannot be used: ${failuresText(failures)}`);
+  return value as StreamHead;
+}
+
+/** Answer to a stream: the receiver holds this snapshot durably. */
+export interface StreamAck { version: number; guid: string; snapshot: string }
+const ackSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["version", "guid", "snapshot"],
+  properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, guid: decimal, snapshot: { type: "string" } },
+} as const;
+
+/** Answer of `GET /peer/v1/units/<id>/snapshots`. */
+export interface UnitSnapshots {
+  version: number;
+  exists: boolean;
+  mounted: boolean;
+  /** Epoch property of the dataset, 0 when there is none. */
+  epoch: number;
+  snapshots: SnapshotInfo[];
+  holdsOrigin: boolean;
+}
+const snapshotSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["name", "guid", "createtxg", "atMs"],
+  properties: { name: { type: "string" }, guid: decimal, createtxg: decimal, atMs: { type: "number" } },
+} as const;
+const snapshotsSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["version", "exists", "mounted", "epoch", "snapshots", "holdsOrigin"],
+  properties: {
+    version: { type: "integer", minimum: 1, maximum: wireVersion },
+    exists: { type: "boolean" },
+    mounted: { type: "boolean" },
+    epoch: { type: "integer", minimum: 0 },
+    snapshots: { type: "array", items: snapshotSchema },
+    holdsOrigin: { type: "boolean" },
+  },
+} as const;
+
+function answer<T>(schema: object, value: unknown, node: string): T {
+  const failures = validate(schema, value);
+  if (failures.length > 0) throw new HcError("INTERNAL", `${node} answered what this version cannot read: ${failuresText(failures)}`);
+  return value as T;
+}
+export const readAck = (value: unknown, node: string): StreamAck => answer(ackSchema, value, node);
+export const readUnitSnapshots = (value: unknown, node: string): UnitSnapshots => answer(snapshotsSchema, value, node);
