@@ -60,24 +60,30 @@ function ensureBuild(force) {
   run([node24, path.join(__dirname, "build.js")]);
 }
 
-/** What the lab needs of this machine: said first, installed then. */
+/** Asks the built lab something; prints its one clear message and ends when it refuses. */
+function askLab(expression) {
+  const script = `const lab = require("./dist/providers/lab/preflight.js"); const { LocalRunner } = require("./dist/daemon/lib/local-runner.js");
+    Promise.resolve(${expression}).then((seen) => console.log(JSON.stringify(seen ?? null)), (error) => { console.error(error.message); process.exitCode = 1; });`;
+  const answer = spawnSync(node24, ["-e", script], { cwd: root, env: environment(), encoding: "utf8" });
+  if (answer.status !== 0) fail(answer.stderr.trim());
+  return JSON.parse(answer.stdout);
+}
+
+/** What the lab needs of this machine: Debian packages are named first and installed then; the rest is tried out. */
 function ensureLab() {
-  const text = spawnSync(node24, [path.join(root, "dist", "providers", "lab", "cli.js"), "preflight", "--json"], { cwd: root, env: environment(), encoding: "utf8" });
-  let seen;
-  try {
-    seen = JSON.parse(text.stdout);
-  } catch {
-    fail(`The look at this machine failed: ${text.stderr || text.stdout}`);
+  const tryOut = () => askLab(`lab.preflight(new LocalRunner(), require("node:path").join(require("node:os").homedir(), ".local", "state", "hybridcluster"))`);
+  if (process.platform !== "linux" || process.getuid() !== 0) return void tryOut(); // says what can be done
+  const packages = askLab("lab.debianPackages()");
+  if (packages.length > 0) {
+    say("The lab (real nodes on this machine) needs Debian packages that are not installed:");
+    for (const item of packages) say(`  ${item.package.padEnd(14)} ${item.why}`);
+    const names = packages.map((item) => item.package);
+    const apt = (argv) => run(argv, { env: { DEBIAN_FRONTEND: "noninteractive" }, returns: true });
+    const install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names];
+    say(`Installing them: ${install.join(" ")}`);
+    if (apt(["apt-get", "update", "-qq"]) !== 0 || apt(install) !== 0) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
   }
-  if (seen.missing.length > 0) fail(seen.message);
-  if (seen.packages.length === 0) return;
-  say("The lab (real nodes on this machine) needs Debian packages that are not installed:");
-  for (const item of seen.packages) say(`  ${item.name.padEnd(14)} ${item.why}`);
-  const names = seen.packages.map((item) => item.name);
-  const apt = (argv) => run(argv, { env: { DEBIAN_FRONTEND: "noninteractive" }, returns: true });
-  const install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names];
-  say(`Installing them: ${install.join(" ")}`);
-  if (apt(["apt-get", "update", "-qq"]) !== 0 || apt(install) !== 0) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
+  tryOut();
 }
 
 const hc = (args) => process.exit(run([node24, path.join(root, "dist", "cli", "main.js"), ...args], { returns: true }));

@@ -1,0 +1,75 @@
+import type { Argv } from "yargs";
+import type { DesiredDocument } from "../../daemon/lib/documents.js";
+import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
+import { command, type GlobalOptions } from "../context.js";
+import { json, table } from "../output.js";
+import { unitId } from "../unit-name.js";
+
+interface UnitAnswer { record: UnitRecord; revision: string; observed: Record<string, ObservedUnit>; document: DesiredDocument<"site"> | null; ready: boolean; appliedRevision: string }
+
+export function unitText(unit: UnitAnswer): string {
+  const { record, document } = unit;
+  const lines = [
+    `${record.unit}: ${record.state}, at home on ${record.home} at epoch ${record.epoch}${unit.ready ? ", ready" : ", not ready"}`,
+    ...(document === null ? [] : [`  customer ${document.spec.customer}, template ${document.spec.template}, quota ${document.spec.quota}, made by ${document.origin}`, `  hostnames ${document.spec.hostnames.join(", ")}`]),
+    `  cloned from ${record.origin.template}@${record.origin.version}, runs on ${record.runtime.platform} with PHP ${record.runtime.php}`,
+  ];
+  const rows = Object.entries(unit.observed).map(([node, seen]) => [node, node === record.home ? "home" : "replica", seen.state, seen.snapshots.at(-1)?.name ?? "-", seen.error === "" ? "-" : seen.error]);
+  return `${lines.join("\n")}\n\n${table(["NODE", "ROLE", "STATE", "NEWEST SNAPSHOT", "ERROR"], rows)}`;
+}
+
+const showCommand = command<{ site: string }>({
+  command: "show <site>",
+  describe: "one site with its copies",
+  builder: (yargs) => yargs.positional("site", { type: "string", demandOption: true }),
+  run: async ({ args, output, cluster }) => {
+    const unit = await cluster().call<UnitAnswer>("GET", `/v1/units/${unitId(args.site)}`);
+    output.out(args.json ? json(unit) : unitText(unit));
+    return 0;
+  },
+});
+
+export const siteCommand = { command: "site", describe: "sites: show", builder: (yargs: Argv<GlobalOptions>) => yargs.command(showCommand).demandCommand(1), handler: () => undefined };
+
+interface Why { site: string; steps: { what: string; ok: boolean; detail: string }[]; errors: { atMs: number; node?: string; text: string }[]; events: { atMs: number; node: string; event: string; detail: string }[] }
+
+export function whyText(why: Why): string {
+  const time = (atMs: number): string => new Date(atMs).toISOString();
+  const list = (title: string, lines: string[]): string => (lines.length === 0 ? "" : `\n${title}\n${lines.map((line) => `  ${line}\n`).join("")}`);
+  return why.steps.map((step) => `${step.ok ? "ok " : "!! "} ${step.what}: ${step.detail}\n`).join("")
+    + list("Last errors", why.errors.map((error) => `${time(error.atMs)} ${error.node ?? ""} ${error.text}`))
+    + list("What changed", why.events.map((event) => `${time(event.atMs)} ${event.node} ${event.event} ${event.detail}`));
+}
+
+export const whyCommand = command<{ site: string }>({
+  command: "why <site>",
+  describe: "follows a request: name, edge, home, PHP; last errors, who changed what",
+  builder: (yargs) => yargs.positional("site", { type: "string", demandOption: true, describe: "a site's name or one of its host names" }),
+  run: async ({ args, output, cluster }) => {
+    const why = await cluster().call<Why>("GET", `/v1/why/${encodeURIComponent(args.site)}`, undefined, 20_000);
+    output.out(args.json ? json(why) : whyText(why));
+    return why.steps.every((step) => step.ok) ? 0 : 1;
+  },
+});
+
+export const logsCommand = command<{ unit: string; lines: number }>({
+  command: "logs <unit>",
+  describe: "the last lines of a site's PHP and web errors",
+  builder: (yargs) => yargs.positional("unit", { type: "string", demandOption: true }).option("lines", { type: "number", default: 50, alias: "n" }),
+  run: async ({ args, output, cluster }) => {
+    const { text } = await cluster().call<{ text: string }>("GET", `/v1/logs/${unitId(args.unit)}?lines=${args.lines}`, undefined, 20_000);
+    output.out(args.json ? json({ unit: unitId(args.unit), text }) : text.endsWith("\n") || text === "" ? text : `${text}\n`);
+    return 0;
+  },
+});
+
+export const eventsCommand = command<{ unit: string | undefined; limit: number }>({
+  command: "events [unit]",
+  describe: "what happened, newest last",
+  builder: (yargs) => yargs.positional("unit", { type: "string" }).option("limit", { type: "number", default: 50 }),
+  run: async ({ args, output, cluster }) => {
+    const { events } = await cluster().call<{ events: Why["events"] & { unit: string }[] }>("GET", `/v1/events?limit=${args.limit}${args.unit === undefined ? "" : `&unit=${unitId(args.unit)}`}`);
+    output.out(args.json ? json(events) : table(["TIME", "NODE", "UNIT", "EVENT", "DETAIL"], events.map((event) => [new Date(event.atMs).toISOString(), event.node, event.unit, event.event, event.detail])));
+    return 0;
+  },
+});

@@ -1,0 +1,33 @@
+import type { Argv } from "yargs";
+import type { TrashRecord } from "../../daemon/lib/records.js";
+import { command, type GlobalOptions } from "../context.js";
+import { json, table } from "../output.js";
+
+const listCommand = command<object>({
+  command: "list",
+  describe: "deleted units that can still be restored",
+  run: async ({ args, output, cluster }) => {
+    const { trash } = await cluster().call<{ trash: TrashRecord[] }>("GET", "/v1/trash");
+    const day = (atMs: number): string => new Date(atMs).toISOString().slice(0, 16).replace("T", " ");
+    output.out(args.json ? json(trash) : trash.length === 0 ? "The trash is empty.\n" : table(["ID", "UNIT", "DELETED (UTC)", "EXPIRES (UTC)", "COPIES ON"], trash.map((item) => [item.id, item.unit, day(item.deletedAtMs), day(item.expiresAtMs), item.nodes.join(", ")])));
+    return 0;
+  },
+});
+const act = (name: "restore" | "purge", describe: string, done: string) =>
+  command<{ id: string }>({
+    command: `${name} <id>`,
+    describe,
+    builder: (yargs) => yargs.positional("id", { type: "string", demandOption: true, describe: "as `hc trash list` shows it" }),
+    run: async ({ args, output, cluster }) => {
+      const answer = await cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(args.id)}/${name}`, {}, 60_000);
+      output.out(args.json ? json(answer) : `${args.id} ${done}\n`);
+      return 0;
+    },
+  });
+
+export const trashCommand = {
+  command: "trash",
+  describe: "deleted units: list, restore, purge",
+  builder: (yargs: Argv<GlobalOptions>) => yargs.command(listCommand).command(act("restore", "brings a deleted unit back under its old name", "is being restored; see `hc units`.")).command(act("purge", "destroys a deleted unit for good, on all nodes", "is being destroyed.")).demandCommand(1),
+  handler: () => undefined,
+};
