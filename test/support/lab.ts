@@ -47,7 +47,7 @@ async function handle(lab: Lab, name: string): Promise<TestNode> {
   return {
     ...lab.access(node), runner, ok,
     exec: (argv, options = {}) => runner.run(argv, { timeoutMs: 30_000, ...options }),
-    sh: (script, options = {}) => ok(["bash", "-euo", "pipefail", "-c", script], options),
+    sh: (script, options = {}) => ok(["bash", "--norc", "-euo", "pipefail", "-c", script], options),
     alive: () => lab.pid(node) !== undefined,
     kill: () => lab.kill(name),
     stop: () => lab.stop(name),

@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { LocalRunner } from "../../daemon/lib/local-runner.js";
+import { findLab, openLab } from "../../providers/lab/lab.js";
+import { readEntries } from "../../providers/lab/registry.js";
+import { ensureRoot } from "../../providers/lab/root.js";
+import { labTraces } from "../support/lab-traces.js";
+
+const creator = resolve(__dirname, "../support/lab-creator.js");
+
+function start(dir: string, ephemeral: boolean, nodes: number): ChildProcess {
+  return spawn(process.execPath, [creator, dir, ephemeral ? "1" : "0", String(nodes)], { stdio: ["ignore", "pipe", "inherit"] });
+}
+function line(child: ChildProcess, wanted: string): Promise<void> {
+  return new Promise((done, fail) => {
+    let seen = "";
+    child.stdout?.on("data", (data: Buffer) => { seen += data.toString(); if (seen.includes(wanted)) done(); });
+    child.on("exit", (code) => fail(new Error(`the creator ended (${code}) before "${wanted}"`)));
+  });
+}
+/** SIGKILL, and only back when it is gone. */
+function kill(child: ChildProcess): Promise<void> {
+  return new Promise((done) => {
+    if (child.exitCode !== null || child.signalCode !== null) return done();
+    child.once("exit", () => done());
+    child.kill("SIGKILL");
+  });
+}
+const subnetOf = (dir: string): number | undefined => readEntries().find((entry) => entry.dir === dir)?.subnet;
+
+/** What every run does first: opening any lab clears stale ones. */
+async function nextRun(): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "hc-lab-next-"));
+  await (await openLab({ dir, name: "next", ephemeral: true })).destroy();
+}
+
+beforeAll(async () => { await ensureRoot(new LocalRunner()); }, 10 * 60_000);
+
+it("nodes outlive a killed creator; the next run clears everything of a dead test", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hc-lab-killed-"));
+  const child = start(dir, true, 2);
+  await line(child, "ready");
+  await kill(child);
+  const lab = findLab(dir);
+  expect((await lab?.nodes())?.map((node) => lab?.pid(node) !== undefined)).toEqual([true, true]);
+  const subnet = subnetOf(dir);
+  expect(labTraces(dir, subnet).length).toBeGreaterThan(4); // the checker sees what is there
+  await nextRun();
+  expect(labTraces(dir, subnet)).toEqual([]);
+}, 60_000);
+
+it("a creator killed at any moment leaves nothing that the next run does not clear", async () => {
+  for (const afterMs of [5, 60, 110, 170, 240, 320, 450]) {
+    const dir = await mkdtemp(join(tmpdir(), "hc-lab-killed-"));
+    const child = start(dir, true, 2);
+    await line(child, "begin");
+    await new Promise((wake) => setTimeout(wake, afterMs)); // the moment of the kill, not a wait for a fact
+    await kill(child);
+    const subnet = subnetOf(dir);
+    await nextRun();
+    const left = labTraces(dir, subnet);
+    // killed before the lab was registered: nothing of it exists but the test's own empty folder
+    if (subnet === undefined) await rm(dir, { recursive: true, force: true });
+    expect({ afterMs, left: subnet === undefined ? left.filter((trace) => !trace.startsWith("folder ")) : left }).toEqual({ afterMs, left: [] });
+  }
+}, 120_000);
+
+it("a lasting lab whose creator was killed is finished by the next run, nothing twice", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hc-lab-lasting-"));
+  for (const afterMs of [90, 150, 210, 300]) {
+    const child = start(dir, false, 2);
+    await line(child, "begin");
+    await new Promise((wake) => setTimeout(wake, afterMs));
+    await kill(child);
+  }
+  const subnet = subnetOf(dir);
+  const last = start(dir, false, 2);
+  await line(last, "ready");
+  await kill(last);
+  expect(subnetOf(dir)).toBe(subnet ?? subnetOf(dir));
+  const lab = findLab(dir);
+  expect((await lab?.nodes())?.map((node) => [node.name, node.index])).toEqual([["n1", 1], ["n2", 2]]);
+  const traces = labTraces(dir, subnetOf(dir));
+  expect(traces.filter((trace) => trace.includes("systemd --system"))).toHaveLength(2);
+  await nextRun(); // a lasting lab is not stale
+  expect(existsSync(dir)).toBe(true);
+  const used = subnetOf(dir);
+  await lab?.destroy();
+  expect(labTraces(dir, used)).toEqual([]);
+}, 120_000);
+
+it("a lasting lab whose folder was removed by hand is cleared by the next run", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hc-lab-gone-"));
+  const child = start(dir, false, 1);
+  await line(child, "ready");
+  await kill(child);
+  const subnet = subnetOf(dir);
+  await rm(dir, { recursive: true, force: true });
+  await nextRun();
+  expect(labTraces(dir, subnet)).toEqual([]);
+}, 60_000);
