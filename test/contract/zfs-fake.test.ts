@@ -1,0 +1,7 @@
+import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
+import { type ZfsSubject, zfsContract } from "./zfs.js";
+
+function subject(zfs: FakeZfs): ZfsSubject {
+  return { zfs, root: "hpool", write: async (dataset, file, text) => zfs.write(dataset, file, text), read: async (dataset, file) => zfs.files(dataset).get(file) };
+}
+zfsContract("in memory", async () => [subject(createFakeZfs({ seed: "one" })), subject(createFakeZfs({ seed: "two" }))]);
