@@ -4,7 +4,7 @@ import { HcError, messageOf } from "../lib/errors.js";
 
 /**
  * Framing of a stream between nodes, version 1: magic "HCS1", then frames of 4 bytes length (big-endian) and that many bytes. The first
- * frame is the head (JSON), the others are the payload; a frame of length 0 ends it and is followed by the SHA-256 of the payload.
+ * frame is the head (JSON), the others are the payload; a frame of length 0 ends it and is followed by the SHA-256 of head and payload.
  * HTTP trailers would do the same but get lost in intermediate layers; the end of a connection is never taken for the end of a stream.
  */
 const magic = Buffer.from("HCS1");
@@ -19,7 +19,7 @@ export function frame(head: unknown, payload: AsyncIterable<Uint8Array>, counts?
     const headBytes = Buffer.from(JSON.stringify(head));
     if (headBytes.length > maxHeadBytes) throw new HcError("LIMIT_EXCEEDED", `The head of a stream has ${headBytes.length} bytes, more than ${maxHeadBytes}.`, { retry: "never" });
     yield Buffer.concat([magic, lengthOf(headBytes.length), headBytes]);
-    const hash = createHash("sha256");
+    const hash = createHash("sha256").update(headBytes);
     for await (const chunk of payload)
       for (let at = 0; at < chunk.length; at += maxFrameBytes) {
         const part = Buffer.from(chunk.buffer, chunk.byteOffset + at, Math.min(maxFrameBytes, chunk.length - at));
@@ -55,22 +55,22 @@ export async function unframe(source: Readable, counts?: FramedCounts): Promise<
     if (!(await reader.take(4)).equals(magic)) throw broken("it does not begin with HCS1");
     const headLength = (await reader.take(4)).readUInt32BE();
     if (headLength > maxHeadBytes) throw broken("its head is too long");
-    const text = (await reader.take(headLength)).toString("utf8");
+    const headBytes = await reader.take(headLength);
     let head: unknown;
     try {
-      head = JSON.parse(text);
+      head = JSON.parse(headBytes.toString("utf8"));
     } catch {
       throw broken("its head is not JSON");
     }
-    return { head, payload: Readable.from(verified(reader, counts), { objectMode: false }) };
+    return { head, payload: Readable.from(verified(reader, headBytes, counts), { objectMode: false }) };
   } catch (error) {
     await reader.close();
     throw error;
   }
 }
 
-async function* verified(reader: ByteReader, counts?: FramedCounts): AsyncGenerator<Buffer> {
-  const hash = createHash("sha256");
+async function* verified(reader: ByteReader, headBytes: Buffer, counts?: FramedCounts): AsyncGenerator<Buffer> {
+  const hash = createHash("sha256").update(headBytes);
   let held: Buffer | undefined;
   try {
     for (;;) {

@@ -1,0 +1,252 @@
+import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
+import { ReplicationCluster } from "../support/replication-cluster.js";
+import { SimClock } from "../support/sim-clock.js";
+
+const root = "hpool/hc";
+const never = new AbortController().signal;
+interface World { clock: SimClock; cluster: ReplicationCluster; zfs(name: string): FakeZfs; newest(name: string, unit: string): Promise<string | undefined> }
+
+async function world(names: readonly string[]): Promise<World> {
+  const clock = new SimClock();
+  const cluster = new ReplicationCluster(root, clock);
+  const all = new Map<string, FakeZfs>();
+  for (const name of names) {
+    const zfs = createFakeZfs({ seed: name, nowMs: () => clock.wallMs() });
+    await zfs.create(root, {});
+    all.set(name, zfs);
+    cluster.addNode(name, zfs);
+    await cluster.start(name);
+  }
+  const zfs = (name: string): FakeZfs => all.get(name) as FakeZfs;
+  return { clock, cluster, zfs, newest: async (name, unit) => (await zfs(name).snapshots(`${root}/${unit}`)).at(-1)?.guid };
+}
+/** A template on n1, spread by the cluster, and a unit cloned from it at home on n1. */
+async function site(w: World, replicas: string[]): Promise<void> {
+  const home = w.zfs("n1");
+  await home.create(`${root}/tmpl-php`, {});
+  await home.mount(`${root}/tmpl-php`);
+  home.write(`${root}/tmpl-php`, "index.php", "x".repeat(5_000));
+  await home.unmount(`${root}/tmpl-php`);
+  await home.snapshot([`${root}/tmpl-php@1`]);
+  const guid = (await home.snapshots(`${root}/tmpl-php`))[0]?.guid as string;
+  w.cluster.putTemplate("php", "1", guid, "n1");
+  await home.clone(`${root}/tmpl-php@1`, `${root}/site-a`, { "hybridcluster:unit": "site-a", "hybridcluster:definition": '{"ä": 1}' });
+  await home.mount(`${root}/site-a`);
+  await home.snapshot([`${root}/site-a@1-20300101T000000.000Z-n1`]);
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas, origin: { template: "php", version: "1", guid } });
+}
+const bytesTo = (w: World, from: string, to: string): number => w.cluster.node(from).sent.filter((item) => item.to === to).reduce((sum, item) => sum + item.bytes, 0);
+
+let w: World;
+afterEach(async () => {
+  await w.cluster.stopAll();
+});
+
+test("spreads the template, then sends the clone as an increment of it; the replica is a clone, read-only, with the unit's properties", async () => {
+  w = await world(["n1", "n2", "n3"]);
+  await site(w, ["n2", "n3"]);
+  await w.clock.advance(30_000);
+  for (const name of ["n2", "n3"]) {
+    expect(await w.newest(name, "tmpl-php")).toBe(await w.newest("n1", "tmpl-php"));
+    expect(await w.newest(name, "site-a")).toBe(await w.newest("n1", "site-a"));
+    const [replica] = await w.zfs(name).datasets(`${root}/site-a`);
+    expect(replica).toMatchObject({ origin: `${root}/tmpl-php@1`, readonly: true, mounted: false, user: { unit: "site-a", epoch: "1", home: "n1", definition: '{"ä": 1}' } });
+    expect(bytesTo(w, "n1", name)).toBeLessThan(2_000);
+  }
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ guid: await w.newest("n1", "site-a"), lagS: 0, error: "" });
+});
+
+test("a write becomes a snapshot within a second or two and reaches the replicas; an idle unit makes none", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const count = async (): Promise<number> => (await w.zfs("n1").snapshots(`${root}/site-a`)).length;
+  const before = await count();
+  await w.clock.advance(60_000);
+  expect(await count()).toBe(before);
+  w.zfs("n1").write(`${root}/site-a`, "page", "hello");
+  await w.clock.advance(2_100);
+  expect(await count()).toBe(before + 1);
+  expect(w.zfs("n2").digest(`${root}/site-a`)).toBe(w.zfs("n1").digest(`${root}/site-a`));
+  expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("hello");
+});
+
+test("no unit at home: zfs is not even asked what was written", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  let asked = 0;
+  w.zfs("n2").onOperation = (operation) => void (asked += operation === "written" ? 1 : 0);
+  await w.clock.advance(10_000);
+  expect(asked).toBe(0);
+});
+
+test("without a live session nothing is snapshotted or sent", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  w.cluster.node("n1").live = false;
+  const before = await w.newest("n1", "site-a");
+  w.zfs("n1").write(`${root}/site-a`, "page", "late");
+  await w.clock.advance(10_000);
+  expect(await w.newest("n1", "site-a")).toBe(before);
+  await expect(w.cluster.replication("n1").sendNow("site-a", "n2", never)).rejects.toMatchObject({ code: "NOT_HOME" });
+});
+
+test("lag grows while a replica is away, counted from the oldest write it lacks, and is 0 when it is back", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  await w.cluster.stop("n2");
+  for (let second = 0; second < 60; second += 1) {
+    w.zfs("n1").write(`${root}/site-a`, "page", String(second));
+    await w.clock.advance(1_000);
+  }
+  const away = w.cluster.replication("n1").report().get("site-a")?.["n2"];
+  expect(away?.lagS).toBeGreaterThan(56);
+  expect(away?.lagS).toBeLessThan(62);
+  expect(away?.error).toContain("n2");
+  await w.cluster.start("n2");
+  await w.clock.advance(15_000);
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ lagS: 0, error: "" });
+  expect(w.zfs("n2").digest(`${root}/site-a`)).toBe(w.zfs("n1").digest(`${root}/site-a`));
+});
+
+test("a move: pause, last snapshot, last increment, new home; the old home follows by an increment from the common snapshot", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const [from, to] = [w.cluster.replication("n1"), w.cluster.replication("n2")];
+  w.zfs("n1").write(`${root}/site-a`, "big", "y".repeat(20_000));
+  await from.pause("site-a");
+  await w.zfs("n1").unmount(`${root}/site-a`);
+  const last = await from.snapshotNow("site-a", never);
+  const sent = await from.sendNow("site-a", "n2", never);
+  expect(sent.guid).toBe(last.guid);
+  expect(await w.newest("n2", "site-a")).toBe(last.guid);
+  expect((await from.sendNow("site-a", "n2", never)).bytes).toBe(0);
+  w.cluster.putUnit({ unit: "site-a", home: "n2", replicas: ["n1"], epoch: 2 });
+  await w.zfs("n2").set(`${root}/site-a`, { readonly: "off" });
+  await w.zfs("n2").mount(`${root}/site-a`);
+  from.resume("site-a");
+  w.zfs("n2").write(`${root}/site-a`, "page", "at the new home");
+  await w.clock.advance(20_000);
+  expect(w.zfs("n1").files(`${root}/site-a`).get("page")).toBe("at the new home");
+  expect((await w.zfs("n1").datasets(`${root}/site-a`))[0]).toMatchObject({ readonly: true, user: { epoch: "2", home: "n2" } });
+  expect(bytesTo(w, "n2", "n1")).toBeLessThan(5_000);
+  expect(to.report().get("site-a")?.["n1"]).toMatchObject({ lagS: 0, error: "" });
+  expect(from.report().has("site-a")).toBe(false);
+});
+
+test("while paused nothing happens by itself", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  await w.cluster.replication("n1").pause("site-a");
+  const before = await w.newest("n1", "site-a");
+  w.zfs("n1").write(`${root}/site-a`, "page", "paused");
+  await w.clock.advance(10_000);
+  expect(await w.newest("n1", "site-a")).toBe(before);
+  w.cluster.replication("n1").resume("site-a");
+  await w.clock.advance(5_000);
+  expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("paused");
+});
+
+test("a replica that is ahead is reported as diverged, and nothing is destroyed or rolled back", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  await w.zfs("n2").snapshot([`${root}/site-a@1-20300101T000100.000Z-n2`]);
+  const theirs = await w.newest("n2", "site-a");
+  w.zfs("n1").write(`${root}/site-a`, "page", "here");
+  await w.clock.advance(20_000);
+  expect(await w.newest("n2", "site-a")).toBe(theirs);
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]?.error).toContain("must be stashed first");
+  expect(w.cluster.events.filter((item) => item.event === "diverged")).toHaveLength(1);
+  await expect(w.cluster.replication("n1").sendNow("site-a", "n2", never)).rejects.toMatchObject({ code: "DIVERGED" });
+});
+
+test("streams that must not be taken: not from the home, of a lower epoch, of a unit it is no replica of, into a mounted dataset", async () => {
+  w = await world(["n1", "n2", "n3"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  await expect(w.cluster.replication("n1").sendNow("site-a", "n3", never)).rejects.toMatchObject({ code: "NOT_HOME" });
+  // n1 still believes in epoch 1 while the record has gone on
+  w.zfs("n1").write(`${root}/site-a`, "page", "late");
+  await w.zfs("n1").snapshot([`${root}/site-a@1-20300101T000200.000Z-n1`]);
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], epoch: 5 });
+  await w.zfs("n2").set(`${root}/site-a`, { "hybridcluster:epoch": "6" });
+  await expect(w.cluster.replication("n1").sendNow("site-a", "n2", never)).rejects.toMatchObject({ code: "NOT_HOME" });
+  await w.zfs("n2").set(`${root}/site-a`, { "hybridcluster:epoch": "1" });
+  await w.zfs("n2").mount(`${root}/site-a`);
+  await expect(w.cluster.replication("n1").sendNow("site-a", "n2", never)).rejects.toMatchObject({ code: "NOT_READY" });
+  await w.zfs("n2").unmount(`${root}/site-a`);
+  await w.cluster.replication("n1").sendNow("site-a", "n2", never);
+});
+
+test("a changed byte anywhere in the stream is never acknowledged", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const replication = w.cluster.replication("n1");
+  await replication.pause("site-a");
+  w.zfs("n1").write(`${root}/site-a`, "page", "z".repeat(400));
+  await replication.snapshotNow("site-a", never);
+  const before = await w.newest("n2", "site-a");
+  for (let flipByte = 0; flipByte < 900; flipByte += 7) {
+    w.cluster.fault = () => ({ flipByte });
+    await expect(replication.sendNow("site-a", "n2", never)).rejects.toBeDefined();
+    expect(await w.newest("n2", "site-a")).toBe(before);
+  }
+  w.cluster.fault = undefined;
+  await replication.sendNow("site-a", "n2", never);
+  expect(w.zfs("n2").digest(`${root}/site-a`)).toBe(w.zfs("n1").digest(`${root}/site-a`));
+});
+
+test("an answer that was lost is not a lost act: the next attempt finds the snapshot there and sends nothing", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const replication = w.cluster.replication("n1");
+  await replication.pause("site-a");
+  const last = await replication.snapshotNow("site-a", never);
+  w.cluster.fault = () => ({ loseAnswer: true });
+  await expect(replication.sendNow("site-a", "n2", never)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  w.cluster.fault = undefined;
+  expect((await w.zfs("n1").snapshots(`${root}/site-a`)).find((item) => item.guid === last.guid)?.userrefs).toBe(1);
+  expect(await replication.sendNow("site-a", "n2", never)).toEqual(expect.objectContaining({ guid: last.guid, bytes: 0 }));
+});
+
+test("holds: exactly the newest common snapshot is held on both sides", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  for (let round = 0; round < 4; round += 1) {
+    w.zfs("n1").write(`${root}/site-a`, "page", String(round));
+    await w.clock.advance(3_000);
+  }
+  for (const name of ["n1", "n2"]) {
+    const snapshots = await w.zfs(name).snapshots(`${root}/site-a`);
+    expect(snapshots.filter((item) => item.userrefs > 0).map((item) => item.guid)).toEqual([snapshots.at(-1)?.guid]);
+  }
+});
+
+test("templates: all versions arrive in order, as increments; one of another guid is not taken", async () => {
+  w = await world(["n1", "n2"]);
+  const home = w.zfs("n1");
+  await home.create(`${root}/tmpl-php`, {});
+  await home.mount(`${root}/tmpl-php`);
+  for (const version of ["1", "2", "3"]) {
+    home.write(`${root}/tmpl-php`, "v", version);
+    await home.snapshot([`${root}/tmpl-php@${version}`]);
+  }
+  const guid = await w.newest("n1", "tmpl-php");
+  w.cluster.putTemplate("php", "3", guid as string, "n1");
+  await w.clock.advance(10_000);
+  expect((await w.zfs("n2").snapshots(`${root}/tmpl-php`)).map((item) => item.name)).toEqual(["1", "2", "3"]);
+  expect(await w.newest("n2", "tmpl-php")).toBe(guid);
+  await home.create(`${root}/tmpl-other`, {});
+  await home.snapshot([`${root}/tmpl-other@1`]);
+  w.cluster.putTemplate("other", "1", "123", "n1");
+  await w.clock.advance(20_000);
+  await expect(w.zfs("n2").snapshots(`${root}/tmpl-other`)).rejects.toMatchObject({ code: "NOT_FOUND" });
+});
