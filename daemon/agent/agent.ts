@@ -1,0 +1,193 @@
+import type { NodeContext, Running } from "../context.js";
+import { errorCode, messageOf } from "../lib/errors.js";
+import type { Replication } from "../replication/replication.js";
+import { describeUnits } from "./describe.js";
+import { execute } from "./executors.js";
+import { emptyMemory } from "./memory.js";
+import type { NodeInput } from "./model.js";
+import { lookAround, nodeInput } from "./observe.js";
+import { planNode } from "./plan.js";
+import { Publisher } from "./publish.js";
+import { Runner } from "./runner.js";
+import type { NodePlan } from "./steps.js";
+import type { AgentTools } from "./tools.js";
+
+/** Slow tick: everything is looked at again at least this often, ms. */
+const tickMs = 2_000;
+/** How often the own session is compared with the clock, ms. */
+const fenceLookMs = 200;
+/** Shortest time between the beginnings of two rounds, ms. */
+const roundGapMs = 20;
+/**
+ * A control process that comes up again has no live session for a moment, and must not stop what its predecessor left serving: that one's
+ * last sign of life is at most 5 s old when it is fenced by its workers, others promote 8 s after it (OWNERSHIP 5, 9).
+ */
+const startGraceMs = 3_000;
+
+export interface AgentParts extends Omit<AgentTools, "context" | "memory" | "replication"> { replication: Replication }
+
+export interface Agent extends Running {
+  /** Number of rounds (observe, plan, dispatch) that ended well since the start. */
+  rounds(): number;
+  /** Looks again soon. */
+  wake(): void;
+  /** What the last round saw and planned. */
+  last(): { input: NodeInput; plan: NodePlan } | undefined;
+  /** Runs `look` after each round until it returns something. */
+  untilRound<T>(look: (input: NodeInput, plan: NodePlan) => T | undefined, signal: AbortSignal): Promise<T>;
+  /** Errors of keys that are not mended. */
+  failures(): ReadonlyMap<string, string>;
+}
+
+/** The loop of one node: observe → plan → dispatch, again and again; woken by the view, by the end of a sequence, and slowly by the clock. */
+export class AgentLoop implements Agent {
+  private readonly stopping = new AbortController();
+  private readonly signal: AbortSignal;
+  private readonly tools: AgentTools;
+  private readonly runner: Runner;
+  private readonly publisher: Publisher;
+  private readonly listeners = new Set<(input: NodeInput, plan: NodePlan) => void>();
+  private readonly applied = new Map<string, string>();
+  private wakers: (() => void)[] = [];
+  private woken = true;
+  private count = 0;
+  private seen: { input: NodeInput; plan: NodePlan } | undefined;
+  private wasLive = false;
+  private readonly startedMs: number;
+  private readonly loops: Promise<void>[];
+  private readonly endWatch: () => void;
+
+  public constructor(private readonly context: NodeContext, parts: AgentParts) {
+    this.signal = AbortSignal.any([context.signal, this.stopping.signal]);
+    this.startedMs = context.clock.monotonicMs();
+    this.tools = { ...parts, context, memory: emptyMemory() };
+    this.runner = new Runner({ execute: (step, signal) => execute(this.tools, step, signal), onEnd: () => this.wake(), clock: context.clock, log: context.log, signal: this.signal });
+    this.publisher = new Publisher({ ...context, signal: this.signal });
+    this.endWatch = context.view.onChange(() => this.wake());
+    this.loops = [this.run(), this.fence()];
+  }
+
+  public rounds(): number {
+    return this.count;
+  }
+  public last(): { input: NodeInput; plan: NodePlan } | undefined {
+    return this.seen;
+  }
+  public failures(): ReadonlyMap<string, string> {
+    return this.runner.failures();
+  }
+  public wake(): void {
+    this.woken = true;
+    for (const waker of this.wakers.splice(0)) waker();
+  }
+  public untilRound<T>(look: (input: NodeInput, plan: NodePlan) => T | undefined, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        this.listeners.delete(listener);
+        signal.removeEventListener("abort", onAbort);
+      };
+      const onAbort = (): void => {
+        end();
+        reject(Object.assign(new Error("The wait for the agent was cancelled."), { code: "ABORTED", retry: "unknown" }));
+      };
+      const listener = (input: NodeInput, plan: NodePlan): void => {
+        const found = look(input, plan);
+        if (found === undefined) return;
+        end();
+        resolve(found);
+      };
+      if (signal.aborted) return onAbort();
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.listeners.add(listener);
+      this.wake();
+    });
+  }
+  public async stop(): Promise<void> {
+    this.stopping.abort();
+    this.endWatch();
+    this.wake();
+    await this.runner.abort();
+    await Promise.allSettled(this.loops);
+    await this.publisher.settled();
+  }
+
+  /** Live, or so shortly after the start that the session may still come. */
+  private counted(): { live: boolean; known: boolean } {
+    const live = this.context.session.isLive();
+    if (live) this.wasLive = true;
+    return { live, known: live || this.wasLive || this.context.clock.monotonicMs() - this.startedMs > startGraceMs };
+  }
+
+  private async pause(ms: number): Promise<void> {
+    if (this.woken) return;
+    const tick = new AbortController();
+    const woken = new Promise<void>((resolve) => this.wakers.push(resolve));
+    await Promise.race([woken, this.context.clock.sleep(ms, AbortSignal.any([this.signal, tick.signal])).catch(() => undefined)]);
+    tick.abort();
+  }
+
+  private async run(): Promise<void> {
+    let next = 0;
+    while (!this.signal.aborted) {
+      await this.pause(next);
+      if (this.signal.aborted) return;
+      this.woken = false;
+      next = tickMs;
+      try {
+        next = Math.min(tickMs, (await this.round()) ?? tickMs);
+      } catch (error) {
+        if (this.signal.aborted) return;
+        if (errorCode(error) !== "NOT_READY") this.context.log.warn({ reason: messageOf(error), code: errorCode(error) }, "round of the agent failed");
+      }
+      await this.context.clock.sleep(roundGapMs, this.signal).catch(() => undefined);
+    }
+  }
+
+  private async round(): Promise<number | undefined> {
+    const { live, known } = this.counted();
+    if (!known) return fenceLookMs;
+    // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
+    const stale = this.runner.busyKeys();
+    const facts = await lookAround(this.context);
+    const { memory } = this.tools;
+    for (const unit of memory.started.keys())
+      if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {
+        memory.started.delete(unit);
+        memory.checked.delete(unit);
+      }
+    // the picture is taken after the look at the disk: what the record forbids is never planned from an older record than the disk
+    const input = nodeInput(this.context, facts, this.context.view.current(), memory, live && this.context.session.isLive());
+    const plan = planNode(input);
+    for (const key of stale) if (plan.notes.get(key)?.severity === "error") plan.notes.delete(key);
+    this.seen = { input, plan };
+    const repeat = this.runner.dispatch(plan.work, stale);
+    this.publisher.offer(
+      describeUnits({
+        input,
+        plan,
+        failures: this.runner.failures(),
+        applied: this.applied,
+        replicas: (unit) => ({ ...this.tools.replication.report().get(unit) }),
+        writtenBytes: (unit) => this.tools.replication.writtenBytes(unit),
+      }),
+    );
+    this.count += 1;
+    for (const listener of [...this.listeners]) listener(input, plan);
+    return repeat;
+  }
+
+  /** When the session dies, whatever runs is aborted and a round that only stops follows at once. */
+  private async fence(): Promise<void> {
+    let live = this.context.session.isLive();
+    while (!this.signal.aborted) {
+      await this.context.clock.sleep(fenceLookMs, this.signal).catch(() => undefined);
+      const now = this.context.session.isLive();
+      if (live && !now) {
+        this.context.log.error({ node: this.context.cluster.node }, "session is not live: stopping everything at home here");
+        await this.runner.abort();
+      }
+      if (live !== now) this.wake();
+      live = now;
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { createGunzip } from "node:zlib";
+import type { NodeContext } from "../context.js";
+import { runOk } from "../lib/command.js";
+import { blobFile } from "./blobs.js";
+import type { ContentRequest } from "./tools.js";
+import { untar } from "./untar.js";
+
+/** Longest change of owner of a whole unit, ms. */
+const chownWithinMs = 600_000;
+
+/** Puts the initial content into the document root of a unit that is mounted and not started yet, and gives all of it to the unit's user. Can be repeated. */
+export async function populateFolder(context: Pick<NodeContext, "host" | "cluster" | "peers" | "log" | "runner">, request: ContentRequest, signal: AbortSignal): Promise<void> {
+  if (request.sha256 !== "") {
+    const archive = await blobFile(context, request.sha256, signal);
+    const target = `${request.root}/htdocs`;
+    await mkdir(target, { recursive: true, mode: 0o755 });
+    const { entries, bytes } = await untar(createReadStream(archive).pipe(createGunzip()), target, signal);
+    context.log.info({ root: request.root, entries, bytes }, "initial content unpacked");
+  }
+  // -h: a link is changed itself and never followed
+  await runOk(context.runner, ["chown", "-R", "-h", `${request.uid}:${request.gid}`, request.root], { timeoutMs: chownWithinMs, signal });
+}
+
+/** Removes everything in a folder, not the folder. */
+export async function emptyFolder(path: string): Promise<void> {
+  for (const name of await readdir(path)) await rm(`${path}/${name}`, { recursive: true, force: true });
+}

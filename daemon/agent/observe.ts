@@ -1,0 +1,92 @@
+import type { NodeContext } from "../context.js";
+import type { DesiredDocument } from "../lib/documents.js";
+import type { ClusterState } from "../state/cluster-state.js";
+import { desiredOf } from "../state/cluster-state.js";
+import type { Dataset, Snapshot } from "../zfs/zfs.js";
+import type { AgentMemory } from "./memory.js";
+import type { LocalDataset, NodeInput, ServiceOutcome, TemplateInput, UnitInput } from "./model.js";
+import { isUnitName } from "./names.js";
+
+const defaultTrashDays = 14;
+/** Users of customers; the number part of the contract with CustomerRecord.user. */
+const userPrefix = "hc-";
+
+/** What is on this node's disk and what runs, by three commands whatever the number of units. */
+export interface LocalFacts {
+  datasets: readonly Dataset[];
+  snapshots: ReadonlyMap<string, readonly Snapshot[]>;
+  services: ReadonlyMap<string, ServiceOutcome>;
+  users: readonly { user: string; uid: number; gid: number }[];
+}
+
+export async function lookAround(context: Pick<NodeContext, "zfs" | "services" | "platform" | "cluster">): Promise<LocalFacts> {
+  const root = context.cluster.dataset;
+  const [datasets, snapshots, services, users] = await Promise.all([context.zfs.datasets(root), context.zfs.allSnapshots(root), context.services.states(), context.platform.listUsers(userPrefix)]);
+  return { datasets, snapshots, services, users };
+}
+
+function local(dataset: Dataset, facts: LocalFacts): LocalDataset {
+  const snapshots = (facts.snapshots.get(dataset.name) ?? []).map(({ name, guid, createtxg, atMs }) => ({ name, guid, createtxg, atMs }));
+  const quotaBytes = /^[0-9]+$/.test(dataset.quotaBytes) ? dataset.quotaBytes : "0";
+  return { dataset: dataset.name, mounted: dataset.mounted, readonly: dataset.readonly, quotaBytes, usedBytes: dataset.usedBytes, user: dataset.user, snapshots };
+}
+
+/** Pure: facts, the cluster's picture and this process's memory make one input of the plan. */
+export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "session" | "clock">, facts: LocalFacts, state: ClusterState, memory: AgentMemory, live: boolean): NodeInput {
+  const { node, dataset: root } = context.cluster;
+  const below = facts.datasets.filter((item) => item.name.startsWith(`${root}/`));
+  const byLast = new Map(below.filter((item) => !item.name.slice(root.length + 1).includes("/")).map((item) => [item.name.slice(root.length + 1), item]));
+  const customers = new Map([...state.customers].map(([name, { value }]) => [name, value]));
+
+  const mine = [...state.units.values()].filter(({ value }) => value.home === node || value.replicas.includes(node) || value.move?.target === node).map(({ value }) => value.unit);
+  const ids = new Set([...mine, ...[...byLast.keys()].filter(isUnitName), ...[...facts.services.keys()].filter(isUnitName)]);
+  const units = [...ids].sort().map((id): UnitInput => {
+    const record = state.units.get(id);
+    const document = record === undefined ? undefined : desiredOf(state, "site", record.value.name);
+    const found = byLast.get(id);
+    const observed = record === undefined ? undefined : state.observedUnits.get(record.value.home)?.get(id);
+    return {
+      id,
+      record,
+      document,
+      customer: document === undefined ? undefined : customers.get(document.value.spec.customer),
+      local: found === undefined ? undefined : local(found, facts),
+      service: facts.services.get(id) ?? "inactive",
+      trash: [...state.trash.values()].map(({ value }) => value).filter((value) => value.unit === id),
+      homeHolds: observed !== undefined && observed.epoch === record?.value.epoch && observed.snapshots.length > 0,
+      configured: memory.sites.get(id) ?? "",
+      started: memory.started.get(id) ?? "",
+      checked: memory.checked.get(id) ?? "",
+    };
+  });
+  const trashPrefix = `${root}/trash/`;
+  const trashed = new Map(below.filter((item) => item.name.startsWith(trashPrefix) && !item.name.slice(trashPrefix.length).includes("/")).map((item) => [item.name.slice(trashPrefix.length), local(item, facts)]));
+  const templates = new Map([...facts.snapshots].filter(([name]) => name.startsWith(`${root}/tmpl-`)).flatMap(([name, list]) => list.map((snapshot) => [`${name.slice(root.length + 6)}@${snapshot.name}`, snapshot.guid] as const)));
+  const builds = [...state.templates.values()]
+    .filter(({ value }) => value.builder === node)
+    .map((record): TemplateInput => {
+      const found = byLast.get(`tmpl-${record.value.name}`);
+      return { record, document: desiredOf(state, "template", record.value.name), local: found === undefined ? undefined : local(found, facts) };
+    });
+  return {
+    node,
+    dataset: root,
+    data: context.host.paths.data,
+    session: { live, generation: context.session.generation },
+    units,
+    trashed,
+    trash: state.trash,
+    templates,
+    builds,
+    customers,
+    users: facts.users,
+    configured: memory.configured,
+    wallMs: context.clock.wallMs(),
+    trashDays: trashDays(state),
+  };
+}
+
+function trashDays(state: ClusterState): number {
+  for (const { value } of state.desired.values()) if (value.kind === "cluster") return (value as DesiredDocument<"cluster">).spec.settings.trashDays;
+  return defaultTrashDays;
+}

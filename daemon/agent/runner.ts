@@ -1,0 +1,126 @@
+import { pauseMs } from "../lib/backoff.js";
+import type { Clock } from "../lib/clock.js";
+import { errorCode, messageOf } from "../lib/errors.js";
+import type { Logger } from "../lib/log.js";
+import type { KeyedSteps, Step } from "./steps.js";
+
+/*
+ * Invariants of the runner: 1. one sequence a key at a time; 2. at most `limit` sequences at once, services and stops aside (a long copy never keeps a site from being stopped);
+ * 3. a step begins only after the one before it ended well; 4. after a failure the same wish waits (back-off), another wish of the key does not;
+ * 5. a wish that was granted and comes again at once is slowed down: a step without effect never makes a busy loop;
+ * 6. `abort` ends what runs, and nothing is begun in a stopped runner.
+ */
+export interface RunnerOptions {
+  execute(step: Step, signal: AbortSignal): Promise<void>;
+  /** Called after each sequence: something may have changed. */
+  onEnd(key: string): void;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  limit?: number;
+  random?: () => number;
+}
+interface Failure { wish: string; attempts: number; notBeforeMs: number; text: string }
+
+const firstPauseMs = 250;
+const longestPauseMs = 15_000;
+
+export class Runner {
+  private readonly running = new Map<string, { abort: AbortController; ended: Promise<void> }>();
+  private readonly failed = new Map<string, Failure>();
+  /** What was done last, by key: a wish that comes again although it was granted. */
+  private readonly granted = new Map<string, { wish: string; times: number; atMs: number }>();
+  private readonly limit: number;
+  public constructor(private readonly options: RunnerOptions) {
+    this.limit = options.limit ?? 8;
+  }
+
+  /** What went wrong last, by key, while it is not mended. */
+  public failures(): Map<string, string> {
+    return new Map([...this.failed].map(([key, failure]) => [key, failure.text]));
+  }
+  public busyKeys(): Set<string> {
+    return new Set(this.running.keys());
+  }
+  public isBusy(key: string): boolean {
+    return this.running.has(key);
+  }
+  public get busyCount(): number {
+    return this.running.size;
+  }
+
+  /** Begins what can begin now, but for the keys in `stale`; returns the ms until the next repeat of something that failed, or undefined. */
+  public dispatch(work: readonly KeyedSteps[], stale: ReadonlySet<string> = new Set()): number | undefined {
+    if (this.options.signal.aborted) return undefined;
+    const wanted = new Set(work.map((item) => item.key));
+    for (const key of this.failed.keys()) if (!wanted.has(key) && !this.running.has(key)) this.failed.delete(key);
+    const now = this.options.clock.monotonicMs();
+    let soonest: number | undefined;
+    for (const item of work) {
+      if (this.running.has(item.key) || stale.has(item.key)) continue;
+      const wish = JSON.stringify(item.steps);
+      const failure = this.failed.get(item.key);
+      if (failure !== undefined && failure.wish === wish && failure.notBeforeMs > now) {
+        soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, failure.notBeforeMs - now);
+        continue;
+      }
+      const free = item.key === "node:services" || item.steps.every((step) => step.action === "stop" || step.action === "unmount");
+      const granted = this.granted.get(item.key);
+      const quietMs = granted?.wish === wish && granted.times > 1 ? granted.atMs + Math.min(firstPauseMs * granted.times, longestPauseMs) - now : 0;
+      if (!free && quietMs > 0) {
+        soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, quietMs);
+        continue;
+      }
+      if (!free && this.running.size >= this.limit) continue;
+      this.begin(item, wish);
+    }
+    return soonest;
+  }
+
+  private begin(item: KeyedSteps, wish: string): void {
+    const abort = new AbortController();
+    const signal = AbortSignal.any([this.options.signal, abort.signal]);
+    const ended = this.sequence(item, wish, signal).finally(() => {
+      this.running.delete(item.key);
+      this.options.onEnd(item.key);
+    });
+    this.running.set(item.key, { abort, ended });
+  }
+
+  private async sequence({ key, steps }: KeyedSteps, wish: string, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.options;
+    for (const step of steps) {
+      if (signal.aborted) return;
+      const began = clock.monotonicMs();
+      try {
+        await this.options.execute(step, signal);
+        log.debug({ key, step: step.action, durationMs: Math.round(clock.monotonicMs() - began) }, "step done");
+      } catch (error) {
+        if (signal.aborted) return;
+        this.fail(key, wish, step, error);
+        return;
+      }
+    }
+    this.failed.delete(key);
+    const before = this.granted.get(key);
+    const atMs = clock.monotonicMs();
+    const again = before?.wish === wish && atMs - before.atMs < longestPauseMs * 2;
+    this.granted.set(key, { wish, times: again ? before.times + 1 : 1, atMs });
+    if (this.granted.size > 10_000) this.granted.clear();
+  }
+
+  private fail(key: string, wish: string, step: Step, error: unknown): void {
+    const before = this.failed.get(key);
+    const attempts = before?.wish === wish ? before.attempts + 1 : 1;
+    const pause = pauseMs(attempts, { firstMs: firstPauseMs, capMs: longestPauseMs, ...(this.options.random === undefined ? {} : { random: this.options.random }) });
+    this.failed.set(key, { wish, attempts, notBeforeMs: this.options.clock.monotonicMs() + pause, text: messageOf(error) });
+    if (attempts === 1 || attempts % 10 === 0) this.options.log.warn({ key, step: step.action, code: errorCode(error), reason: messageOf(error), attempts }, "step failed");
+  }
+
+  /** Ends everything that runs but the sequences that only stop. Resolves when all have ended. */
+  public async abort(): Promise<void> {
+    const all = [...this.running.values()];
+    for (const { abort } of all) abort.abort();
+    await Promise.allSettled(all.map(({ ended }) => ended));
+  }
+}

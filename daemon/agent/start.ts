@@ -1,0 +1,35 @@
+import type { NodeContext } from "../context.js";
+import { HcError } from "../lib/errors.js";
+import type { Replication } from "../replication/replication.js";
+import type { ClusterState } from "../state/cluster-state.js";
+import { type Agent, AgentLoop } from "./agent.js";
+import { emptyFolder, populateFolder } from "./content.js";
+import type { BuildTemplate } from "./tools.js";
+import { registerTrashRoutes } from "./trash-routes.js";
+
+export type { Agent } from "./agent.js";
+export interface AgentOptions {
+  replication: Replication;
+  /** daemon/services/recipes.ts */
+  buildTemplate: BuildTemplate;
+  /** Whether a node lives, by the membership's judgement; default: it has a session that was not declared dead. */
+  isAlive?: (state: ClusterState, node: string) => boolean;
+}
+const sessionLives = (state: ClusterState, node: string): boolean => {
+  const session = state.sessions.get(node)?.value;
+  return session !== undefined && session.dead !== true;
+};
+
+const idleAgent: Agent = { rounds: () => 1, wake: () => undefined, last: () => undefined, untilRound: () => Promise.reject(new HcError("UNSUPPORTED", "A witness holds no units.")), failures: () => new Map(), stop: () => Promise.resolve() };
+
+/** Starts the loop of this node and registers the trash's API routes. A witness (no dataset) only gets the routes. */
+export async function startAgent(context: NodeContext, options: AgentOptions): Promise<Agent> {
+  registerTrashRoutes(context, options.isAlive ?? sessionLives);
+  if (context.cluster.dataset === "") return idleAgent;
+  return new AgentLoop(context, {
+    replication: options.replication,
+    buildTemplate: options.buildTemplate,
+    populate: (request, signal) => populateFolder(context, request, signal),
+    emptyFolder,
+  });
+}
