@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { PassThrough, type Readable, Transform } from "node:stream";
 import pino from "pino";
-import type { NodeContext, Peers, PeerRequest, RouteHandler } from "../../daemon/context.js";
+import type { NodeContext, Peers, PeerRequest, RouteHandler, RouteRegistry } from "../../daemon/context.js";
 import type { Clock } from "../../daemon/lib/clock.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import { keys, type ObservedNode, type TemplateRecord, type UnitRecord } from "../../daemon/lib/records.js";
@@ -33,6 +33,7 @@ export class ReplicationCluster {
   public fault: ((from: string, to: string, path: string) => StreamFault | undefined) | undefined;
   /** Replaces the in-memory transport, e.g. by real mutual TLS. */
   public peersOf: ((name: string) => Peers) | undefined;
+  public registryOf: ((name: string) => RouteRegistry) | undefined;
   private revision = 1;
 
   public constructor(
@@ -98,7 +99,7 @@ export class ReplicationCluster {
       store: { get: async (key: string) => { const found = [...this.units.values()].find(({ value }) => keys.unit(value.unit) === key); return found === undefined ? undefined : { key, value: JSON.stringify(found.value), modRevision: found.revision }; } } as unknown as NodeContext["store"],
       session: { generation: 1, isLive: () => node.live, deadlineMs: () => Number.POSITIVE_INFINITY },
       peers: this.peersOf?.(name) ?? this.peers(name),
-      peerRoutes: { route: (method, pattern, handler) => void node.routes.set(`${method} ${pattern}`, handler) },
+      peerRoutes: this.registryOf?.(name) ?? { route: (method, pattern, handler) => void node.routes.set(`${method} ${pattern}`, handler) },
       event: (unit, event, detail) => void this.events.push({ unit, event, detail }),
       signal: node.stop.signal,
     };
