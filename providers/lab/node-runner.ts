@@ -13,11 +13,12 @@ export class NodeRunner implements CommandRunner {
   public async run(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
     const pid = this.initPid();
     if (pid === undefined) throw new HcError("UNREACHABLE", `Node ${this.name} of the lab does not run; start it with "hc lab start ${this.name}".`);
-    const settings = Object.entries({ PATH: path, HOME: "/root", ...options.env }).map(([name, value]) => `${name}=${value}`);
-    const { env: _env, cwd, ...rest } = options;
-    const inside = cwd === undefined ? argv : ["env", `--chdir=${cwd}`, "--", ...argv];
-    const enter = ["nsenter", "--target", String(pid), "--all", "--wdns=/", "--", "env", "-i", "LC_ALL=C.UTF-8", ...settings, ...inside];
-    const result = await this.machine.run(enter, rest);
+    const { cwd, ...rest } = options;
+    const env = { PATH: path, HOME: "/root", ...options.env };
+    // values travel in the environment, never in a process list; the machine's own variables are taken out by name
+    const foreign = Object.keys(process.env).filter((name) => !(name in env) && name !== "LC_ALL").flatMap((name) => ["-u", name]);
+    const enter = ["nsenter", "--target", String(pid), "--all", "--wdns=/", "--", "env", ...foreign, ...(cwd === undefined ? [] : [`--chdir=${cwd}`]), "--", ...argv];
+    const result = await this.machine.run(enter, { ...rest, env });
     if (result.code === 127 && /^env: .*No such file or directory/m.test(result.stderr))
       throw new HcError("COMMAND_NOT_FOUND", `${argv[0]} is not installed on ${this.name}.`);
     return result;

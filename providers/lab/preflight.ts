@@ -1,5 +1,4 @@
-import { access } from "node:fs/promises";
-import { mkdir } from "node:fs/promises";
+import { access, mkdir, mkdtemp } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
@@ -57,8 +56,8 @@ export async function preflight(runner: CommandRunner, dir: string, machine: { p
 }
 
 async function tryOut(runner: CommandRunner, dir: string): Promise<string[]> {
-  const folder = join(dir, ".probe");
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const folder = await mkdtemp(join(dir, ".probe-"));
   try {
     const result = await runner.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL", "--uts", "--ipc", "--net", "--cgroup", "/bin/sh", "-c", probe], { timeoutMs: 20_000, cwd: folder });
     if (result.code === 0) return [];
