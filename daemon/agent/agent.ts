@@ -35,6 +35,8 @@ export interface Agent extends Running {
   last(): { input: NodeInput; plan: NodePlan } | undefined;
   /** Runs `look` after each round until it returns something. */
   untilRound<T>(look: (input: NodeInput, plan: NodePlan) => T | undefined, signal: AbortSignal): Promise<T>;
+  /** Is something being done for this unit now? */
+  isBusy(unit: string): boolean;
   /** Errors of keys that are not mended. */
   failures(): ReadonlyMap<string, string>;
 }
@@ -72,6 +74,9 @@ export class AgentLoop implements Agent {
   }
   public last(): { input: NodeInput; plan: NodePlan } | undefined {
     return this.seen;
+  }
+  public isBusy(unit: string): boolean {
+    return this.runner.isBusy(unit);
   }
   public failures(): ReadonlyMap<string, string> {
     return this.runner.failures();

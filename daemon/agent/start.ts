@@ -20,7 +20,7 @@ const sessionLives = (state: ClusterState, node: string): boolean => {
   return session !== undefined && session.dead !== true;
 };
 
-const idleAgent: Agent = { rounds: () => 1, wake: () => undefined, last: () => undefined, untilRound: () => Promise.reject(new HcError("UNSUPPORTED", "A witness holds no units.")), failures: () => new Map(), stop: () => Promise.resolve() };
+const idleAgent: Agent = { rounds: () => 1, wake: () => undefined, last: () => undefined, untilRound: () => Promise.reject(new HcError("UNSUPPORTED", "A witness holds no units.")), isBusy: () => false, failures: () => new Map(), stop: () => Promise.resolve() };
 
 /** Starts the loop of this node and registers the trash's API routes. A witness (no dataset) only gets the routes. */
 export async function startAgent(context: NodeContext, options: AgentOptions): Promise<Agent> {

@@ -1,0 +1,163 @@
+import type { Agent } from "../agent/agent.js";
+import { assertLive, untilSeen } from "../agent/records.js";
+import type { NodeContext } from "../context.js";
+import { withDeadline } from "../lib/abort.js";
+import { retry } from "../lib/backoff.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
+import { keys, type MoveState, type UnitRecord } from "../lib/records.js";
+import type { Replication } from "../replication/replication.js";
+import type { MoveEvent, MoveStateName } from "./fsm.js";
+
+/** What is small enough to be sent while the site stands still. */
+const smallBytes = 1_000_000;
+const smallMs = 300;
+const presyncRounds = 8;
+/** Deadlines of the steps, ms. Before the hand-over their end undoes the move. */
+const withinMs = { presync: 15 * 60_000, quieting: 60_000, finalizing: 120_000, starting: 90_000 };
+const undoPauseMs = 500;
+
+export interface MoveParts { context: NodeContext; replication: Replication; agent: Agent }
+export interface Outcome { event: MoveEvent; detail: string }
+type Actions = { [S in Exclude<MoveStateName, "done" | "failed">]: (signal: AbortSignal) => Promise<Outcome> };
+
+/** What a record says about one move. Pure. */
+export function judge(record: UnitRecord | undefined, source: string, epoch: number, move: Pick<MoveState, "id" | "target">): "ours" | "handed" | "lost" {
+  if (record === undefined) return "lost";
+  if (record.home === move.target && record.epoch === epoch + 1) return "handed";
+  return record.home === source && record.epoch === epoch && record.move?.id === move.id && record.state === "live" ? "ours" : "lost";
+}
+
+/** The record after the hand-over. Pure. */
+export function handedOver(record: UnitRecord, move: Pick<MoveState, "target">, lastGuid: string): UnitRecord {
+  const { move: _move, ...rest } = record;
+  return { ...rest, home: move.target, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: lastGuid, replicas: [...record.replicas.filter((node) => node !== move.target), record.home] };
+}
+export function withoutMove(record: UnitRecord): UnitRecord {
+  const { move: _move, ...rest } = record;
+  return rest;
+}
+
+/** The acts of one move at its source, one a state of fsm.ts. Each can be repeated; none assumes that the one before was done by this process. */
+export function moveActions({ context, replication, agent }: MoveParts, unit: string, epoch: number, move: Pick<MoveState, "id" | "target">): Actions {
+  const source = context.cluster.node;
+  let lastGuid = "";
+  const read = async (): Promise<{ record: UnitRecord | undefined; revision: string }> => {
+    const found = await context.store.get(keys.unit(unit));
+    return { record: found === undefined ? undefined : (JSON.parse(found.value) as UnitRecord), revision: found?.modRevision ?? "0" };
+  };
+  /** Our own compare-and-swap of the record. "unsure" when its answer is lost. */
+  const write = async (change: (record: UnitRecord) => UnitRecord): Promise<Outcome> => {
+    const { record, revision } = await read();
+    const verdict = judge(record, source, epoch, move);
+    if (verdict !== "ours") return { event: verdict, detail: "" };
+    assertLive(context, unit);
+    try {
+      const { succeeded, revision: committed } = await context.store.txn([{ key: keys.unit(unit), modRevision: revision }], [{ put: keys.unit(unit), value: JSON.stringify(change(record as UnitRecord)) }]);
+      if (!succeeded) return { event: "lost", detail: "the record changed meanwhile" };
+      await untilSeen(context, () => BigInt(context.view.current().units.get(unit)?.revision ?? committed) >= BigInt(committed), unit).catch(() => undefined);
+      return { event: "ok", detail: "" };
+    } catch (error) {
+      return { event: "unsure", detail: messageOf(error) };
+    }
+  };
+  const still = (): Outcome | undefined => {
+    const verdict = judge(context.view.current().units.get(unit)?.value, source, epoch, move);
+    return verdict === "ours" ? undefined : { event: verdict, detail: "the record was changed by another" };
+  };
+  const guarded = async (ms: number, what: string, signal: AbortSignal, act: (inner: AbortSignal) => Promise<string>): Promise<Outcome> => {
+    try {
+      const detail = await withDeadline(ms, what, act, signal);
+      return still() ?? { event: "ok", detail };
+    } catch (error) {
+      return still() ?? { event: "error", detail: messageOf(error) };
+    }
+  };
+
+  return {
+    presync: (signal) =>
+      guarded(withinMs.presync, `presync of ${unit}`, signal, async (inner) => {
+        for (let round = 1; ; round += 1) {
+          const began = context.clock.monotonicMs();
+          await replication.snapshotNow(unit, inner);
+          // a target that lacks the template, or that is only just starting, says so: it is asked again for a while
+          const { bytes } = await retry(`presync of ${unit} to ${move.target}`, { firstMs: 200, capMs: 2_000, withinMs: 60_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
+          const tookMs = context.clock.monotonicMs() - began;
+          if (bytes < smallBytes || tookMs < smallMs || round >= presyncRounds) return `${round} increments, the last of ${bytes} bytes`;
+        }
+      }),
+    announcing: () => write((record) => ({ ...record, move: { ...(record.move as MoveState), phase: "stopping" } })),
+    quieting: (signal) =>
+      guarded(withinMs.quieting, `stop of ${unit}`, signal, (inner) =>
+        agent.untilRound((input) => {
+          const seen = input.units.find((item) => item.id === unit);
+          if (seen?.record?.value.move?.phase !== "stopping" || agent.isBusy(unit)) return seen?.record?.value.move === undefined ? "" : undefined;
+          return seen.local?.mounted === false && seen.service !== "active" ? "stopped and unmounted" : undefined;
+        }, inner),
+      ),
+    finalizing: (signal) =>
+      guarded(withinMs.finalizing, `last increment of ${unit}`, signal, async (inner) => {
+        await replication.pause(unit);
+        const last = await replication.snapshotNow(unit, inner);
+        const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
+        if (sent.guid !== last.guid) throw new HcError("INTERNAL", `${move.target} confirmed snapshot ${sent.guid} of ${unit}, the last one is ${last.guid}.`);
+        lastGuid = last.guid;
+        return `${sent.bytes} bytes while stopped`;
+      }),
+    "handing-over": () => (lastGuid === "" ? Promise.resolve({ event: "error", detail: "no confirmed last snapshot" }) : write((record) => handedOver(record, move, lastGuid))),
+    async looking(signal) {
+      // first a look: our own lost write may have been committed. When not, "undoing" writes, and so shuts out the one that may still come
+      try {
+        const { record } = await read();
+        const verdict = judge(record, source, epoch, move);
+        return { event: verdict === "ours" ? "ok" : verdict, detail: verdict === "ours" ? "the hand-over was not committed" : "" };
+      } catch (error) {
+        await context.clock.sleep(undoPauseMs, signal);
+        return { event: "unsure", detail: messageOf(error) };
+      }
+    },
+    starting: async (signal) => {
+      const serves = (): boolean => {
+        const seen = context.view.current().observedUnits.get(move.target)?.get(unit);
+        return seen?.state === "serving" && seen.epoch === epoch + 1;
+      };
+      try {
+        await withDeadline(withinMs.starting, `start of ${unit} on ${move.target}`, (inner) => seenInView(context, serves, inner), signal);
+        return { event: "ok", detail: `at home on ${move.target}, epoch ${epoch + 1}` };
+      } catch (error) {
+        const seen = context.view.current().observedUnits.get(move.target)?.get(unit);
+        return { event: "error", detail: `${unit} belongs to ${move.target} now and does not serve there yet: ${seen?.error || messageOf(error)}` };
+      }
+    },
+    async undoing(signal) {
+      try {
+        const outcome = await write(withoutMove);
+        if (outcome.event !== "unsure") return outcome;
+        await context.clock.sleep(undoPauseMs, signal);
+        return outcome;
+      } catch (error) {
+        if (errorCode(error) === "ABORTED") throw error;
+        // no quorum, or no live session: the fence has stopped everything; the write is tried until it is answered
+        await context.clock.sleep(undoPauseMs, signal);
+        return { event: "error", detail: messageOf(error) };
+      }
+    },
+  };
+}
+
+function seenInView(context: Pick<NodeContext, "view">, seen: () => boolean, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      end();
+      reject(new HcError("ABORTED", "The wait was cancelled."));
+    };
+    const look = (): void => {
+      if (!seen()) return;
+      end();
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    };
+    const end = context.view.onChange(look);
+    signal.addEventListener("abort", onAbort, { once: true });
+    look();
+  });
+}

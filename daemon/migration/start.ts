@@ -1,0 +1,178 @@
+import type { Agent } from "../agent/agent.js";
+import type { NodeContext, PeerRequest, Running } from "../context.js";
+import { retry } from "../lib/backoff.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
+import { keys, type UnitRecord } from "../lib/records.js";
+import type { Replication } from "../replication/replication.js";
+import type { ClusterState } from "../state/cluster-state.js";
+import { isFinal, type MoveStateName, nextState } from "./fsm.js";
+import { moveActions } from "./mover.js";
+import { makeMoveId, type Operation, OperationBook, operationOf, parseMoveId } from "./operations.js";
+import { checkMove } from "./plan-move.js";
+
+const callMs = 10_000;
+/** Moves at once from one node. */
+const maxMoves = 4;
+
+export interface MigrationOptions {
+  replication: Replication;
+  agent: Agent;
+  /** Whether a node lives, by the membership's judgement; default: it has a session that was not declared dead. */
+  isAlive?: (state: ClusterState, node: string) => boolean;
+}
+export interface Migration extends Running {
+  /** Begins a move of a unit at home here, or passes it on to its home. Returns the operation's id. */
+  move(unit: string, to: string, reason: string): Promise<string>;
+  operation(id: string): Promise<Operation>;
+}
+
+/** Moves of units at home on this node, and the undoing of moves that an earlier process of this node has left behind. Registers the API's routes. */
+export async function startMigration(context: NodeContext, options: MigrationOptions): Promise<Migration> {
+  const node = context.cluster.node;
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([context.signal, stopping.signal]);
+  const isAlive = options.isAlive ?? ((state, name) => state.sessions.get(name) !== undefined && state.sessions.get(name)?.value.dead !== true);
+  const book = new OperationBook();
+  /** unit → the move that this process drives. */
+  const driven = new Map<string, { id: string; ended: Promise<void> }>();
+
+  async function drive(unit: string, epoch: number, move: { id: string; target: string }, from: MoveStateName, why: string): Promise<void> {
+    const actions = moveActions({ context, ...options }, unit, epoch, move);
+    let state = from;
+    let cause = why;
+    let handed = false;
+    const began = context.clock.monotonicMs();
+    const tell = (detail: string): void => book.set({ id: move.id, kind: "move", unit, state: state === "done" ? "done" : state === "failed" ? "failed" : "running", phase: state, detail, error: state === "failed" ? cause : "" });
+    tell("");
+    try {
+      while (!isFinal(state)) {
+        if (signal.aborted) return;
+        const act = actions[state as Exclude<MoveStateName, "done" | "failed">];
+        const outcome = await act(signal).catch((error: unknown) => ({ event: "error" as const, detail: messageOf(error) }));
+        if (signal.aborted) return;
+        const before: MoveStateName = state;
+        state = nextState(before, outcome.event);
+        if (state === "starting") handed = true;
+        if (outcome.event !== "ok" && outcome.event !== "handed" && before !== "undoing") cause = outcome.detail;
+        if (before !== state) context.log.info({ unit, move: move.id, from: before, to: state, event: outcome.event, detail: outcome.detail }, "move goes on");
+        tell(outcome.detail);
+      }
+    } finally {
+      options.replication.resume(unit);
+      options.agent.wake();
+    }
+    context.event(unit, state === "done" ? "moved" : handed ? "move-late" : "move-undone", state === "done" ? `${node} → ${move.target} in ${Math.round(context.clock.monotonicMs() - began)} ms` : `${node} → ${move.target}: ${cause}`);
+  }
+  function begin(unit: string, epoch: number, move: { id: string; target: string }, from: MoveStateName, why = ""): void {
+    const ended = drive(unit, epoch, move, from, why)
+      .catch((error: unknown) => context.log.error({ unit, move: move.id, reason: messageOf(error) }, "move ended by a defect"))
+      .finally(() => driven.delete(unit));
+    driven.set(unit, { id: move.id, ended });
+  }
+
+  /** A move in a record of ours that no driver here knows was left by a process that died: undone, by a write of our own (OWNERSHIP 18). */
+  function adopt(state: ClusterState): void {
+    if (!context.session.isLive() || signal.aborted) return;
+    for (const { value: record } of state.units.values()) {
+      if (record.home !== node || record.state !== "live" || record.move === undefined || driven.has(record.unit)) continue;
+      begin(record.unit, record.epoch, record.move, "undoing", "the control process of the source was restarted during the move");
+    }
+  }
+
+  async function moveHere(unit: string, to: string, reason: string): Promise<string> {
+    return await retry(`move of ${unit}`, { firstMs: 50, capMs: 500, withinMs: 5_000, signal }, async () => {
+      const state = context.view.current();
+      const running = state.units.get(unit)?.value.move;
+      if (running?.target === to && driven.get(unit)?.id === running.id) return running.id;
+      const found = await context.store.get(keys.unit(unit));
+      const record = found === undefined ? undefined : (JSON.parse(found.value) as UnitRecord);
+      if (found === undefined || record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
+      if (record.home !== node) throw new HcError("NOT_HOME", `${unit} is at home on ${record.home}.`, { retry: "never", context: { home: record.home } });
+      const units = new Map(state.units).set(unit, { value: record, revision: found.modRevision });
+      let needed: boolean;
+      try {
+        needed = checkMove({ ...state, units }, unit, to, (name) => isAlive(state, name));
+      } catch (error) {
+        // refusals are final answers, not something to repeat here
+        throw error instanceof HcError ? new HcError(error.code, error.message, { context: error.context, retry: "never" }) : error;
+      }
+      const id = makeMoveId({ unit, source: node, epoch: record.epoch, target: to });
+      if (!needed) return id;
+      if (driven.has(unit)) throw new HcError("CONFLICT", `A move of ${unit} is just ending; try again.`);
+      if (driven.size >= maxMoves) throw new HcError("LIMIT_EXCEEDED", `${maxMoves} units are moving away from ${node} already.`, { retry: "never" });
+      if (!context.session.isLive()) throw new HcError("NOT_READY", `${node} has no live session.`);
+      let release = (): void => undefined;
+      // the driver's place is taken before the write, so that `adopt` never takes this move for one left behind
+      driven.set(unit, { id, ended: new Promise((resolve) => (release = resolve)) });
+      try {
+        const next: UnitRecord = { ...record, move: { id, target: to, phase: "presync", reason } };
+        const { succeeded } = await context.store.txn([{ key: found.key, modRevision: found.modRevision }], [{ put: found.key, value: JSON.stringify(next) }]);
+        if (!succeeded) throw new HcError("CONFLICT", `The record of ${unit} changed meanwhile.`);
+      } catch (error) {
+        driven.delete(unit); // a write whose answer was lost is found by `adopt` and undone
+        throw error;
+      } finally {
+        release();
+      }
+      begin(unit, record.epoch, { id, target: to }, "presync");
+      context.event(unit, "moving", `${node} → ${to}: ${reason}`);
+      return id;
+    });
+  }
+
+  const migration: Migration = {
+    async move(unit, to, reason) {
+      const record = context.view.current().units.get(unit)?.value;
+      if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
+      if (record.home === node) return await moveHere(unit, to, reason);
+      return (await context.peers.call<{ operation: string }>(record.home, "POST", `/peer/v1/units/${unit}/move`, { to, reason }, { timeoutMs: callMs, signal })).operation;
+    },
+    async operation(id) {
+      const { unit, source, target, epoch } = parseMoveId(id);
+      if (source === node) {
+        const known = book.get(id);
+        if (known !== undefined) return known;
+      } else {
+        try {
+          return await context.peers.call<Operation>(source, "GET", `/peer/v1/operations/${id}`, undefined, { timeoutMs: 3_000, signal });
+        } catch (error) {
+          context.log.debug({ source, code: errorCode(error) }, "operation is told from the record");
+        }
+      }
+      const state = context.view.current();
+      const seen = state.observedUnits.get(target)?.get(unit);
+      return operationOf(id, state.units.get(unit)?.value, seen?.state === "serving" && seen.epoch > epoch);
+    },
+    async stop() {
+      stopping.abort();
+      endWatch();
+      await Promise.allSettled([...driven.values()].map(({ ended }) => ended));
+    },
+  };
+
+  const moveRoute = (move: Migration["move"]) => async ({ params, json }: PeerRequest) => {
+    const body = (await json()) as { to?: unknown; reason?: unknown } | null;
+    if (typeof body?.to !== "string") throw new HcError("INVALID_INPUT", "to: is required and missing; write the name of a node.");
+    const reason = typeof body.reason === "string" ? body.reason.slice(0, 200) : "";
+    return { operation: await move(params["id"] ?? "", body.to, reason) };
+  };
+  context.apiRoutes.route("POST", "/v1/units/:id/move", moveRoute((unit, to, reason) => migration.move(unit, to, reason)));
+  context.peerRoutes.route("POST", "/peer/v1/units/:id/move", moveRoute(moveHere));
+  const operationRoute = async ({ params }: PeerRequest): Promise<Operation> => migration.operation(params["id"] ?? "");
+  context.apiRoutes.route("GET", "/v1/operations/:id", operationRoute);
+  context.peerRoutes.route("GET", "/peer/v1/operations/:id", operationRoute);
+
+  const endWatch = context.view.onChange(adopt);
+  // a session that comes alive later is no change of the view
+  void (async () => {
+    while (!signal.aborted) {
+      try {
+        adopt(context.view.current());
+      } catch (error) {
+        if (errorCode(error) !== "NOT_READY") context.log.warn({ reason: messageOf(error) }, "left moves could not be looked for");
+      }
+      await context.clock.sleep(1_000, signal).catch(() => undefined);
+    }
+  })();
+  return migration;
+}
