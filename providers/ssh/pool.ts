@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { Client, type ConnectConfig } from "ssh2";
+import { HcError, messageOf } from "../../daemon/lib/errors.js";
+import type { Connection } from "../schemas/connection.js";
+
+/** What is needed of a Connection to open it. */
+export type SshTarget = Pick<Connection, "address" | "port" | "user" | "hostKey" | "privateKeyPath">;
+const readyMs = 8_000;
+/** Channels side by side on one connection; sshd's default MaxSessions is 10. */
+const channelsPerHost = 6;
+
+export const fingerprint = (key: Buffer): string => `SHA256:${createHash("sha256").update(key).digest("base64").replace(/=+$/, "")}`;
+
+class Pooled {
+  private free = channelsPerHost;
+  private readonly queue: (() => void)[] = [];
+  public constructor(public readonly client: Client) {}
+  /** Takes a channel's place; waits while all are used. */
+  public async place(): Promise<() => void> {
+    if (this.free === 0) await new Promise<void>((resolve) => this.queue.push(resolve));
+    else this.free -= 1;
+    let given = false;
+    return () => {
+      if (given) return;
+      given = true;
+      const next = this.queue.shift();
+      if (next === undefined) this.free += 1;
+      else next();
+    };
+  }
+}
+
+const open = new Map<string, Promise<Pooled>>();
+const keyOf = (target: SshTarget): string => JSON.stringify([target.address, target.port, target.user, target.hostKey, target.privateKeyPath ?? ""]);
+
+/** The connection to a host, made once and shared; a broken one is made again at the next call. Throws UNREACHABLE, HOST_KEY_MISMATCH, AUTHENTICATION_FAILED. */
+export function connectionTo(target: SshTarget): Promise<Pooled> {
+  const key = keyOf(target);
+  const present = open.get(key);
+  if (present !== undefined) return present;
+  const made = dial(target, () => open.delete(key));
+  open.set(key, made);
+  made.catch(() => open.delete(key));
+  return made;
+}
+
+function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
+  const name = `${target.user}@${target.address}:${target.port}`;
+  const [, blob = ""] = target.hostKey.split(" ");
+  const pinned = Buffer.from(blob, "base64");
+  let shown: Buffer | undefined;
+  const config: ConnectConfig = {
+    host: target.address, port: target.port, username: target.user, readyTimeout: readyMs, keepaliveInterval: 3_000, keepaliveCountMax: 3,
+    algorithms: { serverHostKey: [target.hostKey.split(" ")[0] as "ssh-ed25519"] },
+    hostVerifier: (key: Buffer) => {
+      shown = key;
+      return key.equals(pinned);
+    },
+  };
+  if (target.privateKeyPath !== undefined) {
+    try {
+      config.privateKey = readFileSync(target.privateKeyPath);
+    } catch (cause) {
+      throw new HcError("AUTHENTICATION_FAILED", `${name}: the private key ${target.privateKeyPath} cannot be read: ${messageOf(cause)}`, { cause });
+    }
+  } else if (process.env["SSH_AUTH_SOCK"]) config.agent = process.env["SSH_AUTH_SOCK"];
+  else return Promise.reject(new HcError("AUTHENTICATION_FAILED", `${name}: there is no SSH agent ($SSH_AUTH_SOCK) and no privateKeyPath; start an agent with your key, or name the key's file.`));
+  return new Promise((resolve, reject) => {
+    const client = new Client();
+    let ready = false;
+    client.on("ready", () => {
+      ready = true;
+      resolve(new Pooled(client));
+    });
+    client.on("error", (error: Error & { level?: string }) => {
+      onGone();
+      if (ready) return; // running channels end with their own errors
+      client.end();
+      if (shown !== undefined && !shown.equals(pinned))
+        reject(new HcError("HOST_KEY_MISMATCH", `${name}: hostKey: the machine shows ${fingerprint(shown)}, pinned is ${fingerprint(pinned)}. If it was installed anew on purpose, pin its new key; else somebody is in between.`));
+      else if (error.level === "client-authentication") reject(new HcError("AUTHENTICATION_FAILED", `${name}: the machine refused the key. Put its public half into the user's authorized_keys.`, { cause: error }));
+      else if (/no matching host key/i.test(error.message)) reject(new HcError("HOST_KEY_MISMATCH", `${name}: hostKey: the machine has no key of the pinned type ${target.hostKey.split(" ")[0]}.`, { cause: error }));
+      else reject(new HcError("UNREACHABLE", `${name}: ${error.message}. Check address, port and that the machine runs.`, { cause: error }));
+    });
+    client.on("close", () => {
+      onGone();
+      if (!ready) reject(new HcError("UNREACHABLE", `${name}: the machine closed the connection.`));
+    });
+    client.connect(config);
+  });
+}
+
+/** Ends all connections; called at the end of a command and of the provider process. */
+export async function closeConnections(): Promise<void> {
+  const all = [...open.values()];
+  open.clear();
+  for (const each of all) {
+    const pooled = await each.catch(() => undefined);
+    pooled?.client.end();
+  }
+}
