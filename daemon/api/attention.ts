@@ -1,0 +1,40 @@
+import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
+import type { StatusFacts } from "./status.js";
+
+type Attention = Status["attention"][number];
+/** A replica that lags more than this is told to a person. */
+const lagWarnS = 60;
+const fullWarn = 0.85;
+const fullCritical = 0.95;
+
+/** Pure: what needs a person, worst first, each with the next command to type. */
+export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], units: readonly StatusUnit[]): Attention[] {
+  const found: Attention[] = [];
+  const add = (severity: Attention["severity"], what: string, command: string): void => void found.push({ severity, what, command });
+  const votersUp = nodes.filter((node) => facts.voters.includes(node.name) && node.etcd.role === "voter" && node.etcd.healthy).length;
+  const needed = Math.floor(facts.voters.length / 2) + 1;
+  if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed`, "hc doctor");
+  for (const node of nodes) {
+    if (!node.alive) {
+      add("critical", `node ${node.name} gives no sign of life${node.lastSeenS >= 0 ? ` for ${node.lastSeenS} s` : ""}`, `hc doctor ${node.name}`);
+      continue;
+    }
+    if (node.pool !== null && node.pool.health !== "ONLINE") add(node.pool.health === "DEGRADED" ? "warning" : "critical", `pool ${node.pool.name} of ${node.name} is ${node.pool.health}`, `hc ssh ${node.name} zpool status -v`);
+    if (node.pool === null && node.role === "node") add("critical", `node ${node.name} has no pool`, `hc doctor ${node.name}`);
+    const used = node.pool === null || node.pool.sizeBytes === "0" ? 0 : 1 - Number(node.pool.freeBytes) / Number(node.pool.sizeBytes);
+    if (used >= fullWarn) add(used >= fullCritical ? "critical" : "warning", `pool of ${node.name} is ${Math.round(used * 100)} % full`, "hc units");
+    for (const problem of facts.state.observedNodes.get(node.name)?.problems ?? []) add("warning", `${node.name}: ${problem}`, `hc doctor ${node.name}`);
+  }
+  for (const unit of units) {
+    if (unit.state === "down") add("critical", `${unit.id} is down: its home ${unit.home} does not serve it`, `hc why ${unit.name}`);
+    else if (unit.state === "failed") add("critical", `${unit.id} failed on ${unit.home}${unit.error === "" ? "" : `: ${unit.error}`}`, `hc why ${unit.name}`);
+    else if (unit.error !== "") add("warning", `${unit.id}: ${unit.error}`, `hc why ${unit.name}`);
+    if (unit.state === "deleting" || unit.state === "creating") continue;
+    for (const replica of unit.replicas) {
+      if (replica.state === "away") continue; // told at the node
+      if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind`, `hc site show ${unit.name}`);
+    }
+  }
+  for (const [key, template] of facts.state.templates) if (template.value.state === "failed") add("critical", `template ${key} could not be built: ${template.value.error}`, `hc ssh ${template.value.builder} journalctl -u hcd`);
+  return found.sort((a, b) => (a.severity === b.severity ? 0 : a.severity === "critical" ? -1 : 1));
+}

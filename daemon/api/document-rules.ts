@@ -1,0 +1,58 @@
+import type { ClusterSpec, DesiredDocument, Kind, SiteSpec } from "../lib/documents.js";
+import { HcError } from "../lib/errors.js";
+
+export interface PutFacts {
+  document: DesiredDocument;
+  present: DesiredDocument | undefined;
+  adopt: boolean;
+  /** All documents as they are. */
+  all: readonly DesiredDocument[];
+  /** Nodes that can hold copies. */
+  nodes: number;
+}
+
+/**
+ * Pure: may this document be put? Git owns what the program declares, the API what was made through it; only `adopt` hands over.
+ * Throws CONFLICT (another owner, a host name in use), INVALID_INPUT (customer or template missing, more copies than nodes).
+ */
+export function putRule({ document, present, adopt, all, nodes }: PutFacts): void {
+  const label = `${document.kind} ${document.name}`;
+  if (present !== undefined && present.origin !== document.origin && !adopt)
+    throw new HcError(
+      "CONFLICT",
+      present.origin === "api" ? `${label} exists and was made through the cluster's API; write adopt to take it over into the program.` : `${label} is declared by the program in git; change it there.`,
+      { retry: "never", context: { origin: present.origin } },
+    );
+  if (document.kind === "site") siteRule(document as DesiredDocument<"site">, all, nodes);
+  if (document.kind === "template" && present !== undefined) {
+    const before = present.spec as { recipe: string; version: string };
+    const now = document.spec as { recipe: string; version: string };
+    if (before.recipe !== now.recipe && before.version === now.version)
+      throw new HcError("INVALID_INPUT", `${label}: version: ${now.version} was already built from the recipe ${before.recipe}; give another version.`);
+  }
+  if (document.kind === "cluster") {
+    const spec = document.spec as ClusterSpec;
+    if (spec.redundancy > spec.nodes.length) throw new HcError("INVALID_INPUT", `${label}: redundancy: ${spec.redundancy} copies need as many nodes; there are ${spec.nodes.length}.`);
+  }
+}
+
+function siteRule(document: DesiredDocument<"site">, all: readonly DesiredDocument[], nodes: number): void {
+  const { spec, name } = document;
+  const has = (kind: Kind, wanted: string): boolean => all.some((one) => one.kind === kind && one.name === wanted);
+  if (!has("customer", spec.customer)) throw new HcError("INVALID_INPUT", `site ${name}: customer: there is no customer ${JSON.stringify(spec.customer)}.`);
+  if (!has("template", spec.template)) throw new HcError("INVALID_INPUT", `site ${name}: template: there is no template ${JSON.stringify(spec.template)}.`);
+  if (nodes > 0 && spec.replicas > nodes) throw new HcError("INVALID_INPUT", `site ${name}: replicas: ${spec.replicas} copies need as many nodes; there are ${nodes}.`);
+  const mine = new Set(spec.hostnames.map(plain));
+  for (const other of all) {
+    if (other.kind !== "site" || other.name === name) continue;
+    const taken = (other.spec as SiteSpec).hostnames.find((hostname) => mine.has(plain(hostname)));
+    if (taken !== undefined) throw new HcError("CONFLICT", `site ${name}: hostnames: ${taken} belongs to the site ${other.name}.`, { retry: "never", context: { site: other.name } });
+  }
+}
+const plain = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
+
+/** Pure: which sites use this customer or template. */
+export function useOf(kind: Kind, name: string, sites: readonly DesiredDocument<"site">[]): string[] {
+  if (kind !== "customer" && kind !== "template") return [];
+  return sites.filter((site) => site.spec[kind] === name).map((site) => `site ${site.name}`).sort();
+}

@@ -1,0 +1,67 @@
+import type { Clock } from "../lib/clock.js";
+import type { Logger } from "../lib/log.js";
+import { type EventRecord, keys, recordVersion } from "../lib/records.js";
+import type { Store } from "../state/store.js";
+
+/** History for people, bounded: what is queued here, and what stands in etcd (trimmed by the leader). */
+export const eventLimit = 1000;
+const queueLimit = 200;
+const detailLimit = 500;
+
+/** Writes events in the background, oldest first; without quorum up to 200 wait, then the oldest are dropped and counted. */
+export class EventWriter {
+  private readonly queue: EventRecord[] = [];
+  private number = 0;
+  private running = false;
+  public dropped = 0;
+
+  public constructor(private readonly store: Store, private readonly node: string, private readonly clock: Clock, private readonly log: Logger) {}
+
+  public add(unit: string, event: string, detail: string): void {
+    this.log.info({ unit, event, detail }, "event");
+    this.queue.push({ version: recordVersion, atMs: this.clock.wallMs(), node: this.node, unit, event, detail: detail.slice(0, detailLimit) });
+    if (this.queue.length > queueLimit) {
+      this.queue.shift();
+      this.dropped += 1;
+    }
+  }
+
+  /** Empties the queue once; stops at the first failure. */
+  public async flush(): Promise<void> {
+    if (this.running) return;
+    this.running = true;
+    try {
+      for (let next = this.queue[0]; next !== undefined; next = this.queue[0]) {
+        this.number += 1;
+        const key = keys.event(`${String(next.atMs).padStart(13, "0")}-${this.node}-${this.number}`);
+        await this.store.txn([], [{ put: key, value: JSON.stringify(next) }]);
+        if (this.queue[0] === next) this.queue.shift();
+      }
+    } catch (error) {
+      this.log.debug({ err: error }, "events wait for quorum");
+    } finally {
+      this.running = false;
+    }
+  }
+
+  public async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.flush();
+      await this.clock.sleep(250, signal).catch(() => undefined);
+    }
+    await this.flush();
+  }
+}
+
+/** Newest last. */
+export async function readEvents(store: Store, options: { unit: string | null; limit: number }): Promise<EventRecord[]> {
+  const { items } = await store.list("/hc/event/");
+  const all = items.map((item) => JSON.parse(item.value) as EventRecord).filter((event) => options.unit === null || event.unit === options.unit);
+  return all.slice(-options.limit);
+}
+
+/** The leader's part: keys of the events that are too many. */
+export async function surplusEvents(store: Store): Promise<string[]> {
+  const { items } = await store.list("/hc/event/");
+  return items.slice(0, Math.max(0, items.length - eventLimit)).map((item) => item.key);
+}

@@ -1,0 +1,58 @@
+import type { NodeContext } from "../context.js";
+import { HcError, messageOf } from "../lib/errors.js";
+import type { EventRecord } from "../lib/records.js";
+import type { Status } from "../lib/status.js";
+import { desiredOf } from "../state/cluster-state.js";
+import { readEvents } from "./events.js";
+
+export interface WhyStep { step: "name" | "placement" | "home" | "service" | "replicas"; ok: boolean; detail: string }
+export interface Why { site: string; unit: string; hostnames: string[]; home: string; epoch: number; steps: WhyStep[]; logs: string; events: EventRecord[] }
+
+/** Follows a request the way it goes: name → edge → home → PHP; with the last lines of the log and who changed what. */
+export async function explainSite(context: NodeContext, site: string, status: Status): Promise<Why> {
+  const state = context.view.current();
+  const unit = `site-${site}`;
+  const document = desiredOf(state, "site", site);
+  const record = state.units.get(unit)?.value;
+  if (document === undefined && record === undefined) throw new HcError("NOT_FOUND", `There is no site ${site}.`);
+  const shown = status.units.find((one) => one.id === unit);
+  const steps: WhyStep[] = [];
+  const add = (step: WhyStep["step"], ok: boolean, detail: string): void => void steps.push({ step, ok, detail });
+  const hostnames = document === undefined ? [] : [...document.value.spec.hostnames];
+  add("name", hostnames.length > 0, document === undefined ? "the site is no longer declared" : `${hostnames.join(", ")} → ${unit} (declared by ${document.value.origin}, revision ${document.revision})`);
+  if (record === undefined) add("placement", false, placementDetail(context, site));
+  else {
+    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}`);
+    const node = status.nodes.find((one) => one.name === record.home);
+    add("home", node?.alive === true, node?.alive === true ? `${record.home} is alive` : `${record.home} gives no sign of life${node === undefined || node.lastSeenS < 0 ? "" : ` for ${node.lastSeenS} s`}`);
+    const seen = state.observedUnits.get(record.home)?.get(unit);
+    const applied = seen?.appliedRevision === document?.revision;
+    add("service", seen?.state === "serving" && applied, seen === undefined ? "the home has not reported on it yet" : `${seen.state}${seen.error === "" ? "" : `: ${seen.error}`}${applied ? "" : `; the newest document (${document?.revision ?? "none"}) is not applied yet (${seen.appliedRevision})`}`);
+    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})`).join("; ") || "no copies elsewhere");
+  }
+  const logs = record === undefined ? "" : await logsOf(context, unit, record.home);
+  const events = await readEvents(context.store, { unit, limit: 20 }).catch(() => []);
+  return { site, unit, hostnames, home: record?.home ?? "", epoch: record?.epoch ?? 0, steps, logs, events };
+}
+
+function placementDetail(context: NodeContext, site: string): string {
+  const state = context.view.current();
+  const spec = desiredOf(state, "site", site)?.value.spec;
+  if (spec === undefined) return "not placed";
+  const customer = state.customers.get(spec.customer)?.value;
+  if (customer === undefined || customer.deleted === true) return `not placed: the customer ${spec.customer} has no numbers yet`;
+  const template = desiredOf(state, "template", spec.template)?.value.spec;
+  const built = template === undefined ? undefined : state.templates.get(`${spec.template}/${template.version}`)?.value;
+  if (built?.state === "failed") return `not placed: the template ${spec.template} could not be built: ${built.error}`;
+  if (built?.state !== "ready") return `not placed: the template ${spec.template} is not built yet`;
+  return `not placed: no node can take it${state.leader === undefined ? " (there is no leader)" : ""}; \`hc status\` shows which nodes are alive`;
+}
+
+async function logsOf(context: NodeContext, unit: string, home: string): Promise<string> {
+  try {
+    if (home === context.host.node) return await context.services.logs(unit, 20);
+    return (await context.peers.call<{ lines: string }>(home, "GET", `/peer/v1/logs/${encodeURIComponent(unit)}?lines=20`, undefined, { timeoutMs: 5000 })).lines;
+  } catch (error) {
+    return `(no log: ${messageOf(error)})`;
+  }
+}

@@ -1,0 +1,255 @@
+import { Blobs, blobRoutes } from "./api/blob-routes.js";
+import { clusterRoutes } from "./api/cluster-routes.js";
+import { startControlServer } from "./api/control-server.js";
+import { findDebris } from "./api/debris.js";
+import { documentRoutes } from "./api/documents.js";
+import { EventWriter } from "./api/events.js";
+import type { Sample } from "./api/metrics.js";
+import { PeerClient } from "./api/peers.js";
+import { recordRoutes } from "./api/record-routes.js";
+import { Router } from "./api/router.js";
+import { buildStatus } from "./api/status.js";
+import type { NodeContext, Running } from "./context.js";
+import { pauseMs } from "./lib/backoff.js";
+import type { Clock } from "./lib/clock.js";
+import type { CommandRunner } from "./lib/command.js";
+import { messageOf } from "./lib/errors.js";
+import type { Logger } from "./lib/log.js";
+import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
+import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
+import type { Status } from "./lib/status.js";
+import { DiskProbe } from "./membership/disk-probe.js";
+import { EtcdCluster } from "./membership/etcd-cluster.js";
+import { EtcdHealth } from "./membership/etcd-health.js";
+import { EtcdMember } from "./membership/etcd-member.js";
+import { Leader } from "./membership/leader.js";
+import { Links, pingRoute } from "./membership/links.js";
+import { Liveness } from "./membership/liveness.js";
+import { nodeFacts } from "./membership/node-facts.js";
+import { NodePublisher } from "./membership/observed-node.js";
+import { NodeSession, waitLive } from "./membership/session.js";
+import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
+import { Planner } from "./placement/planner.js";
+import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
+import { EtcdStore } from "./state/etcd-store.js";
+import { WatchedView } from "./state/view.js";
+import { hcdVersion } from "./version.js";
+
+export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string }
+
+/** Members to ask, the own one first (loopback), then the others' addresses. */
+export function etcdEndpoints(cluster: ClusterConfig): EtcdEndpoint[] {
+  const voters = cluster.members.filter((member) => cluster.voters.includes(member.node));
+  const others = voters.filter((member) => member.node !== cluster.node);
+  const own = voters.filter((member) => member.node === cluster.node).map((member) => ({ node: member.node, address: "127.0.0.1", port: member.ports.etcdClient }));
+  const firsts = others.map((member) => ({ node: member.node, address: member.addresses[0] ?? member.node, port: member.ports.etcdClient }));
+  const rest = others.flatMap((member) => member.addresses.slice(1).map((address) => ({ node: member.node, address, port: member.ports.etcdClient })));
+  return [...own, ...firsts, ...rest];
+}
+
+/**
+ * This node's part of a cluster. Start order and why:
+ * 1. Control port: a new voter asks the others over it, before any etcd runs.
+ * 2. etcd (voters), then the store, which every node uses as a client.
+ * 3. Session: no write of any mechanism without a sign of life; the view, from which all plans are made.
+ * 4. The node's record and what is observed of it: others can reach and judge it.
+ * 5. Base services, then replication, then the agent (it sends through replication), then migration.
+ * 6. Leader and planner: on every node, at work on one.
+ * 7. The proxy last: it gets routes of what the agent has started.
+ * Each step is repeated until it succeeds; the API says meanwhile why the node is not ready. Stopping goes the other way round and
+ * leaves sites, mounts, etcd and proxy workers as they are.
+ */
+export class ClusterNode {
+  public readonly platform: NodeContext["platform"];
+  public readonly zfs: NodeContext["zfs"];
+  private readonly aborter = new AbortController();
+  private readonly connection: EtcdConnection;
+  private readonly member: EtcdMember;
+  private readonly session: NodeSession;
+  private readonly view: WatchedView;
+  private readonly leader: Leader;
+  private readonly liveness: Liveness;
+  private readonly peers: PeerClient;
+  private readonly apiScope: ReturnType<Router["scope"]>;
+  private readonly context: NodeContext;
+  private readonly running: Running[] = [];
+  private readonly loops: Promise<unknown>[] = [];
+  private readonly waiting = new Map<string, string>();
+  private readonly sampled: Sampled[] = [];
+  private readonly events: EventWriter;
+  private readonly health: EtcdHealth;
+  private readonly probe: DiskProbe;
+  private readonly links: Links;
+  private readonly peerRouter: Router;
+  private readonly publisher: NodePublisher;
+  private readonly planner: Planner;
+  private agent: AgentPart | undefined;
+
+  public constructor(private readonly options: ClusterNodeOptions) {
+    const { host, cluster, pki, log, runner, parts, clock } = options;
+    const { platform, zfs, services } = parts.create(host, cluster, runner, log);
+    this.platform = platform;
+    this.zfs = zfs;
+    const tls = { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey };
+    this.connection = new EtcdConnection(tls);
+    const store = new EtcdStore(this.connection, etcdEndpoints(cluster));
+    const etcd = new EtcdCluster(store, this.connection);
+    this.peers = new PeerClient(tls, (node) => {
+      const member = cluster.members.find((one) => one.node === node);
+      return member === undefined ? undefined : { addresses: member.addresses, port: member.ports.control };
+    });
+    const peerHasEtcd = async (node: string): Promise<boolean> => (await this.peers.call<{ member: boolean }>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs: 3000 })).member;
+    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, peerHasEtcd });
+    this.probe = new DiskProbe(cluster.dataset === "" ? `${host.paths.state}/.probe` : `${host.paths.data}/.hcd-probe`, clock);
+    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.probe.problem() });
+    this.view = new WatchedView(store, log);
+    this.liveness = new Liveness(clock, () => this.session.isLive());
+    this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
+    this.events = new EventWriter(store, host.node, clock, log);
+    this.peerRouter = new Router(log);
+    this.apiScope = options.api.scope();
+    this.context = {
+      host, cluster, log, clock, runner, platform, zfs, store, services,
+      view: this.view, session: this.session, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      event: (unit, event, detail) => this.events.add(unit, event, detail),
+      signal: this.aborter.signal,
+    };
+    this.links = new Links({ node: host.node, peers: this.peers, clock, others: () => cluster.members.map((one) => one.node).filter((node) => node !== host.node) });
+    this.health = new EtcdHealth({ etcd, member: this.member, store });
+    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => this.problems() }) });
+    this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
+  }
+
+  /** Returns when the control port and the API serve; the rest goes on by itself. */
+  public async start(): Promise<void> {
+    const { host, cluster, pki, log, clock, parts } = this.options;
+    const { context } = this;
+    const { signal } = this.aborter;
+    pingRoute(this.peerRouter, host.node);
+    this.peerRouter.route("GET", "/peer/v1/etcd", async () => ({ member: await this.member.wasMember() }));
+    const blobs = new Blobs(`${host.paths.state}/blobs`);
+    await blobs.clearParts();
+    blobRoutes(this.apiScope, this.peerRouter, blobs);
+    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event);
+    recordRoutes(this.apiScope, context.store, this.view);
+    clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
+    this.view.onSession((nodes) => this.liveness.seen(nodes));
+
+    const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
+    const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);
+    const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
+    this.loops.push(control, this.probe.run(signal), this.session.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
+    this.loops.push(
+      (async () => {
+        await control;
+        await this.view.start(signal);
+        await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
+        if (signal.aborted) return;
+        await this.stage("node record", () => this.publishRecord().then(none));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal));
+        this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
+        if (cluster.dataset === "") return; // a witness carries nothing
+        await this.stage("base services", () => context.services.ensureBase().then(none));
+        const replication = await this.stage("replication", () => parts.startReplication(context));
+        if (replication === undefined) return;
+        this.sampled.push(replication);
+        const agent = await this.stage("agent", () => parts.startAgent(context, replication, isAlive));
+        if (agent === undefined) return;
+        this.agent = agent;
+        const migration = await this.stage("migration", () => parts.startMigration(context, replication, agent, isAlive));
+        this.planner.mover = migration?.move.bind(migration);
+        const proxy = await this.stage("proxy", () => parts.startProxy(context));
+        if (proxy !== undefined) this.sampled.push(proxy);
+      })().catch((error: unknown) => log.error({ err: error }, "start of the node failed")),
+    );
+  }
+
+  /** `leaving`: the node's etcd member goes too (DELETE /v1/identity). */
+  public async stop(options: { leaving?: boolean } = {}): Promise<void> {
+    await this.leader.resign();
+    this.apiScope.clear();
+    this.aborter.abort();
+    for (const part of this.running.reverse()) await part.stop().catch((error: unknown) => this.options.log.warn({ err: error }, "a part did not stop well"));
+    await Promise.allSettled(this.loops);
+    if (options.leaving === true) await this.member.tearDown();
+    this.peers.close();
+    this.connection.close();
+  }
+
+  private status(): Status {
+    const { cluster, clock } = this.options;
+    const state = this.view.current();
+    return buildStatus({ cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, alive: this.liveness.alive(state), silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+  }
+
+  private problems(): string[] {
+    const etcd = this.member.problem();
+    return [...(etcd === "" ? [] : [etcd]), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
+  }
+
+  private notReady(): string[] {
+    const reasons = this.problems();
+    if (!this.session.isLive()) reasons.push(`no live session: ${this.session.problem()}`);
+    const etcd = this.health.last();
+    if (!etcd.healthy) reasons.push(`etcd is not healthy: ${etcd.why}`);
+    if (this.member.isVoter() && etcd.role !== "voter") reasons.push(`etcd: this node is a ${etcd.role} and not a voter yet`);
+    try {
+      const state = this.view.current();
+      if (!state.nodes.has(this.options.host.node)) reasons.push("the node's record is not written yet");
+      if (this.options.cluster.dataset !== "" && (state.observedNodes.get(this.options.host.node)?.pool ?? null) === null) reasons.push("the pool was not reported yet");
+    } catch (error) {
+      reasons.push(messageOf(error));
+    }
+    if (this.options.cluster.dataset !== "" && (this.agent === undefined || this.agent.rounds() === 0)) reasons.push("the agent has had no round yet");
+    return reasons;
+  }
+
+  private samples(): Sample[] {
+    const own: Sample[] = [
+      { name: "hc_session_live", labels: {}, value: this.session.isLive() ? 1 : 0 },
+      { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
+      { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
+      { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
+    ];
+    return [...own, ...this.sampled.flatMap((part) => part.metrics())];
+  }
+
+  private async publishRecord(): Promise<void> {
+    const { host, sha256 } = this.options;
+    const { http, peer, control } = host.ports;
+    const record: NodeRecord = { version: recordVersion, node: host.node, addresses: host.addresses, zone: host.zone, role: host.role, ports: { http, peer, control }, hcd: { version: hcdVersion, sha256 }, runtime: await this.platform.runtime() };
+    const text = JSON.stringify(record);
+    const found = await this.context.store.get(keys.node(host.node));
+    if (found?.value !== text) await this.context.store.txn([], [{ put: keys.node(host.node), value: text }]);
+  }
+
+  private async ticks(): Promise<void> {
+    const { signal } = this.aborter;
+    while (!signal.aborted) {
+      this.liveness.tick();
+      await this.health.look();
+      await this.options.clock.sleep(1000, signal).catch(() => undefined);
+    }
+  }
+
+  /** Repeats `act` until it succeeds or the node stops; a Running that it returns is stopped with the node. */
+  private async stage<T extends Running | undefined>(what: string, act: () => Promise<T>): Promise<T | undefined> {
+    const { signal } = this.aborter;
+    this.waiting.set(what, "not started yet");
+    for (let attempt = 1; !signal.aborted; attempt += 1) {
+      try {
+        const part = await act();
+        if (part !== undefined) this.running.push(part);
+        this.waiting.delete(what);
+        return part;
+      } catch (error) {
+        this.waiting.set(what, messageOf(error));
+        this.options.log.warn({ err: error, what, attempt }, "a part does not start yet");
+        await this.options.clock.sleep(pauseMs(attempt, { firstMs: 200, capMs: 5000 }), signal).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+}
+
+const none = (): undefined => undefined;

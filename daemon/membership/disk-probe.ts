@@ -1,0 +1,50 @@
+import { open } from "node:fs/promises";
+import type { Clock } from "../lib/clock.js";
+import { messageOf } from "../lib/errors.js";
+
+const everyMs = 2000;
+/** OWNERSHIP 7. */
+const trustedMs = 10_000;
+
+/** Writes and fsyncs a small file every 2 s, and says since when that has worked. A write that hangs never ends the loop's caller. */
+export class DiskProbe {
+  private lastOkMs = Number.NEGATIVE_INFINITY;
+  private error = "not probed yet";
+
+  public constructor(private readonly file: string, private readonly clock: Clock, private readonly write: (file: string) => Promise<void> = writeProbe) {}
+
+  /** "" when the last good probe is less than 10 s old. */
+  public problem(): string {
+    const ageMs = this.clock.monotonicMs() - this.lastOkMs;
+    return ageMs < trustedMs ? "" : `the disks have not taken a write for ${Number.isFinite(ageMs) ? `${Math.round(ageMs / 1000)} s` : "as long as hcd runs"} (${this.file}: ${this.error})`;
+  }
+
+  /** One probe. Its age counts from before the write was begun. */
+  public async probe(): Promise<void> {
+    const started = this.clock.monotonicMs();
+    try {
+      await this.write(this.file);
+      this.lastOkMs = Math.max(this.lastOkMs, started);
+      this.error = "";
+    } catch (error) {
+      this.error = messageOf(error);
+    }
+  }
+
+  public async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.probe();
+      await this.clock.sleep(everyMs, signal).catch(() => undefined);
+    }
+  }
+}
+
+async function writeProbe(file: string): Promise<void> {
+  const handle = await open(file, "w", 0o600);
+  try {
+    await handle.write(`${Date.now()}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

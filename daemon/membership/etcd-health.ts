@@ -1,0 +1,45 @@
+import { messageOf } from "../lib/errors.js";
+import type { ObservedNode } from "../lib/records.js";
+import type { EtcdStore } from "../state/etcd-store.js";
+import { type EtcdCluster, type FsyncTotals, meanFsyncMs } from "./etcd-cluster.js";
+import type { EtcdMember } from "./etcd-member.js";
+
+type Seen = ObservedNode["etcd"] & { why: string };
+
+/** How etcd is, seen from this node: the own member's role and leader for voters, whether any member answers for clients. */
+export class EtcdHealth {
+  private seen: Seen = { role: "client", healthy: false, fsyncMs: null, why: "not looked yet" };
+  private totals: FsyncTotals | undefined;
+  private looks = 0;
+
+  public constructor(private readonly options: { etcd: EtcdCluster; member: EtcdMember; store: EtcdStore }) {}
+
+  public last(): Seen {
+    return this.seen;
+  }
+
+  public async look(): Promise<void> {
+    const { etcd, member, store } = this.options;
+    try {
+      if (!member.isVoter()) {
+        const endpoint = store.endpoints()[this.looks++ % Math.max(1, store.endpoints().length)];
+        if (endpoint === undefined) throw new Error("no voter is known");
+        const status = await etcd.status(endpoint);
+        this.seen = { role: "client", healthy: status.leader !== "0", fsyncMs: null, why: status.leader === "0" ? "there is no leader" : "" };
+        return;
+      }
+      const status = await etcd.status(member.ownEndpoint());
+      // The histogram is read every tenth look: it is 60 KB of text.
+      if (this.looks++ % 10 === 0) {
+        const now = await etcd.fsync(member.ownEndpoint());
+        const mean = meanFsyncMs(this.totals, now);
+        this.totals = now;
+        if (mean !== null) this.seen = { ...this.seen, fsyncMs: mean };
+      }
+      const healthy = status.leader !== "0";
+      this.seen = { role: status.learner ? "learner" : "voter", healthy, fsyncMs: this.seen.fsyncMs, why: healthy ? "" : "there is no leader" };
+    } catch (error) {
+      this.seen = { ...this.seen, role: member.isVoter() ? this.seen.role : "client", healthy: false, why: messageOf(error) };
+    }
+  }
+}

@@ -1,0 +1,210 @@
+import { chown, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { writeFileAtomic, readFileIfAny } from "../lib/atomic-file.js";
+import { runOk, type CommandRunner } from "../lib/command.js";
+import { HcError, messageOf } from "../lib/errors.js";
+import type { Clock } from "../lib/clock.js";
+import type { Logger } from "../lib/log.js";
+import type { ClusterConfig, HostConfig } from "../lib/node-config.js";
+import type { Platform } from "../platform/platform.js";
+import type { EtcdEndpoint } from "../state/etcd-connection.js";
+import type { EtcdCluster } from "./etcd-cluster.js";
+import { etcdArgv, etcdDefinition, type EtcdInitial, etcdPaths, etcdService, etcdUser, initialCluster, joinStep, peerUrl } from "./etcd-commands.js";
+
+export interface EtcdMemberOptions {
+  host: HostConfig;
+  cluster: ClusterConfig;
+  platform: Platform;
+  runner: CommandRunner;
+  etcd: EtcdCluster;
+  clock: Clock;
+  log: Logger;
+  /** Asks another voter's hcd whether its etcd was ever part of this cluster. Throws when it cannot be asked. */
+  peerHasEtcd(node: string): Promise<boolean>;
+}
+
+/**
+ * Keeps this voter's etcd a voting member of the cluster (OWNERSHIP 16). Invariants:
+ * 1. A new cluster is started only by voters[0], only when it never was a member, and only after every other voter has said that it never was one.
+ * 2. What was done is noted (`etcd-initial.json`) before etcd starts; each step is found again from facts after a crash.
+ * 3. A member whose data is lost is removed and added anew; it never comes back with an empty log under its old id.
+ */
+export class EtcdMember {
+  private problemText = "etcd was not started yet";
+
+  public constructor(private readonly options: EtcdMemberOptions) {}
+
+  public isVoter(): boolean {
+    return this.options.cluster.voters.includes(this.options.cluster.node);
+  }
+
+  public problem(): string {
+    return this.problemText;
+  }
+
+  public ownEndpoint(): EtcdEndpoint {
+    return { node: this.options.cluster.node, address: "127.0.0.1", port: this.options.host.ports.etcdClient };
+  }
+
+  /** Was etcd of this node ever started for this cluster? */
+  public async wasMember(): Promise<boolean> {
+    return (await this.readInitial()) !== undefined;
+  }
+
+  /** Starts what can be started at once, then repeats steps until this node votes; afterwards watches that it stays so. */
+  public async run(signal: AbortSignal): Promise<void> {
+    if (!this.isVoter()) {
+      this.problemText = "";
+      return;
+    }
+    while (!signal.aborted) {
+      let pauseMs = 500;
+      try {
+        const step = await this.step();
+        if (step === "none") {
+          this.problemText = "";
+          pauseMs = 5000;
+        }
+      } catch (error) {
+        this.problemText = messageOf(error);
+        this.options.log.warn({ err: error }, "etcd membership: not yet");
+        pauseMs = 1000;
+      }
+      await this.options.clock.sleep(pauseMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** One step towards being a voter; the name of what was done. */
+  public async step(): Promise<string> {
+    const { cluster, etcd, log } = this.options;
+    const me = cluster.members.find((member) => member.node === cluster.node);
+    if (me === undefined) throw new HcError("INTERNAL", `${cluster.node} is not in its own member list.`);
+    const paths = etcdPaths(this.options.host);
+    const initial = await this.readInitial();
+    const hasData = await exists(`${paths.data}/member`);
+    // Known and with its data: start first, ask later; with two of three started like this a cluster that was off comes up.
+    if (initial !== undefined && hasData && !(await this.running())) return this.start(initial);
+    if (initial === undefined && cluster.voters[0] === cluster.node && (await this.mayBeginCluster())) {
+      const fresh: EtcdInitial = { version: 1, clusterId: cluster.clusterId, state: "new", initialCluster: `${cluster.node}=${peerUrl(me)}`, memberId: "" };
+      await this.setAsideData();
+      await this.writeInitial(fresh);
+      log.info({ node: cluster.node }, "etcd: starting a new cluster");
+      return this.start(fresh);
+    }
+    // The first member, crashed between its note and its first start: nobody else can know a cluster yet.
+    if (initial?.state === "new" && initial.started !== true && !hasData && (await this.mayBeginCluster())) return this.start(initial);
+    if (cluster.voters.length === 1 && initial?.started === true && !hasData) throw new HcError("INTERNAL", `etcd's data on the only voter ${cluster.node} is lost (${paths.data}); bring it back from a backup. Sites that run go on; nothing is started anew from an empty state.`);
+    const members = await etcd.members();
+    const step = joinStep({ node: cluster.node, peerUrl: peerUrl(me), members, hasData, initial, running: await this.running() });
+    switch (step.do) {
+      case "start": return this.start(initial as EtcdInitial);
+      case "wait": throw new HcError("NOT_READY", `etcd: ${step.why}.`);
+      case "remove":
+        log.warn({ member: step.id, why: step.why }, "etcd: removing this node's old member");
+        await this.options.platform.stopService(etcdService);
+        await etcd.remove(step.id);
+        await this.setAsideData();
+        return step.do;
+      case "add": {
+        await this.options.platform.stopService(etcdService);
+        if (step.setAside) await this.setAsideData();
+        const added = await etcd.addLearner(peerUrl(me));
+        const next: EtcdInitial = { version: 1, clusterId: cluster.clusterId, state: "existing", initialCluster: initialCluster(cluster.node, peerUrl(me), added.members), memberId: added.id };
+        await this.writeInitial(next);
+        log.info({ node: cluster.node, member: added.id }, "etcd: joined as a learner");
+        return this.start(next);
+      }
+      case "promote":
+        await etcd.promote(step.id);
+        log.info({ node: cluster.node }, "etcd: promoted to a voter");
+        return step.do;
+      case "none": return step.do;
+    }
+  }
+
+  /** Ends etcd here and forgets it; for DELETE /v1/identity. The member is removed from a cluster that goes on, when that answers. */
+  public async tearDown(): Promise<void> {
+    const { cluster, etcd, platform, host } = this.options;
+    const initial = await this.readInitial();
+    if (initial !== undefined) {
+      const members = await etcd.members().catch(() => []);
+      const mine = members.find((member) => member.name === cluster.node);
+      if (mine?.ID !== undefined && members.length > 1) await etcd.remove(mine.ID).catch((error: unknown) => this.options.log.warn({ err: error }, "etcd: this node's member could not be removed"));
+    }
+    await platform.removeService(etcdService);
+    const paths = etcdPaths(host);
+    for (const path of [paths.data, `${paths.data}.old`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
+  }
+
+  private async mayBeginCluster(): Promise<boolean> {
+    const { cluster } = this.options;
+    const others = cluster.voters.filter((voter) => voter !== cluster.node);
+    const answers = await Promise.all(
+      others.map((other) =>
+        this.options.peerHasEtcd(other).catch((error: unknown) => {
+          throw new HcError("NOT_READY", `etcd: a new cluster is started only when every voter says that there was none before; ${other} cannot be asked: ${messageOf(error)}`);
+        }),
+      ),
+    );
+    return answers.every((has) => !has);
+  }
+
+  private async running(): Promise<boolean> {
+    return this.options.etcd.status(this.ownEndpoint(), 1500).then(() => true, () => false);
+  }
+
+  private async start(initial: EtcdInitial): Promise<string> {
+    const { host, cluster, platform, runner, clock } = this.options;
+    const paths = etcdPaths(host);
+    const owner = await etcdOwner(runner);
+    await mkdir(host.paths.state, { recursive: true });
+    for (const folder of [paths.data, paths.pki]) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await chown(folder, owner.uid, owner.gid);
+    }
+    for (const file of ["ca.crt", "node.crt", "node.key"]) await writeFileAtomic(`${paths.pki}/${file}`, await readFile(`${host.paths.etc}/pki/${file}`), { mode: 0o600, ...owner });
+    const argv = etcdArgv(await etcdBinary(), host, cluster, initial);
+    const changed = await platform.defineService(etcdDefinition(argv));
+    const state = (await platform.serviceStates(etcdService)).get(etcdService);
+    if (changed || state === "failed") await platform.restartService(etcdService);
+    else await platform.startService(etcdService);
+    const end = clock.monotonicMs() + 15_000;
+    while (!(await this.running())) {
+      if (clock.monotonicMs() > end) throw new HcError("NOT_READY", "etcd was started but does not answer yet; `journalctl -u hcd-etcd` tells why.");
+      await clock.sleep(100);
+    }
+    if (initial.started !== true) await this.writeInitial({ ...initial, started: true });
+    return "start";
+  }
+
+  private async setAsideData(): Promise<void> {
+    const { data } = etcdPaths(this.options.host);
+    if (!(await exists(data))) return;
+    await rm(`${data}.old`, { recursive: true, force: true }); // etcd's own files, at most one old set is kept
+    await rename(data, `${data}.old`);
+  }
+
+  private async readInitial(): Promise<EtcdInitial | undefined> {
+    const text = await readFileIfAny(etcdPaths(this.options.host).initial);
+    const found = text === undefined ? undefined : (JSON.parse(text) as EtcdInitial);
+    return found?.clusterId === this.options.cluster.clusterId ? found : undefined;
+  }
+
+  private writeInitial(initial: EtcdInitial): Promise<void> {
+    return writeFileAtomic(etcdPaths(this.options.host).initial, JSON.stringify(initial), { mode: 0o600 });
+  }
+}
+
+const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+
+async function etcdOwner(runner: CommandRunner): Promise<{ uid: number; gid: number }> {
+  const result = await runner.run(["id", "-u", etcdUser], { timeoutMs: 5000 });
+  if (result.code !== 0) throw new HcError("NOT_FOUND", `The user ${etcdUser} does not exist on this node; run \`hc up\`, which prepares hosts.`);
+  const gid = await runOk(runner, ["id", "-g", etcdUser], { timeoutMs: 5000 });
+  return { uid: Number(result.stdout.trim()), gid: Number(gid.trim()) };
+}
+
+/** FreeBSD's package installs to /usr/local/bin. */
+async function etcdBinary(): Promise<string> {
+  for (const path of ["/usr/bin/etcd", "/usr/local/bin/etcd"]) if (await exists(path)) return path;
+  throw new HcError("COMMAND_NOT_FOUND", "etcd is not installed on this node; run `hc up`, which prepares hosts.");
+}

@@ -1,0 +1,37 @@
+import type { NodeContext } from "../context.js";
+import { heldTemplates } from "../replication/held-templates.js";
+import type { EtcdHealth } from "./etcd-health.js";
+import type { Links } from "./links.js";
+import { type NodeFacts, readPool } from "./observed-node.js";
+
+/** The templates on the disk are read this often, ms; sooner when a record of one changed. */
+const templatesMs = 15_000;
+
+/** Where the facts of `NodePublisher` come from. */
+export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[] }): NodeFacts {
+  const { cluster, runner, platform, zfs, session, clock, view } = context;
+  let templates: Record<string, string> = {};
+  let readAtMs = Number.NEGATIVE_INFINITY;
+  let readFor: unknown;
+  return {
+    pool: () => readPool(runner, cluster.dataset),
+    memory: () => platform.memory(),
+    etcd: async () => {
+      const { role, healthy, fsyncMs } = parts.health.last();
+      return { role, healthy, fsyncMs };
+    },
+    templates: async () => {
+      if (cluster.dataset === "") return {};
+      const records = view.current().templates;
+      if (records !== readFor || clock.monotonicMs() - readAtMs > templatesMs) {
+        templates = await heldTemplates(zfs, cluster.dataset);
+        readFor = records;
+        readAtMs = clock.monotonicMs();
+      }
+      return templates;
+    },
+    links: () => parts.links.current(),
+    generation: () => session.generation,
+    problems: () => parts.problems(),
+  };
+}

@@ -1,0 +1,161 @@
+import type { Clock } from "../lib/clock.js";
+import { messageOf } from "../lib/errors.js";
+import type { Logger } from "../lib/log.js";
+import { keys, recordVersion, type SessionRecord } from "../lib/records.js";
+import type { Session } from "../context.js";
+import type { Store } from "../state/store.js";
+
+/** OWNERSHIP "Numbers". */
+export const heartbeatMs = 1000;
+export const tryMs = 400;
+export const fenceMs = 5000;
+
+export interface SessionOptions {
+  node: string;
+  store: Store;
+  clock: Clock;
+  log: Logger;
+  /** OWNERSHIP 7: no heartbeat while this says why the disks are not trusted ("" = they answer). */
+  diskProblem(): string;
+  /** Called after each commit and when the session is lost. */
+  onChange?(): void;
+}
+
+/**
+ * This node's sign of life (OWNERSHIP 1–5). Invariants:
+ * 1. A heartbeat is a committed compare-and-swap on the record as this generation last wrote it.
+ * 2. The deadline is `fenceMs` after *sending* the last heartbeat that committed; it never moves back and is never moved after it has passed.
+ * 3. A generation that was lost (deadline missed, marked dead, overwritten) never renews: the next one is greater.
+ * 4. After a lost answer the record is read: the heartbeat counts only when exactly it is there (DESIGN invariant 7).
+ */
+export class NodeSession implements Session {
+  private current = 0;
+  private counter = 0;
+  private revision = "0";
+  private deadline = Number.NEGATIVE_INFINITY;
+  private lost = true;
+  private problemText = "no sign of life has committed yet";
+
+  public constructor(private readonly options: SessionOptions) {}
+
+  public get generation(): number {
+    return this.current;
+  }
+
+  public isLive(): boolean {
+    return !this.lost && this.options.clock.monotonicMs() < this.deadline;
+  }
+
+  public deadlineMs(): number {
+    return this.lost ? 0 : this.deadline;
+  }
+
+  /** Why the session is not live, or why its last heartbeat failed; "" when all is well. */
+  public problem(): string {
+    return this.problemText;
+  }
+
+  /** Revision of the own record as last committed: a guard for transactions that need this session (an election). */
+  public guard(): { key: string; modRevision: string } {
+    return { key: keys.session(this.options.node), modRevision: this.revision };
+  }
+
+  /** Beats until the signal fires. The last generation then simply ages: a graceful stop leaves sites running. */
+  public async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.options;
+    while (!signal.aborted) {
+      const started = clock.monotonicMs();
+      const ok = await this.beat(signal);
+      // After a failure the next try starts at once at the next endpoint, but never faster than tryMs.
+      const period = ok ? heartbeatMs : tryMs;
+      const pause = Math.max(ok ? 0 : 50, period - (clock.monotonicMs() - started));
+      await clock.sleep(pause, signal).catch(() => undefined);
+    }
+  }
+
+  /** One heartbeat, or the start of a new generation. True when it committed. */
+  public async beat(signal?: AbortSignal): Promise<boolean> {
+    const { clock, log, node } = this.options;
+    const disk = this.options.diskProblem();
+    if (disk !== "") return this.failed(disk);
+    if (!this.lost && clock.monotonicMs() >= this.deadline) this.lose("the deadline passed without a committed sign of life");
+    try {
+      if (this.lost) return await this.open(signal);
+      return await this.renew(signal);
+    } catch (error) {
+      log.debug({ err: error, node }, "heartbeat failed");
+      return this.failed(messageOf(error));
+    }
+  }
+
+  private async open(signal?: AbortSignal): Promise<boolean> {
+    const found = await this.options.store.get(keys.session(this.options.node));
+    const old = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
+    const generation = Math.max(old?.generation ?? 0, this.current) + 1;
+    return this.write({ generation, counter: 1 }, found?.modRevision ?? "0", signal);
+  }
+
+  private renew(signal?: AbortSignal): Promise<boolean> {
+    return this.write({ generation: this.current, counter: this.counter + 1 }, this.revision, signal);
+  }
+
+  private async write(next: { generation: number; counter: number }, revision: string, signal?: AbortSignal): Promise<boolean> {
+    const { store, clock, node, log } = this.options;
+    const value: SessionRecord = { version: recordVersion, node, ...next };
+    const sentAt = clock.monotonicMs();
+    const attempt = store.txn([{ key: keys.session(node), modRevision: revision }], [{ put: keys.session(node), value: JSON.stringify(value) }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) });
+    const result = await attempt.catch(() => undefined);
+    if (result?.succeeded === true) return this.committed(next, result.revision, sentAt);
+    const found = await store.get(keys.session(node));
+    const seen = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
+    if (found !== undefined && seen?.generation === next.generation && seen.counter === next.counter && seen.dead !== true) return this.committed(next, found.modRevision, sentAt);
+    if (found?.modRevision === revision) return this.failed("etcd has not committed the sign of life"); // it may still; the next try swaps on the same revision
+    this.lose(lossReason(seen, next.generation, this.current));
+    log.warn({ node, generation: this.current, found: seen }, "session lost");
+    return false;
+  }
+
+  private committed(next: { generation: number; counter: number }, revision: string, sentAt: number): boolean {
+    const { clock, log, node } = this.options;
+    const deadline = sentAt + fenceMs;
+    const fresh = next.generation !== this.current;
+    // The commit was seen too late to be of use: final (invariant 2).
+    const late = clock.monotonicMs() >= (fresh ? deadline : Math.max(this.deadline, Number.NEGATIVE_INFINITY));
+    this.current = next.generation;
+    this.counter = next.counter;
+    this.revision = revision;
+    if (late) {
+      this.lose("the sign of life committed after the deadline");
+      return false;
+    }
+    this.deadline = deadline;
+    this.lost = false;
+    this.problemText = "";
+    if (fresh) log.info({ node, generation: next.generation }, "session started");
+    this.options.onChange?.();
+    return true;
+  }
+
+  private failed(why: string): boolean {
+    this.problemText = why;
+    return false;
+  }
+
+  private lose(why: string): void {
+    this.problemText = why;
+    this.lost = true;
+    this.options.onChange?.();
+  }
+}
+
+function lossReason(seen: SessionRecord | undefined, tried: number, current: number): string {
+  if (seen === undefined) return "the session's record is gone";
+  if (seen.dead === true) return `generation ${seen.generation} was declared dead`;
+  if (seen.generation !== tried) return `another hcd holds generation ${seen.generation} (this one: ${current})`;
+  return "the session's record was changed by somebody else";
+}
+
+/** Settles when the session is live; looks every 50 ms. */
+export async function waitLive(session: Session, clock: Clock, signal: AbortSignal): Promise<void> {
+  while (!session.isLive() && !signal.aborted) await clock.sleep(50, signal).catch(() => undefined);
+}

@@ -1,0 +1,27 @@
+import type { NodeContext, Running } from "./context.js";
+import type { CommandRunner } from "./lib/command.js";
+import type { Logger } from "./lib/log.js";
+import type { ClusterConfig, HostConfig } from "./lib/node-config.js";
+import type { Platform } from "./platform/platform.js";
+import type { Replication } from "./replication/replication.js";
+import type { ClusterState } from "./state/cluster-state.js";
+import type { SiteServices } from "./services/site-services.js";
+import type { Zfs } from "./zfs/zfs.js";
+
+export interface NodeParts { platform: Platform; zfs: Zfs; services: SiteServices }
+export interface Sampled { metrics(): { name: string; labels: Readonly<Record<string, string>>; value: number }[] }
+/** What the control process needs of the agent: that it has had a round. */
+export interface AgentPart extends Running { rounds(): number }
+
+/** Orders a move; the operation's id. */
+export interface MigrationPart extends Running { move(unit: string, to: string, reason: string): Promise<string> }
+export type IsAlive = (state: ClusterState, node: string) => boolean;
+
+/** What the control process is put together from; main takes the real ones, tests take fakes. `A` is their agent. */
+export interface Parts<A extends AgentPart = AgentPart> {
+  create(host: HostConfig, cluster: ClusterConfig, runner: CommandRunner, log: Logger): NodeParts;
+  startReplication(context: NodeContext): Promise<Replication>;
+  startAgent(context: NodeContext, replication: Replication, isAlive: IsAlive): Promise<A>;
+  startMigration(context: NodeContext, replication: Replication, agent: A, isAlive: IsAlive): Promise<MigrationPart>;
+  startProxy(context: NodeContext): Promise<Running & Sampled>;
+}

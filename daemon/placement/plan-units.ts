@@ -1,0 +1,101 @@
+import { runtimeTag, type SiteSpec, type TemplateSpec } from "../lib/documents.js";
+import { keys, recordVersion, type UnitRecord } from "../lib/records.js";
+import { desiredOf, type Versioned } from "../state/cluster-state.js";
+import { candidates, clusterSpecOf } from "./candidates.js";
+import { type Candidate, chooseReplicas, mayHold, place, type PlacementWish, surplusReplicas } from "./placement.js";
+import type { OrderedMove, PlanInput, PlannedWrite } from "./plan-cluster.js";
+
+const defaultRedundancy = 2;
+
+/** Records for new sites, `deleting` for sites without a document, replicas as wished. A home is never changed here; `pin` and `require` order a move. */
+export function planUnits(input: PlanInput, problems: Record<string, string>, moves: OrderedMove[]): PlannedWrite[] {
+  const { state } = input;
+  const nodes = candidates(input);
+  const redundancy = clusterSpecOf(state)?.redundancy ?? defaultRedundancy;
+  const writes: PlannedWrite[] = [];
+  const wishOf = (spec: SiteSpec, runtime: string): PlacementWish => ({ placement: spec.placement, copies: spec.replicas === 0 ? redundancy : spec.replicas, runtime });
+  for (const [, { value: document, revision }] of [...state.desired].filter(([key]) => key.startsWith("site/")).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const unit = `site-${document.name}`;
+    if (state.units.has(unit)) continue;
+    const spec = document.spec as SiteSpec;
+    const made = newUnit(input, unit, document.name, spec, nodes, wishOf);
+    if ("problem" in made) {
+      problems[unit] = made.problem;
+      continue;
+    }
+    // Later sites of this round see what this one takes.
+    for (const node of nodes) {
+      if (node.node === made.home) node.homes += 1;
+      if (node.node === made.home || made.replicas.includes(node.node)) node.copies += 1;
+    }
+    const key = keys.unit(unit);
+    writes.push({
+      key, compare: [{ key, modRevision: "0" }, { key: keys.desired("site", document.name), modRevision: revision }], ops: [{ put: key, value: JSON.stringify(made) }],
+      why: `${unit} is placed`, event: { unit, event: "placed", detail: `home ${made.home}${made.replicas.length > 0 ? `, copies on ${made.replicas.join(", ")}` : ""}` },
+    });
+  }
+  for (const [unit, found] of [...state.units].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const write = changeUnit(input, unit, found, nodes, wishOf, problems, moves);
+    if (write !== undefined) writes.push(write);
+  }
+  return writes;
+}
+
+type WishOf = (spec: SiteSpec, runtime: string) => PlacementWish;
+
+function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpec, nodes: Candidate[], wishOf: WishOf): UnitRecord | { problem: string } {
+  const customer = state.customers.get(spec.customer)?.value;
+  if (customer === undefined || customer.deleted === true) return { problem: `the customer ${spec.customer} has no numbers yet` };
+  const wanted = desiredOf(state, "template", spec.template)?.value.spec as TemplateSpec | undefined;
+  const template = wanted === undefined ? undefined : state.templates.get(`${spec.template}/${wanted.version}`)?.value;
+  if (template?.state !== "ready") return { problem: `the template ${spec.template} is not ready` };
+  const placed = place(wishOf(spec, runtimeTag(template.runtime)), nodes);
+  if ("problem" in placed) return placed;
+  // Above every epoch that a disk may still know from a copy in the trash.
+  const epoch = Math.max(0, ...[...state.trash.values()].filter(({ value }) => value.unit === unit).map(({ value }) => value.epoch)) + 1;
+  return {
+    version: recordVersion, unit, kind: "site", name, home: placed.home, homeGeneration: 0, epoch, epochStartGuid: "", replicas: placed.replicas, state: "creating",
+    runtime: template.runtime, origin: { template: spec.template, version: template.templateVersion, guid: template.guid },
+  };
+}
+
+function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>, nodes: readonly Candidate[], wishOf: WishOf, problems: Record<string, string>, moves: OrderedMove[]): PlannedWrite | undefined {
+  const { state } = input;
+  const { value: record, revision } = found;
+  const key = keys.unit(unit);
+  if (record.state === "deleting" || record.move !== undefined) return undefined; // their own mechanisms go on; the record changes afterwards
+  const document = desiredOf(state, "site", record.name);
+  const put = (next: UnitRecord, why: string, detail: string, event: string): PlannedWrite => ({ key, compare: [{ key, modRevision: revision }, { key: keys.desired("site", record.name), modRevision: document?.revision ?? "0" }], ops: [{ put: key, value: JSON.stringify(next) }], why, event: { unit, event, detail } });
+  if (document === undefined) return put({ ...record, state: "deleting" }, `${unit} is not wanted any more`, "its document is gone: on its way to the trash", "deleting");
+  const { spec } = document.value;
+  const wish = wishOf(spec, runtimeTag(record.runtime));
+  const count = Math.max(0, wish.copies - 1);
+  const known = new Set(nodes.map(({ node }) => node));
+  const present = record.replicas.filter((node) => node !== record.home);
+  const staying = present.filter((node) => known.has(node));
+  const target = record.state === "live" && input.alive.has(record.home) ? moveTarget(record, spec, wish, nodes) : undefined;
+  if (target !== undefined) moves.push({ unit, to: target, reason: `placement: wished on ${target}` });
+  const missing = count - staying.length;
+  const added = missing > 0 ? chooseReplicas(wish, nodes, [record.home, ...staying], missing) : [];
+  if (missing > added.length) problems[unit] = `${missing - added.length} of ${wish.copies} copies have no node to be on`;
+  // A copy too many goes only when those that stay are confirmed by the home.
+  const surplus = missing < 0 ? surplusReplicas(wish, nodes, record.home, staying, count) : [];
+  const rest = staying.filter((node) => !surplus.includes(node));
+  const home = state.observedUnits.get(record.home)?.get(unit);
+  const safe = rest.every((node) => (home?.replicas[node]?.guid ?? "") !== "");
+  const next = [...(safe ? rest : staying), ...added];
+  if (next.length === record.replicas.length && next.every((node, at) => node === record.replicas[at])) return undefined;
+  const gone = record.replicas.filter((node) => !next.includes(node));
+  const detail = [...(added.length > 0 ? [`copies ordered on ${added.join(", ")}`] : []), ...(gone.length > 0 ? [`copies given up on ${gone.join(", ")}`] : [])].join("; ");
+  return put({ ...record, replicas: next }, `${unit}: ${detail}`, detail, "replicas-changed");
+}
+
+/** Where a wish that binds (`pin`, `require`) wants the home, when it is somewhere else. */
+function moveTarget(record: UnitRecord, spec: SiteSpec, wish: PlacementWish, nodes: readonly Candidate[]): string | undefined {
+  const home = nodes.find(({ node }) => node === record.home);
+  const { pin } = spec.placement;
+  if (pin !== "") return pin !== record.home && nodes.some((node) => node.node === pin && mayHold(wish, node)) ? pin : undefined;
+  if (spec.placement.require.length === 0 || home === undefined || mayHold({ ...wish, runtime: home.runtime }, { ...home, alive: true })) return undefined;
+  const placed = place(wish, nodes.filter(({ node }) => node !== record.home));
+  return "problem" in placed ? undefined : placed.home;
+}

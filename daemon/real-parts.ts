@@ -1,0 +1,27 @@
+import type { Agent } from "./agent/agent.js";
+import { startAgent } from "./agent/start.js";
+import { proxyIds } from "./identity/identity.js";
+import { HcError } from "./lib/errors.js";
+import { startMigration } from "./migration/start.js";
+import type { Parts } from "./parts.js";
+import { createPlatform } from "./platform/create-platform.js";
+import { startProxyControl } from "./proxy/control.js";
+import { startReplication } from "./replication/start.js";
+import type { SiteServices } from "./services/site-services.js";
+import { createZfs } from "./zfs/create-zfs.js";
+
+const missing = (): Promise<never> => Promise.reject(new HcError("NOT_READY", "site services are not built in yet"));
+const services: SiteServices = { ensureBase: missing, configure: missing, start: missing, stop: missing, states: missing, check: missing, logs: missing };
+
+/** The mechanisms of a real node. */
+export const realParts: Parts<Agent> = {
+  create: (host, _cluster, runner, log) => ({ platform: createPlatform(host.platform, { runner, paths: host.paths, log }), zfs: createZfs(runner, { log }), services }),
+  startReplication: (context) => startReplication(context),
+  startAgent: (context, replication, isAlive) => startAgent(context, { replication, isAlive, buildTemplate: missing }),
+  startMigration: (context, replication, agent, isAlive) => startMigration(context, { replication, agent, isAlive }),
+  startProxy: async (context) => {
+    const user = await proxyIds(context.runner);
+    if (user === undefined) throw new HcError("NOT_FOUND", "The user _hcproxy does not exist on this node; run `hc up`, which prepares hosts.");
+    return startProxyControl(context, user);
+  },
+};

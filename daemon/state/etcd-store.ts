@@ -1,0 +1,137 @@
+import { delay } from "../lib/abort.js";
+import { pauseMs } from "../lib/backoff.js";
+import { type EtcdConnection, type EtcdEndpoint, etcdError, TryFailed } from "./etcd-connection.js";
+import { fromBase64, prefixEnd, toBase64 } from "./range.js";
+import type { Compare, KeyValue, Op, Store, TxnResult, WatchEvent } from "./store.js";
+
+interface RawKv { key?: string; value?: string; mod_revision?: string }
+interface RawHeader { revision?: string }
+interface RawWatch { result?: { header?: RawHeader; canceled?: boolean; compact_revision?: string; events?: { type?: string; kv?: RawKv }[] }; error?: unknown }
+
+const CALL_MS = 2000;
+const PAGE = 2000;
+/** Sessions change each second: a watch of `/hc/` that is silent this long has lost its member. */
+const WATCH_IDLE_MS = 5000;
+
+const keyValue = (raw: RawKv): KeyValue => ({ key: fromBase64(raw.key), value: fromBase64(raw.value), modRevision: raw.mod_revision ?? "0" });
+const rawOp = (op: Op): object => {
+  if ("put" in op) return { request_put: { key: toBase64(op.put), value: toBase64(op.value), ...(op.leaseId === undefined ? {} : { lease: op.leaseId }) } };
+  if ("delete" in op) return { request_delete_range: { key: toBase64(op.delete) } };
+  return { request_delete_range: { key: toBase64(op.deletePrefix), range_end: prefixEnd(op.deletePrefix).toString("base64") } };
+};
+
+/**
+ * Store over etcd 3.4's v3 JSON gateway. Reads are linearizable and are tried at each endpoint in turn. A transaction goes to a
+ * second endpoint only when the first has surely not run it (no connection, no leader, a learner): after a lost answer it
+ * throws NO_QUORUM and the caller looks at what is real (DESIGN invariant 7).
+ */
+export class EtcdStore implements Store {
+  private at = 0;
+  private endpointList: readonly EtcdEndpoint[];
+
+  public constructor(private readonly connection: EtcdConnection, endpoints: readonly EtcdEndpoint[]) {
+    this.endpointList = endpoints;
+  }
+
+  public setEndpoints(endpoints: readonly EtcdEndpoint[]): void {
+    this.endpointList = endpoints;
+    this.at = 0;
+  }
+
+  public endpoints(): readonly EtcdEndpoint[] {
+    return this.endpointList;
+  }
+
+  public async get(key: string): Promise<KeyValue | undefined> {
+    const answer = await this.read("/v3/kv/range", { key: toBase64(key) });
+    const found = (answer["kvs"] as RawKv[] | undefined)?.[0];
+    return found === undefined ? undefined : keyValue(found);
+  }
+
+  public async list(prefix: string): Promise<{ revision: string; items: KeyValue[] }> {
+    const end = prefixEnd(prefix).toString("base64");
+    const items: KeyValue[] = [];
+    let from = toBase64(prefix);
+    let revision = "0";
+    for (;;) {
+      const answer = await this.read("/v3/kv/range", { key: from, range_end: end, limit: PAGE, ...(revision === "0" ? {} : { revision }) });
+      if (revision === "0") revision = (answer["header"] as RawHeader | undefined)?.revision ?? "0";
+      const page = (answer["kvs"] as RawKv[] | undefined) ?? [];
+      items.push(...page.map(keyValue));
+      const last = page.at(-1);
+      if (answer["more"] !== true || last === undefined) return { revision, items };
+      from = Buffer.concat([Buffer.from(last.key ?? "", "base64"), Buffer.from([0])]).toString("base64");
+    }
+  }
+
+  public async txn(compare: readonly Compare[], ops: readonly Op[], options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<TxnResult> {
+    const body = {
+      // mod_revision 0 is how etcd sees a key that does not exist
+      compare: compare.map((one) => ({ target: "MOD", result: "EQUAL", key: toBase64(one.key), mod_revision: one.modRevision })),
+      success: ops.map(rawOp),
+    };
+    const answer = await this.call("/v3/kv/txn", body, options.timeoutMs ?? CALL_MS, false, options.signal);
+    return { succeeded: answer["succeeded"] === true, revision: (answer["header"] as RawHeader | undefined)?.revision ?? "0" };
+  }
+
+  public watch(prefix: string, afterRevision: string, handlers: { onEvents(events: WatchEvent[], revision: string): void; onReset(): void }, signal: AbortSignal): void {
+    void this.watchLoop(prefix, afterRevision, handlers, signal);
+  }
+
+  private async watchLoop(prefix: string, afterRevision: string, handlers: { onEvents(events: WatchEvent[], revision: string): void; onReset(): void }, signal: AbortSignal): Promise<void> {
+    let after = BigInt(afterRevision);
+    for (let attempt = 1; !signal.aborted; attempt += 1) {
+      const endpoint = this.endpointList[(this.at + attempt - 1) % Math.max(1, this.endpointList.length)];
+      let reset = false;
+      if (endpoint !== undefined) {
+        const body = { create_request: { key: toBase64(prefix), range_end: prefixEnd(prefix).toString("base64"), start_revision: (after + 1n).toString() } };
+        const onLine = (line: Record<string, unknown>): void => {
+          const { result, error } = line as RawWatch;
+          if (error !== undefined || result === undefined) throw new Error("watch refused");
+          if (result.compact_revision !== undefined && result.compact_revision !== "0") reset = true;
+          if (reset || result.canceled === true) throw new Error("watch cancelled by etcd");
+          attempt = 0;
+          const events = (result.events ?? []).map((event): WatchEvent => ({ type: event.type === "DELETE" ? "delete" : "put", ...keyValue(event.kv ?? {}) }));
+          if (events.length === 0) return;
+          const last = events.reduce((most, event) => (BigInt(event.modRevision) > most ? BigInt(event.modRevision) : most), after);
+          after = last;
+          if (!signal.aborted) handlers.onEvents(events, last.toString());
+        };
+        await this.connection.stream(endpoint, "/v3/watch", body, WATCH_IDLE_MS, onLine, signal).catch(() => undefined);
+      }
+      if (signal.aborted) return;
+      if (reset) return void handlers.onReset();
+      await delay(pauseMs(Math.max(1, attempt), { firstMs: 50, capMs: 1000 }), signal).catch(() => undefined);
+    }
+  }
+
+  /** Safe to repeat: goes round all endpoints until one answers or the deadline has passed. */
+  public read(path: string, body: unknown, timeoutMs = CALL_MS): Promise<Record<string, unknown>> {
+    return this.call(path, body, timeoutMs, true);
+  }
+
+  /** `repeatable`: may run twice without harm. */
+  public async call(path: string, body: unknown, timeoutMs: number, repeatable: boolean, signal?: AbortSignal): Promise<Record<string, unknown>> {
+    const end = performance.now() + timeoutMs;
+    const list = this.endpointList;
+    let last: unknown = new TryFailed("no member is known", true, undefined, false);
+    for (let tries = 0; tries < Math.max(1, list.length) * (repeatable ? 2 : 1); tries += 1) {
+      const left = end - performance.now();
+      const index = this.at % Math.max(1, list.length);
+      const endpoint = list[index];
+      if (endpoint === undefined || left <= 0) break;
+      // A silent member (cut off, paused) must not use up the whole time of a repeatable call.
+      const tryMs = repeatable && list.length > 1 ? Math.min(left, Math.max(400, timeoutMs / 3)) : left;
+      try {
+        return await this.connection.post(endpoint, path, body, tryMs, signal);
+      } catch (error) {
+        last = error;
+        if (!(error instanceof TryFailed)) throw etcdError(path, error);
+        if (this.at % Math.max(1, list.length) === index) this.at = (index + 1) % list.length;
+        const unavailable = error.notRun || error.grpcCode === undefined || error.grpcCode === 14 || error.grpcCode === 4;
+        if (signal?.aborted || !unavailable || (!error.notRun && !repeatable)) break;
+      }
+    }
+    throw etcdError(`${path} at ${list.map((one) => one.node).join(", ")}`, last);
+  }
+}
