@@ -14,7 +14,12 @@ export interface ServiceDefinition {
   container?: { root: string; readOnly: readonly { source: string; target: string }[]; writable: readonly string[] };
   environment?: Readonly<Record<string, string>>;
   restart: "always" | "on-failure" | "never";
+  /** Without `user`: all that root keeps (default: everything). With `user`: what it gets besides. Linux names; FreeBSD has jails for the first and mac_portacl(4) for the second. */
   capabilities?: readonly string[];
+  /** The service tells when it is ready (sd_notify(3)); starting it then means ready. FreeBSD has no such thing. */
+  notify?: boolean;
+  /** Limit of open files; default the host's. */
+  openFiles?: number;
 }
 export type ServiceState = "active" | "inactive" | "failed" | "activating" | "missing";
 
