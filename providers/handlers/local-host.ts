@@ -1,9 +1,11 @@
-import { join } from "node:path";
 import { retry } from "../../daemon/lib/backoff.js";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
-import { type Failure, holdsUnknown, validate } from "../../daemon/lib/schema.js";
+import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import { parseSize } from "../../daemon/lib/sizes.js";
+import type { Handler } from "../core/handler.js";
+import { progress } from "../core/progress.js";
+import { labFolder, labKeyFile, projectRootOf, workspaceDir } from "../core/workspace.js";
 import { findLab, type Lab, openLab } from "../lab/lab.js";
 import type { NodeRecord } from "../lab/place.js";
 import { preflight } from "../lab/preflight.js";
@@ -34,7 +36,7 @@ function outputsOf(inputs: LocalHostInputs, lab: Lab, node: NodeRecord): LocalHo
  * LocalHost. `check` and `diff` look at facts of this machine only (a few small files below the lab's folder and /proc): a node that
  * exists has its addresses in a preview, and a stopped one is a change.
  */
-export function localHostHandler(places: LocalHostPlaces) {
+export function localHostHandler(places: LocalHostPlaces): Handler<LocalHostInputs, LocalHostOutputs> {
   const runner = places.runner ?? new LocalRunner();
   const look = async (inputs: Pick<LocalHostInputs, "lab" | "name">): Promise<{ lab: Lab; node: NodeRecord } | undefined> => {
     const lab = findLab(places.labFolder(inputs.lab), runner);
@@ -62,7 +64,7 @@ export function localHostHandler(places: LocalHostPlaces) {
   }
 
   return {
-    async check(_olds: Partial<LocalHostInputs>, news: LocalHostInputs): Promise<{ inputs: LocalHostInputs & Partial<LocalHostAccess>; failures: Failure[] }> {
+    async check(_olds, news) {
       const inputs: LocalHostInputs & Partial<LocalHostAccess> = structuredClone(news);
       const failures = validate(localHostSchema, inputs);
       if (failures.length > 0 || holdsUnknown([inputs.lab, inputs.name])) return { inputs, failures };
@@ -75,7 +77,7 @@ export function localHostHandler(places: LocalHostPlaces) {
       return { inputs: { ...inputs, ...access, disks: inputs.diskSizes.map((_, number) => `/disks/d${number}.img`) }, failures };
     },
 
-    async diff(_id: string, olds: LocalHostOutputs, news: LocalHostInputs & Partial<LocalHostAccess>): Promise<{ changes: boolean; replaces: string[]; deleteBeforeReplace: boolean }> {
+    async diff(_id, olds, news: LocalHostInputs & Partial<LocalHostAccess>) {
       const present = holdsUnknown([news.lab, news.name]) ? undefined : await look(news);
       const replaces = (["lab", "name"] as const).filter((property) => !sameText(olds[property], news[property])) as string[];
       if (news.index !== undefined && present !== undefined && news.index !== present.node.index) replaces.push("index");
@@ -85,21 +87,21 @@ export function localHostHandler(places: LocalHostPlaces) {
       return { changes: replaces.length > 0 || stopped || wishes || drifted, replaces, deleteBeforeReplace: true };
     },
 
-    async create(inputs: LocalHostInputs): Promise<{ id: string; outs: LocalHostOutputs }> {
+    async create(inputs) {
       return { id: idOf(inputs), outs: await converge(inputs) };
     },
 
-    async update(_id: string, _olds: LocalHostOutputs, news: LocalHostInputs): Promise<{ outs: LocalHostOutputs }> {
+    async update(_id, _olds, news) {
       return { outs: await converge(news) };
     },
 
-    async read(id: string, props: LocalHostOutputs): Promise<{ id: string; props: LocalHostOutputs }> {
+    async read(id, props) {
       const present = await look(props);
       if (present === undefined) return { id: "", props };
       return { id, props: outputsOf(props, present.lab, present.node) };
     },
 
-    async delete(_id: string, props: LocalHostOutputs): Promise<void> {
+    async delete(_id, props) {
       const lab = findLab(places.labFolder(props.lab), runner);
       if (lab === undefined) return;
       await lab.destroyNode(props.name);
@@ -108,5 +110,10 @@ export function localHostHandler(places: LocalHostPlaces) {
   };
 }
 
-/** Folder of a lab in a workspace. */
-export const labFolderIn = (workspace: string, lab: string): string => join(workspace, "labs", lab);
+const workspace = (): string => workspaceDir(projectRootOf(process.cwd()));
+
+export const localHost = localHostHandler({
+  labFolder: (lab) => labFolder(workspace(), lab),
+  keyPath: () => labKeyFile(workspace()),
+  progress: (what, sinceMs) => progress("LocalHost", "root", `${what} (${Math.round(sinceMs / 1000)} s)`),
+});

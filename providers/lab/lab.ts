@@ -169,7 +169,7 @@ export class Lab {
     return this.nodeLocked(name, async (node) => {
       // after a reboot neither registry entry nor bridge are there
       await openLab({ dir: this.place.dir, name: this.place.name, ephemeral: this.place.ephemeral, runner: this.runner });
-      await startNode(this.place, node);
+      await startNode(this.runner, this.place, node);
     });
   }
   public stop(name: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { until } from "../../daemon/lib/backoff.js";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
@@ -8,11 +8,9 @@ import { nodeNet } from "./addresses.js";
 import { enableControllers, nodeGroups, processesIn, removeGroups } from "./cgroups.js";
 import { removeLink } from "./links.js";
 import { hostsFile, type LabPlace, type NodeRecord, nodeFolder } from "./place.js";
+import { installAssets, labAssets } from "./node-assets.js";
 import { isAlive, type ProcessMark } from "./processes.js";
 import { runFolder } from "./registry.js";
-
-/** Scripts and files for the nodes, in the package beside dist/. */
-export const labAssets = resolve(__dirname, "../../../templates/lab");
 
 /** SIGRTMIN+4: systemd(1) powers the node off in an orderly way. */
 const powerOff = 38;
@@ -56,7 +54,7 @@ function consoleTail(folder: string): string {
 function launch(place: LabPlace, node: NodeRecord): { exited: () => number | undefined } {
   const folder = runFolder(place.subnet, node.index);
   const net = nodeNet(place.subnet, node.index);
-  mkdirSync(folder, { recursive: true });
+  installAssets(join(nodeFolder(place.dir, node.name), "upper"));
   const groups = nodeGroups(place.net.bridge, node.index);
   writeFileSync(join(folder, "cgroups"), groups.map((group) => `${group}\n`).join(""));
   for (const group of groups) mkdirSync(join(group, ".."), { recursive: true });
@@ -91,15 +89,16 @@ function launch(place: LabPlace, node: NodeRecord): { exited: () => number | und
 }
 
 /** Starts the node unless it runs, and waits until its sshd listens (its pools are imported then). The caller holds the node's lock. */
-export async function startNode(place: LabPlace, node: NodeRecord, withinMs = 90_000): Promise<void> {
+export async function startNode(runner: CommandRunner, place: LabPlace, node: NodeRecord, withinMs = 90_000): Promise<void> {
   const folder = runFolder(place.subnet, node.index);
-  const started = initPid(place.subnet, node.index) === undefined ? launch(place, node) : undefined;
+  mkdirSync(folder, { recursive: true });
+  // not free: the node runs, or is on its way though its starter was killed
+  const started = (await isFree(runner, folder)) ? launch(place, node) : undefined;
   await until(`start of node ${node.name}`, { withinMs, firstMs: 10, capMs: 40 }, async () => {
     const pid = initPid(place.subnet, node.index);
     if (pid !== undefined) return sshdListens(pid) ? true : undefined;
-    // 0: another start was faster and holds the node's lock file
-    const code = started?.exited();
-    if (started === undefined || (code !== undefined && code !== 0))
+    const ended = started === undefined ? await isFree(runner, folder) : started.exited() !== undefined;
+    if (ended)
       throw new HcError("COMMAND_FAILED", `Node ${node.name} of lab ${place.name} did not start (${folder}/console.log): ${consoleTail(folder)}`);
     return undefined;
   });

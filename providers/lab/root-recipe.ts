@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { labAssets } from "./node-process.js";
 
 export const suite = "bookworm";
 
@@ -26,14 +25,6 @@ export const maskedUnits = [
   "getty.target", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "phpsessionclean.timer", "systemd-firstboot.service",
 ] as const;
 
-/** Files of templates/lab that go into the root: where, with which mode. */
-export const rootFiles: readonly { asset: string; path: string; mode: number }[] = [
-  { asset: "zfs-fuse.service", path: "/etc/systemd/system/zfs-fuse.service", mode: 0o644 },
-  { asset: "zfs", path: "/usr/local/sbin/zfs", mode: 0o755 },
-  { asset: "zfs-up", path: "/usr/local/sbin/zfs-up", mode: 0o755 },
-  { asset: "zfs-stale", path: "/usr/local/sbin/zfs-stale", mode: 0o755 },
-  { asset: "zfs-down", path: "/usr/local/sbin/zfs-down", mode: 0o755 },
-];
 export const zfsFuseSettings = "max-arc-size = 64\nstack-size = 512\nenable-xattr\n";
 
 export interface NodeBinary { path: string; version: string }
@@ -43,8 +34,8 @@ export function nodeBinary(): NodeBinary {
   return { path: join(dirname(manifest), "bin", "node"), version: (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version };
 }
 
-/** Key of the cached root: everything that decides what is in it. */
-export function rootKey(node: Pick<NodeBinary, "version">, assets: (name: string) => string = (name) => readFileSync(join(labAssets, name), "utf8")): string {
-  const parts = { format: 1, suite, arch: process.arch, rootPackages, storedPackages, disabledUnits, maskedUnits, zfsFuseSettings, node: node.version, files: rootFiles.map((file) => ({ ...file, text: assets(file.asset) })) };
+/** Key of the cached root: everything that decides what is in it. What is laid over it at each start (node-assets.ts) is not. */
+export function rootKey(node: Pick<NodeBinary, "version">): string {
+  const parts = { format: 2, suite, arch: process.arch, rootPackages, storedPackages, disabledUnits, maskedUnits, zfsFuseSettings, node: node.version };
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
 }

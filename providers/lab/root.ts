@@ -4,8 +4,7 @@ import type { CommandRunner } from "../../daemon/lib/command.js";
 import { runOk } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import { withLock } from "./lock.js";
-import { labAssets } from "./node-process.js";
-import { disabledUnits, maskedUnits, nodeBinary, packagesFolder, rootFiles, rootKey, rootPackages, storedPackages, suite, zfsFuseSettings } from "./root-recipe.js";
+import { disabledUnits, maskedUnits, nodeBinary, packagesFolder, rootKey, rootPackages, storedPackages, suite, zfsFuseSettings } from "./root-recipe.js";
 
 /** Told as the work goes on: what is being done, and for how long already (ms). */
 export type Progress = (what: string, sinceMs: number) => void;
@@ -76,17 +75,12 @@ async function configure(runner: CommandRunner, root: string): Promise<void> {
   for (const unit of disabledUnits) await systemctl("disable", unit); // not all exist in every version
   for (const unit of maskedUnits) await replaceLink("/dev/null", join(root, "etc/systemd/system", unit));
   await replaceLink("/lib/systemd/system/multi-user.target", join(root, "etc/systemd/system/default.target"));
-  for (const { asset, path, mode } of rootFiles) {
-    await copyFile(join(labAssets, asset), join(root, path));
-    await chmod(join(root, path), mode);
-  }
   await writeFile(join(root, "etc/zfs/zfsrc"), zfsFuseSettings);
   await copyFile(nodeBinary().path, join(root, "usr/local/bin/node"));
   await chmod(join(root, "usr/local/bin/node"), 0o755);
   await mkdir(join(root, "disks"), { recursive: true });
   // each node has keys of its own
   for (const name of await readdir(join(root, "etc/ssh"))) if (name.startsWith("ssh_host_")) await rm(join(root, "etc/ssh", name));
-  await runOk(runner, ["chroot", root, "systemctl", "enable", "zfs-fuse.service"], { timeoutMs: 60_000 });
   await rm(join(root, "usr/sbin/policy-rc.d"), { force: true });
 }
 

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
 import { unknownValue } from "../../daemon/lib/schema.js";
 import { localEntryHandler } from "../../providers/handlers/local-entry.js";
-import { labFolderIn, localHostHandler } from "../../providers/handlers/local-host.js";
+import { labFolder } from "../../providers/core/workspace.js";
+import { localHostHandler } from "../../providers/handlers/local-host.js";
 import { runningEntry } from "../../providers/lab/entry.js";
 import { findLab } from "../../providers/lab/lab.js";
 import { ensureRoot } from "../../providers/lab/root.js";
@@ -17,8 +18,8 @@ import { labTraces } from "../support/lab-traces.js";
 
 const minute = 60_000;
 let workspace: string;
-const labDir = (): string => labFolderIn(workspace, "demo");
-const hosts = localHostHandler({ labFolder: (lab) => labFolderIn(workspace, lab), keyPath: () => join(workspace, "ssh", "id_ed25519") });
+const labDir = (): string => labFolder(workspace, "demo");
+const hosts = localHostHandler({ labFolder: (lab) => labFolder(workspace, lab), keyPath: () => join(workspace, "ssh", "id_ed25519") });
 const entries = localEntryHandler(() => workspace);
 
 beforeAll(async () => {
