@@ -5,7 +5,7 @@ import { keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/r
 import { releaseHolds } from "../replication/holds.js";
 import type { Zfs } from "../zfs/zfs.js";
 import type { Executors } from "./executors.js";
-import { property, surplusId, trashDataset, trashId, trashRoot } from "./names.js";
+import { isSurplus, property, surplusId, trashDataset, trashId, trashRoot } from "./names.js";
 import { assertLive, changeKey, untilSeen } from "./records.js";
 import type { AgentTools } from "./tools.js";
 
@@ -43,6 +43,25 @@ function trashDays(tools: AgentTools): number {
   return defaultTrashDays;
 }
 
+/** The trash record of a copy that its unit's record no longer names; one that a broken try has left is used again. */
+async function surplusRecord(tools: AgentTools, record: UnitRecord, dataset: string): Promise<string> {
+  const { context } = tools;
+  const { node } = context.cluster;
+  const local = await context.zfs.datasets(context.cluster.dataset);
+  const names = new Set(local.map((item) => item.name));
+  const left = [...context.view.current().trash.values()].find(({ value }) => value.unit === record.unit && isSurplus(value.id) && value.nodes.includes(node) && value.purge !== true && !names.has(trashDataset(context.cluster.dataset, value.id)));
+  if (left !== undefined) return left.value.id;
+  const text = local.find((item) => item.name === dataset)?.user["definition"];
+  const document = text === undefined ? context.view.current().desired.get(`site/${record.name}`)?.value : JSON.parse(text);
+  if (document === undefined) throw new HcError("NOT_FOUND", `${dataset} bears no definition: the trash record cannot be written.`);
+  const atMs = context.clock.wallMs();
+  const id = surplusId(record.unit, node, atMs);
+  const trash: TrashRecord = { version: recordVersion, id, unit: record.unit, epoch: record.epoch, nodes: [node], deletedAtMs: atMs, expiresAtMs: atMs + trashDays(tools) * dayMs, document: document as DesiredDocument<"site"> };
+  const { succeeded } = await context.store.txn([{ key: keys.trash(id), modRevision: "0" }], [{ put: keys.trash(id), value: JSON.stringify(trash) }]);
+  if (!succeeded) throw new HcError("CONFLICT", `${id} exists already; look again.`);
+  return id;
+}
+
 export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" | "restore-from-trash" | "leave-trash" | "purge"> = {
   async bury(tools, { unit, dataset }, signal) {
     const { context, replication } = tools;
@@ -76,13 +95,18 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     await context.zfs.set(dataset, { [property("trash")]: id, [property("deleted")]: String(trash.deletedAtMs) });
     await context.zfs.rename(dataset, trashDataset(context.cluster.dataset, id));
   },
-  async retire({ context }, { unit, dataset }) {
-    const atMs = context.clock.wallMs();
-    const id = surplusId(unit, atMs);
+  async retire(tools, { unit, dataset }) {
+    const { context } = tools;
+    const { node } = context.cluster;
+    const state = context.view.current();
+    const record = state.units.get(unit)?.value;
+    if (record?.state !== "live" || record.home === node || record.replicas.includes(node) || record.move !== undefined) throw new HcError("CONFLICT", `${unit}: the copy of ${node} is not to be retired now.`);
+    assertLive(context, unit);
     await ensureTrash(context.zfs, context.cluster.dataset);
-    await context.zfs.set(dataset, { [property("trash")]: id, [property("deleted")]: String(atMs) });
+    const id = await surplusRecord(tools, record, dataset);
+    await context.zfs.set(dataset, { [property("trash")]: id, [property("deleted")]: String(context.clock.wallMs()) });
     await context.zfs.rename(dataset, trashDataset(context.cluster.dataset, id));
-    context.event(unit, "retired", `the copy of ${context.cluster.node} is named no more; kept as ${id}`);
+    context.event(unit, "retired", `the copy of ${node} is named no more; kept as ${id}`);
   },
   async "restore-from-trash"({ context }, { unit, from, dataset }) {
     const record = context.view.current().units.get(unit)?.value;

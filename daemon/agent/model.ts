@@ -64,7 +64,5 @@ export interface NodeInput {
   users: readonly { user: string; uid: number; gid: number }[];
   /** Whole list of SiteRuns in force, as text; "" when none is known. */
   configured: string;
-  wallMs: number;
-  trashDays: number;
 }
 export type { CustomerSpec, TemplateSpec };

@@ -1,5 +1,4 @@
 import type { NodeContext } from "../context.js";
-import type { DesiredDocument } from "../lib/documents.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { desiredOf } from "../state/cluster-state.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
@@ -7,7 +6,6 @@ import type { AgentMemory } from "./memory.js";
 import type { LocalDataset, NodeInput, ServiceOutcome, TemplateInput, UnitInput } from "./model.js";
 import { isUnitName } from "./names.js";
 
-const defaultTrashDays = 14;
 /** Users of customers; the number part of the contract with CustomerRecord.user. */
 const userPrefix = "hc-";
 
@@ -32,7 +30,7 @@ function local(dataset: Dataset, facts: LocalFacts): LocalDataset {
 }
 
 /** Pure: facts, the cluster's picture and this process's memory make one input of the plan. */
-export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "session" | "clock">, facts: LocalFacts, state: ClusterState, memory: AgentMemory, live: boolean): NodeInput {
+export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "session">, facts: LocalFacts, state: ClusterState, memory: AgentMemory, live: boolean): NodeInput {
   const { node, dataset: root } = context.cluster;
   const below = facts.datasets.filter((item) => item.name.startsWith(`${root}/`));
   const byLast = new Map(below.filter((item) => !item.name.slice(root.length + 1).includes("/")).map((item) => [item.name.slice(root.length + 1), item]));
@@ -81,12 +79,5 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
     customers,
     users: facts.users,
     configured: memory.configured,
-    wallMs: context.clock.wallMs(),
-    trashDays: trashDays(state),
   };
-}
-
-function trashDays(state: ClusterState): number {
-  for (const { value } of state.desired.values()) if (value.kind === "cluster") return (value as DesiredDocument<"cluster">).spec.settings.trashDays;
-  return defaultTrashDays;
 }

@@ -1,7 +1,7 @@
 import { parseSize } from "../lib/sizes.js";
 import { localEpoch } from "./epochs.js";
 import type { LocalDataset, NodeInput, UnitInput } from "./model.js";
-import { property, trashDataset, unitDataset } from "./names.js";
+import { isSurplus, property, trashDataset, unitDataset } from "./names.js";
 import { siteRun, siteText } from "./site-run.js";
 import type { Note, Step } from "./steps.js";
 
@@ -56,7 +56,7 @@ export function planUnit(input: NodeInput, unit: UnitInput): UnitPlan {
 function outdated(input: NodeInput, unit: UnitInput, local: LocalDataset): string | undefined {
   const record = unit.record?.value;
   const found = unit.trash
-    .filter((trash) => trash.nodes.includes(input.node) && trash.id !== record?.restoreFrom && localEpoch(local) <= trash.epoch && (record === undefined || record.epoch > trash.epoch))
+    .filter((trash) => !isSurplus(trash.id) && trash.nodes.includes(input.node) && trash.id !== record?.restoreFrom && localEpoch(local) <= trash.epoch && (record === undefined || record.epoch > trash.epoch))
     .sort((a, b) => a.epoch - b.epoch || (a.id < b.id ? -1 : 1));
   return found.find((trash) => !input.trashed.has(trash.id))?.id;
 }

@@ -5,6 +5,7 @@ import type { ClusterState } from "../state/cluster-state.js";
 import { type Agent, AgentLoop } from "./agent.js";
 import { emptyFolder, populateFolder } from "./content.js";
 import type { BuildTemplate } from "./tools.js";
+import { reachableFrom } from "./reachable.js";
 import { registerTrashRoutes } from "./trash-routes.js";
 
 export type { Agent } from "./agent.js";
@@ -12,19 +13,14 @@ export interface AgentOptions {
   replication: Replication;
   /** daemon/services/recipes.ts */
   buildTemplate: BuildTemplate;
-  /** Whether a node lives, by the membership's judgement; default: it has a session that was not declared dead. */
+  /** Whether a node lives, by the membership's judgement; default: reachable.ts. */
   isAlive?: (state: ClusterState, node: string) => boolean;
 }
-const sessionLives = (state: ClusterState, node: string): boolean => {
-  const session = state.sessions.get(node)?.value;
-  return session !== undefined && session.dead !== true;
-};
-
 const idleAgent: Agent = { rounds: () => 1, wake: () => undefined, last: () => undefined, untilRound: () => Promise.reject(new HcError("UNSUPPORTED", "A witness holds no units.")), isBusy: () => false, failures: () => new Map(), stop: () => Promise.resolve() };
 
 /** Starts the loop of this node and registers the trash's API routes. A witness (no dataset) only gets the routes. */
 export async function startAgent(context: NodeContext, options: AgentOptions): Promise<Agent> {
-  registerTrashRoutes(context, options.isAlive ?? sessionLives);
+  registerTrashRoutes(context, options.isAlive ?? reachableFrom(context.cluster.node));
   if (context.cluster.dataset === "") return idleAgent;
   return new AgentLoop(context, {
     replication: options.replication,

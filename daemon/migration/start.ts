@@ -1,4 +1,5 @@
 import type { Agent } from "../agent/agent.js";
+import { reachableFrom } from "../agent/reachable.js";
 import type { NodeContext, PeerRequest, Running } from "../context.js";
 import { retry } from "../lib/backoff.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
@@ -13,11 +14,13 @@ import { checkMove } from "./plan-move.js";
 const callMs = 10_000;
 /** Moves at once from one node. */
 const maxMoves = 4;
+/** Rest of a unit after a failed move, before one that the leader orders again is tried, ms. */
+const restMs = 30_000;
 
 export interface MigrationOptions {
   replication: Replication;
   agent: Agent;
-  /** Whether a node lives, by the membership's judgement; default: it has a session that was not declared dead. */
+  /** Whether a node lives, by the membership's judgement; default: agent/reachable.ts. */
   isAlive?: (state: ClusterState, node: string) => boolean;
 }
 export interface Migration extends Running {
@@ -31,10 +34,13 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
   const node = context.cluster.node;
   const stopping = new AbortController();
   const signal = AbortSignal.any([context.signal, stopping.signal]);
-  const isAlive = options.isAlive ?? ((state, name) => state.sessions.get(name) !== undefined && state.sessions.get(name)?.value.dead !== true);
+  const isAlive = options.isAlive ?? reachableFrom(node);
   const book = new OperationBook();
   /** unit → the move that this process drives. */
   const driven = new Map<string, { id: string; ended: Promise<void> }>();
+
+  /** unit → when a move that others ordered may be begun again after a failure, monotonic ms. */
+  const restUntil = new Map<string, number>();
 
   async function drive(unit: string, epoch: number, move: { id: string; target: string }, from: MoveStateName, why: string): Promise<void> {
     const actions = moveActions({ context, ...options }, unit, epoch, move);
@@ -60,6 +66,8 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     } finally {
       options.replication.resume(unit);
       options.agent.wake();
+      if (state === "failed") restUntil.set(unit, context.clock.monotonicMs() + restMs);
+      else restUntil.delete(unit);
     }
     context.event(unit, state === "done" ? "moved" : handed ? "move-late" : "move-undone", state === "done" ? `${node} → ${move.target} in ${Math.round(context.clock.monotonicMs() - began)} ms` : `${node} → ${move.target}: ${cause}`);
   }
@@ -70,12 +78,17 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     driven.set(unit, { id: move.id, ended });
   }
 
-  /** A move in a record of ours that no driver here knows was left by a process that died: undone, by a write of our own (OWNERSHIP 18). */
+  /**
+   * Moves that no driver here knows: one in its first phase (ordered by the leader, or begun by a process that died) goes on from the start; one that was "stopping" is
+   * undone by a write of our own (OWNERSHIP 18), for nobody knows how far it came. A move that failed is not begun again at once, whoever orders it.
+   */
   function adopt(state: ClusterState): void {
     if (!context.session.isLive() || signal.aborted) return;
     for (const { value: record } of state.units.values()) {
-      if (record.home !== node || record.state !== "live" || record.move === undefined || driven.has(record.unit)) continue;
-      begin(record.unit, record.epoch, record.move, "undoing", "the control process of the source was restarted during the move");
+      const { move, unit, epoch } = record;
+      if (record.home !== node || record.state !== "live" || move === undefined || driven.has(unit)) continue;
+      if (move.phase === "stopping") begin(unit, epoch, move, "undoing", "the control process of the source was restarted during the move");
+      else if (driven.size < maxMoves && (restUntil.get(unit) ?? 0) <= context.clock.monotonicMs()) begin(unit, epoch, move, "presync");
     }
   }
 
