@@ -60,7 +60,8 @@ async function launch(settings: EntrySettings): Promise<EntryRecord> {
     const running = runningEntry(settings.port);
     if (running !== undefined) return running;
     // the listener may be an entry of ours that is about to record itself
-    if (code === entryExit.portInUse && (looksAfterExit += 1) < 10) return undefined;
+    if (code === entryExit.portInUse) looksAfterExit += 1;
+    if (code === entryExit.portInUse && looksAfterExit < 10) return undefined;
     if (code === entryExit.portInUse) throw portInUse(settings.port, "another program");
     if (code !== undefined) throw new HcError("COMMAND_FAILED", `Entry ${settings.name} did not start: ${readFileSync(`${base}.log`, "utf8").trim()}`);
     return undefined;

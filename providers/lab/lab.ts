@@ -1,36 +1,19 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { writeFileAtomic } from "../../daemon/lib/atomic-file.js";
+import { rmSync } from "node:fs";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
-import { indexInName, maxNode, type NodeNet, nodeNet, preferredSubnet } from "./addresses.js";
-import { clearRegistered, clearStale, readRecord } from "./clear.js";
+import { indexInName, maxNode, type NodeNet, nodeNet } from "./addresses.js";
+import { clearRegistered, readRecord } from "./clear.js";
 import { ensureKey } from "./keys.js";
-import { cut, dropFrom, ensureBridge, heal } from "./links.js";
+import { cut, dropFrom, heal } from "./links.js";
 import { withLock } from "./lock.js";
 import { changeNode, makeNode, readNode, readNodes, removeNode, writeHosts } from "./node-files.js";
 import { initPid, killNode, startNode, stopNode } from "./node-process.js";
 import { NodeRunner } from "./node-runner.js";
-import { type DiskRequest, diskPath, labFile, type LabPlace, labPlace, type LabRecord, type NodeRecord, nodeFolder } from "./place.js";
-import { isAlive, markOf } from "./processes.js";
-import { claim, claimFree, readEntry, registryFolder, type RegistryEntry, registryRoot, runFolder } from "./registry.js";
+import { type DiskRequest, diskPath, type LabPlace, labPlace, type NodeRecord, nodeFolder } from "./place.js";
+import { lockMs, type OpenLabOptions, registerLab, registryLock } from "./register.js";
+import { readEntry, runFolder } from "./registry.js";
 
-const lockMs = 5 * 60_000;
-const registryLock = "the registry of labs";
-
-export interface OpenLabOptions {
-  /** The lab's folder, made when it is missing. */
-  dir: string;
-  name: string;
-  /** The operator's private key; made when it is missing. Default: `<dir>/ssh/id_ed25519`. */
-  keyPath?: string;
-  /** A test's lab: cleared by anybody once this process is gone. */
-  ephemeral?: boolean;
-  runner?: CommandRunner;
-}
 export interface NodeRequest {
   name: string;
   /** 1 to 200; default: the number at the end of the name, else the first free one. */
@@ -53,51 +36,16 @@ export interface NodeAccess {
   disks: string[];
 }
 
-/** Finds or makes the lab in `dir`: its record, its subnet in the registry, its bridge. Clears stale labs of crashed runs first. */
+/** Finds or makes the lab in `dir`; clears what crashed runs left first. */
 export async function openLab(options: OpenLabOptions): Promise<Lab> {
   const runner = options.runner ?? new LocalRunner();
-  return withLock(registryLock, lockMs, async () => {
-    mkdirSync(registryRoot, { recursive: true, mode: 0o755 });
-    await clearStale(runner);
-    await mkdir(options.dir, { recursive: true, mode: 0o700 });
-    const known = readRecord(options.dir);
-    const record = await register(options, known);
-    // the record last: a lab that is registered but not recorded is stale, and cleared by the next run
-    if (known?.subnet !== record.subnet) await writeFileAtomic(labFile(options.dir), `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
-    await ensureKey(record.keyPath);
-    const place = labPlace(options.dir, record);
-    await ensureBridge(runner, place.net);
-    return new Lab(place, runner);
-  });
+  return new Lab(await registerLab(options, runner), runner);
 }
 
 /** The lab in `dir` as it is; undefined when there is none. Changes nothing. */
 export function findLab(dir: string, runner: CommandRunner = new LocalRunner()): Lab | undefined {
   const record = readRecord(dir);
   return record === undefined ? undefined : new Lab(labPlace(dir, record), runner);
-}
-
-async function register(options: OpenLabOptions, known: LabRecord | undefined): Promise<LabRecord> {
-  const owner = markOf(process.pid);
-  if (owner === undefined) throw new HcError("INTERNAL", "this process has no entry in /proc");
-  const id = known?.id ?? randomUUID();
-  const keyPath = known?.keyPath ?? options.keyPath ?? join(options.dir, "ssh", "id_ed25519");
-  const ephemeral = options.ephemeral ?? false;
-  const entry: Omit<RegistryEntry, "subnet"> = { version: 1, id, name: options.name, dir: options.dir, ephemeral, owner };
-  if (known !== undefined) {
-    const present = readEntry(known.subnet);
-    if (present?.id === id || (present === undefined && claim({ ...entry, subnet: known.subnet }))) {
-      // an ephemeral lab whose owner has gone belongs to who opens it again
-      if (present !== undefined && !isAlive(present.owner)) writeFileSync(join(registryFolder(known.subnet), "lab.json"), `${JSON.stringify({ ...entry, subnet: known.subnet })}\n`);
-      return { ...known, ephemeral };
-    }
-    if ((await readNodes(options.dir)).length > 0)
-      throw new HcError("LOCKED", `The addresses of lab ${options.name} (10.77.${known.subnet}.0/24) are in use by lab ${present?.name} in ${present?.dir}; destroy that one, or stop it until the next reboot.`, { retry: "never" });
-  }
-  const digest = createHash("sha256").update(options.dir).digest("hex");
-  const claimed = claimFree(entry, preferredSubnet(digest));
-  if (claimed === undefined) throw new HcError("LIMIT_EXCEEDED", "All 250 lab networks of this machine are in use; destroy a lab first.", { retry: "never" });
-  return { version: 1, id, name: options.name, subnet: claimed.subnet, ephemeral, keyPath };
 }
 
 /** One lab: nodes on a bridge of their own. Every method can be repeated, and may be killed at any moment. */
@@ -168,9 +116,15 @@ export class Lab {
   public start(name: string): Promise<void> {
     return this.nodeLocked(name, async (node) => {
       // after a reboot neither registry entry nor bridge are there
-      await openLab({ dir: this.place.dir, name: this.place.name, ephemeral: this.place.ephemeral, runner: this.runner });
+      await registerLab({ dir: this.place.dir, name: this.place.name, ephemeral: this.place.ephemeral }, this.runner);
       await startNode(this.runner, this.place, node);
     });
+  }
+  public async startAll(): Promise<void> {
+    await Promise.all((await this.nodes()).map((node) => this.start(node.name)));
+  }
+  public async stopAll(): Promise<void> {
+    await Promise.all((await this.nodes()).map((node) => this.stop(node.name)));
   }
   public stop(name: string): Promise<void> {
     return this.nodeLocked(name, (node) => stopNode(this.runner, this.place.subnet, node.index));

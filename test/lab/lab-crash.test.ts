@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
 import { findLab, openLab } from "../../providers/lab/lab.js";
-import { readEntries } from "../../providers/lab/registry.js";
+import { runOk } from "../../daemon/lib/command.js";
+import { readEntries, release } from "../../providers/lab/registry.js";
 import { ensureRoot } from "../../providers/lab/root.js";
 import { labTraces } from "../support/lab-traces.js";
 
@@ -101,4 +102,32 @@ it("a lasting lab whose folder was removed by hand is cleared by the next run", 
   await rm(dir, { recursive: true, force: true });
   await nextRun();
   expect(labTraces(dir, subnet)).toEqual([]);
+}, 60_000);
+
+it("a lasting lab comes back after a reboot with its addresses and data", async () => {
+  const runner = new LocalRunner();
+  const dir = await mkdtemp(join(tmpdir(), "hc-lab-reboot-"));
+  const root = await ensureRoot(runner);
+  const lab = await openLab({ dir, name: "reboot" });
+  try {
+    const node = await lab.createNode({ name: "n1", disks: [{ sizeBytes: String(256 << 20) }], root });
+    await lab.start("n1");
+    await runOk(lab.runnerOf(node), ["zpool", "create", "-m", "/data", "data", "/disks/d0.img"], { timeoutMs: 20_000 });
+    await runOk(lab.runnerOf(node), ["dd", "of=/data/kept", "conv=fsync", "status=none"], { timeoutMs: 20_000, input: "kept" });
+    const before = lab.access(node);
+    // what a reboot takes: every process, every link, all of /run
+    await lab.kill("n1");
+    await runOk(runner, ["ip", "link", "del", lab.place.net.bridge], { timeoutMs: 10_000 });
+    release(lab.place.subnet);
+    const after = findLab(dir);
+    await after?.startAll();
+    const again = await after?.node("n1");
+    expect(again === undefined ? undefined : after?.access(again)).toEqual(before);
+    expect(await runOk(lab.runnerOf(node), ["cat", "/data/kept"], { timeoutMs: 20_000 })).toBe("kept");
+    const machine = lab.place.net.gateways.v4.split("/")[0] as string;
+    expect(await runOk(lab.runnerOf(node), ["ping", "-c", "1", "-W", "2", machine], { timeoutMs: 10_000 })).toContain("1 received");
+  } finally {
+    await lab.destroy();
+  }
+  expect(labTraces(dir, lab.place.subnet)).toEqual([]);
 }, 60_000);

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { Client } from "ssh2";
 import { readEntry } from "../../providers/lab/registry.js";
-import { makeTestLab, runWithLab, type TestNode, withLab } from "../support/lab.js";
+import { SshRunner } from "../../providers/ssh/ssh-runner.js";
+import { makeTestLab, runWithLab, withLab } from "../support/lab.js";
 import { labTraces } from "../support/lab-traces.js";
 
 const minute = 60_000;
@@ -9,26 +9,18 @@ const pool = ["zpool create -O mountpoint=/data data /disks/d0.img"];
 /** fsync'd: what a power cut must not take. */
 const durable = (path: string, text: string): string => `printf '%s' '${text}' | dd of=${path} conv=fsync status=none`;
 
-function sshEcho(node: TestNode, host: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const client = new Client();
-    client.on("error", reject);
-    client.on("ready", () => client.exec("hostname", (error, channel) => {
-      if (error) return reject(error);
-      let text = "";
-      channel.on("data", (data: Buffer) => { text += data.toString(); });
-      channel.on("close", () => { client.end(); resolve(text.trim()); });
-    }));
-    const pinned = Buffer.from(node.hostKey.split(" ")[1] ?? "", "base64");
-    client.connect({ host, port: node.port, username: node.user, privateKey: readFileSync(node.privateKeyPath), readyTimeout: 10_000, hostVerifier: (key: Buffer) => key.equals(pinned) });
-  });
-}
-
 describe("two nodes", () => {
   const lab = withLab(2);
 
   it("answer over SSH with the pinned host key, on both of their addresses", async () => {
-    for (const node of lab.nodes) for (const address of node.addresses) expect(await sshEcho(node, address)).toBe(node.name);
+    for (const node of lab.nodes)
+      for (const address of node.addresses) {
+        const result = await new SshRunner({ ...node, address }).run(["hostname"], { timeoutMs: 20_000 });
+        expect(result.stdout.trim()).toBe(node.name);
+      }
+    const [one, two] = [lab.node("n1"), lab.node("n2")];
+    const stranger = new SshRunner({ ...one, hostKey: two.hostKey });
+    await expect(stranger.run(["true"], { timeoutMs: 20_000 })).rejects.toMatchObject({ code: "HOST_KEY_MISMATCH" });
   }, minute);
 
   it("reach each other by name over IPv4 and IPv6, at once", async () => {

@@ -7,6 +7,8 @@ import { LocalRunner } from "../../daemon/lib/local-runner.js";
 import { type Lab, type NodeAccess, openLab } from "../../providers/lab/lab.js";
 import { preflight } from "../../providers/lab/preflight.js";
 import { ensureRoot } from "../../providers/lab/root.js";
+import { closeConnections } from "../../providers/ssh/pool.js";
+import { SshRunner } from "../../providers/ssh/ssh-runner.js";
 
 export interface TestLabOptions {
   /** Sizes of each node's disks in bytes, as texts; default one of 1 GiB. */
@@ -18,6 +20,8 @@ export interface TestLabOptions {
 export interface TestNode extends NodeAccess {
   /** Through the node's namespaces: no network, works while the node is cut off. */
   runner: CommandRunner;
+  /** Over SSH with the pinned host key, as production does. */
+  ssh: CommandRunner;
   /** A non-zero exit is a value. Default deadline 30 s. */
   exec(argv: readonly string[], options?: Partial<CommandOptions>): Promise<CommandResult>;
   /** Throws on a non-zero exit; returns standard output. */
@@ -46,6 +50,7 @@ async function handle(lab: Lab, name: string): Promise<TestNode> {
   const ok = (argv: readonly string[], options: Partial<CommandOptions> = {}): Promise<string> => runOk(runner, argv, { timeoutMs: 30_000, ...options });
   return {
     ...lab.access(node), runner, ok,
+    ssh: new SshRunner(lab.access(node)),
     exec: (argv, options = {}) => runner.run(argv, { timeoutMs: 30_000, ...options }),
     sh: (script, options = {}) => ok(["bash", "--norc", "-euo", "pipefail", "-c", script], options),
     alive: () => lab.pid(node) !== undefined,
@@ -77,7 +82,10 @@ export async function makeTestLab(count: number, options: TestLabOptions = {}): 
         if (found === undefined) throw new Error(`this test lab has no node ${name}`);
         return found;
       },
-      destroy: () => lab.destroy(),
+      async destroy() {
+        await closeConnections();
+        await lab.destroy();
+      },
     };
   } catch (error) {
     await lab.destroy();
