@@ -44,7 +44,7 @@ export class EtcdConnection {
   private send(endpoint: EtcdEndpoint, method: string, path: string, text: string, timeoutMs: number, signal?: AbortSignal): Promise<string> {
     return new Promise((resolve, reject) => {
       const req = request({ ...this.options(endpoint, method, path), headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) } });
-      let connected = req.reusedSocket;
+      let connected = false;
       let done = false;
       const fail = (error: TryFailed): void => {
         if (done) return;
@@ -59,8 +59,8 @@ export class EtcdConnection {
       if (signal?.aborted) return void onAbort();
       signal?.addEventListener("abort", onAbort, { once: true });
       req.on("socket", (socket) => {
-        if (!socket.connecting) connected = true;
-        socket.once("secureConnect", () => (connected = true));
+        if (req.reusedSocket) connected = true;
+        else socket.once("secureConnect", () => (connected = true));
       });
       req.on("error", (error: NodeJS.ErrnoException) => fail(new TryFailed(error.message, !connected || neverConnected.has(error.code ?? ""), undefined, false)));
       req.on("response", (response) => {
