@@ -7,7 +7,9 @@ import { LocalRunner } from "../../daemon/lib/local-runner.js";
 import { parseSize } from "../../daemon/lib/sizes.js";
 import { clearStale } from "./clear.js";
 import { findLab, type Lab, openLab } from "./lab.js";
+import { withLock } from "./lock.js";
 import { preflight } from "./preflight.js";
+import { lockMs, registryLock } from "./register.js";
 import { readEntries } from "./registry.js";
 import { ensureRoot } from "./root.js";
 
@@ -29,7 +31,7 @@ async function main(): Promise<number> {
   const runner = new LocalRunner();
   if (command === undefined || values.help) return print(usage, command === undefined ? 2 : 0);
   if (command === "list") return print(JSON.stringify(readEntries(), null, 2));
-  if (command === "clean") return print(JSON.stringify(await clearStale(runner), null, 2));
+  if (command === "clean") return print(JSON.stringify(await withLock(registryLock, lockMs, () => clearStale(runner)), null, 2));
   if (values.lab === undefined) throw new HcError("INVALID_INPUT", "--lab NAME is missing.");
   const state = process.env["HC_HOME"] ?? join(process.env["XDG_STATE_HOME"] ?? join(homedir(), ".local/state"), "hybridcluster");
   const dir = resolve(values.dir ?? join(state, "labs", values.lab));

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
@@ -108,7 +108,7 @@ export class Lab {
     const shrinks = present.disks.some((disk, number) => BigInt(request.disks[number]?.sizeBytes ?? "0") < BigInt(disk.sizeBytes));
     if (shrinks) throw new HcError("IMPOSSIBLE_CHANGE", `disks: node ${present.name} has ${present.disks.map((disk) => disk.sizeBytes).join(", ")} bytes; disks cannot shrink or be taken away.`);
     const { memoryBytes: _old, ...rest } = present;
-    const next: NodeRecord = { ...rest, disks: request.disks, ...(request.memoryBytes === undefined ? {} : { memoryBytes: request.memoryBytes }) };
+    const next: NodeRecord = { ...rest, root: existsSync(present.root) ? present.root : request.root, disks: request.disks, ...(request.memoryBytes === undefined ? {} : { memoryBytes: request.memoryBytes }) };
     if (JSON.stringify(next) !== JSON.stringify(present)) await changeNode(this.place, next);
     return next;
   }

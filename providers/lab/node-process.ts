@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../../daemon/lib/backoff.js";
 import type { CommandRunner } from "../../daemon/lib/command.js";
@@ -91,6 +91,7 @@ function launch(place: LabPlace, node: NodeRecord): { exited: () => number | und
 /** Starts the node unless it runs, and waits until its sshd listens (its pools are imported then). The caller holds the node's lock. */
 export async function startNode(runner: CommandRunner, place: LabPlace, node: NodeRecord, withinMs = 90_000): Promise<void> {
   const folder = runFolder(place.subnet, node.index);
+  if (!existsSync(node.root)) throw new HcError("NOT_FOUND", `The Debian root of node ${node.name} (${node.root}) is gone from the cache; "hc up" builds one and goes on.`);
   mkdirSync(folder, { recursive: true });
   // not free: the node runs, or is on its way though its starter was killed
   const started = (await isFree(runner, folder)) ? launch(place, node) : undefined;

@@ -11,6 +11,7 @@ const needed: readonly NeededPackage[] = [
   { package: "util-linux", program: "unshare", why: "starts a node in namespaces of its own" },
   { package: "util-linux", program: "flock", why: "keeps a node from running twice" },
   { package: "util-linux", program: "nsenter", why: "runs commands inside a node" },
+  { package: "util-linux", program: "setpriv", why: "ends a build of the root with the run that began it" },
   { package: "mount", program: "mount", why: "lays a node's files over the common root" },
 ];
 

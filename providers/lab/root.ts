@@ -36,8 +36,9 @@ export async function ensureRoot(runner: CommandRunner, progress: Progress = () 
     if (await exists(path)) return path; // another run was faster
     await mkdir(cacheFolder(), { recursive: true, mode: 0o755 });
     // under the lock nobody builds this key: what carries its name is of a build that was killed
-    for (const name of await readdir(cacheFolder())) if (name.startsWith(`.building-${rootKey(nodeBinary())}`)) await rm(join(cacheFolder(), name), { recursive: true, force: true });
-    const building = join(cacheFolder(), `.building-${rootKey(nodeBinary())}`);
+    const prefix = `.building-${rootKey(nodeBinary())}-`;
+    for (const name of await readdir(cacheFolder())) if (name.startsWith(prefix)) await rm(join(cacheFolder(), name), { recursive: true, force: true });
+    const building = join(cacheFolder(), `${prefix}${process.pid}`);
     const begin = performance.now();
     let doing = "";
     const tick = (what: string): void => { doing = what; progress(what, performance.now() - begin); };
@@ -62,6 +63,8 @@ async function bootstrap(runner: CommandRunner, building: string): Promise<void>
   const download = `mkdir -p "$1${packagesFolder}/partial"; APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --quiet --no-install-recommends --download-only -o Dir::Cache::archives="$1${packagesFolder}" -o Debug::NoLocking=1 install ${storedPackages.join(" ")}; rmdir "$1${packagesFolder}/partial" || true`;
   const mirror = process.env["HC_DEBIAN_MIRROR"]; // none: Debian's own with updates and security
   await runOk(runner, [
+    // a namespace of its own that ends with us: a killed run leaves neither processes nor mounts
+    "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--mount-proc", "--pid", "--fork", "--kill-child=KILL",
     "mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory",
     "--aptopt=APT::Install-Recommends \"false\"",
     `--include=${rootPackages.join(",")}`,
