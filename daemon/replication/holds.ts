@@ -1,18 +1,13 @@
-import type { Zfs } from "../zfs/zfs.js";
 import { zfsFailure } from "../zfs/errors.js";
+import type { Snapshot, Zfs } from "../zfs/zfs.js";
 
 /**
- * Common ground (DESIGN invariant 5): on both sides the newest snapshot common with another node is held under that node's tag. The tag names
- * the other side whichever of the two is home, so that a change of direction needs no change of holds.
+ * Common ground (DESIGN invariant 5). At home: `hc:<replica>` on the newest snapshot that the replica has, and on those that it may have got since. On a
+ * replica: `hc:<home>` on the newest snapshot, `hc:keep` on those that the home keeps for other replicas (this node may become home). The
+ * holds of a tag are never released before its new ones are made.
  */
 export const holdTag = (otherNode: string): string => `hc:${otherNode}`;
-
-/** Holds `snapshot` for `otherNode`, then releases that tag from every other held snapshot of the dataset. */
-export async function advanceHold(zfs: Zfs, dataset: string, snapshot: string, otherNode: string): Promise<void> {
-  await zfs.hold(holdTag(otherNode), `${dataset}@${snapshot}`);
-  for (const held of await zfs.snapshots(dataset))
-    if (held.userrefs > 0 && held.name !== snapshot) await zfs.release(holdTag(otherNode), `${dataset}@${held.name}`);
-}
+export const keepTag = "hc:keep";
 
 /** Lets go of everything that was held for these nodes, e.g. before a trash copy is purged. A dataset that is gone is success. */
 export async function releaseHolds(zfs: Zfs, dataset: string, nodes: readonly string[]): Promise<void> {
@@ -20,5 +15,38 @@ export async function releaseHolds(zfs: Zfs, dataset: string, nodes: readonly st
     if (zfsFailure(error) === "missing") return [];
     throw error;
   });
-  for (const snapshot of snapshots) if (snapshot.userrefs > 0) for (const node of nodes) await zfs.release(holdTag(node), `${dataset}@${snapshot.name}`);
+  await releaseTags(zfs, dataset, snapshots, [keepTag, ...nodes.map(holdTag)]);
+}
+
+/** Releases `tags` from those of `snapshots` that are held. */
+export async function releaseTags(zfs: Zfs, dataset: string, snapshots: readonly Snapshot[], tags: readonly string[]): Promise<void> {
+  for (const snapshot of snapshots) if (snapshot.userrefs > 0) for (const tag of tags) await zfs.release(tag, `${dataset}@${snapshot.name}`);
+}
+
+/** The home's book of what it holds for one replica of one unit. */
+export class PairHolds {
+  /** Names that may carry the tag; undefined = not known (after a start), so every held snapshot may. */
+  private names: Set<string> | undefined;
+  public constructor(
+    private readonly zfs: Zfs,
+    private readonly dataset: string,
+    private readonly tag: string,
+  ) {}
+  /** Snapshots that are held for others than this pair (or for whom is not known). */
+  public heldForOthers(local: readonly Snapshot[]): Snapshot[] {
+    return local.filter((snapshot) => snapshot.userrefs > (this.names?.has(snapshot.name) === true ? 1 : 0));
+  }
+  public async hold(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      if (this.names?.has(name) === true) continue;
+      await this.zfs.hold(this.tag, `${this.dataset}@${name}`);
+      this.names?.add(name);
+    }
+  }
+  /** From now on only `kept` are held for the pair. */
+  public async keepOnly(kept: readonly string[], local: () => Promise<readonly Snapshot[]>): Promise<void> {
+    const held = this.names === undefined ? (await local()).filter((snapshot) => snapshot.userrefs > 0).map((snapshot) => snapshot.name) : [...this.names];
+    for (const name of held) if (!kept.includes(name)) await this.zfs.release(this.tag, `${this.dataset}@${name}`);
+    this.names = new Set(kept);
+  }
 }

@@ -53,3 +53,25 @@ export function decide(local: readonly SnapshotInfo[], remote: RemoteState, orig
   }
   return { kind: "no-common" };
 }
+
+/** One stream. `base` undefined = full. */
+export interface Step<S extends SnapshotInfo> { base: { snapshot: string; guid: string; clone: boolean } | undefined; target: S }
+
+/**
+ * The streams that carry out a decision: one for each held snapshot on the way, then the target. A snapshot is held when it is, or may be, the newest of
+ * some replica; every other replica gets it too, so that whichever of them becomes home shares ground with all the others.
+ * Full names of bases below `dataset`.
+ */
+export function stepsOf<S extends SnapshotInfo & { userrefs: number }>(dataset: string, local: readonly S[], decision: Extract<Decision, { kind: "incremental" | "from-origin" | "full" }>): Step<S>[] {
+  const from = decision.kind === "incremental" ? local.findIndex((snapshot) => snapshot.guid === decision.base.guid) : -1;
+  const to = local.findIndex((snapshot) => snapshot.guid === decision.target.guid);
+  const steps: Step<S>[] = [];
+  let base: Step<S>["base"] =
+    decision.kind === "incremental" ? { snapshot: `${dataset}@${decision.base.name}`, guid: decision.base.guid, clone: false } : decision.kind === "from-origin" ? { ...decision.origin, clone: true } : undefined;
+  for (const [index, target] of local.entries()) {
+    if (index <= from || index > to || (index < to && target.userrefs === 0)) continue;
+    steps.push({ base, target });
+    base = { snapshot: `${dataset}@${target.name}`, guid: target.guid, clone: false };
+  }
+  return steps;
+}

@@ -6,19 +6,24 @@ import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
-import { holdTag } from "./holds.js";
+import { holdTag, keepTag } from "./holds.js";
 import type { Counters } from "./metrics.js";
 import { readHead, type StreamAck, type StreamHead, type UnitSnapshots, wireVersion } from "./wire.js";
 
 export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "log">;
 /** A sender that is silent for so long is taken for gone, ms. */
 const idleMs = 20_000;
+const maxRemembered = 10_000;
 
 /**
  * The replica's side. Invariants: a stream is taken only from the home that the record names, at an epoch that is not below any this node knows of the unit
  * (OWNERSHIP 10), never into a mounted dataset, never with -F; nothing is acknowledged that `zfs get` does not show with the sender's guid.
  */
 export class Receiver {
+  /** unit → guids held by keepTag since this epoch (a change of roles may have released them); what is not known is held again, which is success. */
+  private readonly kept = new Map<string, { epoch: number; guids: Set<string> }>();
+  /** guids that were held by one tag when the home's was released from them. */
+  private readonly released = new Set<string>();
   /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
   private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown> }>();
   public constructor(
@@ -86,10 +91,10 @@ export class Receiver {
       const { head: raw, payload } = await unframe(request.stream, counts);
       const head = readHead(raw);
       if (head.unit !== unit) throw new HcError("INVALID_INPUT", `The stream is of ${head.unit}, not of ${unit}.`);
-      await this.record(head, request.from);
+      const record = await this.record(head, request.from);
       const before = this.running.get(unit);
       before?.abort.abort();
-      const ended = (before?.ended ?? Promise.resolve()).then(() => this.store(head, payload, request.from, abort.signal));
+      const ended = (before?.ended ?? Promise.resolve()).then(() => this.store(head, payload, record, abort.signal));
       const settled = ended.catch(() => undefined);
       this.running.set(unit, { abort, ended: settled });
       try {
@@ -107,7 +112,7 @@ export class Receiver {
     }
   }
 
-  private async store(head: StreamHead, payload: Readable, from: string, signal: AbortSignal): Promise<StreamAck> {
+  private async store(head: StreamHead, payload: Readable, record: UnitRecord, signal: AbortSignal): Promise<StreamAck> {
     if (signal.aborted) throw new HcError("ABORTED", `${head.unit}: a newer stream took over.`, { retry: "transient" });
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
@@ -127,13 +132,29 @@ export class Receiver {
     }
     const after = await this.context.zfs.snapshots(name);
     if (after.at(-1)?.guid !== head.guid) throw new HcError("INTERNAL", `${me}: ${head.unit}@${head.snapshot} has guid ${after.at(-1)?.guid ?? "none"} after the receive, not ${head.guid}; not acknowledged.`);
-    await this.moveHold(name, head.snapshot, from, after);
+    await this.moveHolds(name, head, record, after);
     return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
   }
 
-  private async moveHold(dataset: string, snapshot: string, from: string, all: readonly Snapshot[]): Promise<void> {
-    await this.context.zfs.hold(holdTag(from), `${dataset}@${snapshot}`);
-    for (const held of all) if (held.userrefs > 0 && held.name !== snapshot) await this.context.zfs.release(holdTag(from), `${dataset}@${held.name}`);
+  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first. */
+  private async moveHolds(dataset: string, head: StreamHead, record: UnitRecord, all: readonly Snapshot[]): Promise<void> {
+    const full = (snapshot: Snapshot): string => `${dataset}@${snapshot.name}`;
+    const kept = all.filter((snapshot) => snapshot.guid !== head.guid && head.keep.includes(snapshot.guid));
+    await this.context.zfs.hold(holdTag(record.home), `${dataset}@${head.snapshot}`);
+    const before = this.kept.get(head.unit);
+    for (const snapshot of kept) if (before?.epoch !== head.epoch || !before.guids.has(snapshot.guid)) await this.context.zfs.hold(keepTag, full(snapshot));
+    for (const snapshot of all) {
+      if (snapshot.userrefs === 0 || snapshot.guid === head.guid) continue;
+      await this.context.zfs.release(holdTag(record.home), full(snapshot));
+      if (kept.includes(snapshot)) continue;
+      // held by one more, or already let go of once: holds of earlier roles
+      if (snapshot.userrefs > 1 || this.released.has(snapshot.guid)) {
+        for (const tag of [keepTag, ...record.replicas.map(holdTag)]) await this.context.zfs.release(tag, full(snapshot));
+        this.released.delete(snapshot.guid);
+      } else this.released.add(snapshot.guid);
+    }
+    if (this.released.size > maxRemembered) this.released.clear();
+    this.kept.set(head.unit, { epoch: head.epoch, guids: new Set(kept.map((snapshot) => snapshot.guid)) });
   }
 
   public isReceiving(unit: string): boolean {

@@ -1,11 +1,13 @@
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
+import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
-import { advanceHold, holdTag } from "./holds.js";
+import { holdTag, keepTag, PairHolds, releaseTags } from "./holds.js";
 import type { InUse } from "./in-use.js";
 import type { LagBook } from "./lag.js";
-import { type Decision, decide, type Origin } from "./logic.js";
+import { type Decision, decide, type Origin, type RemoteState, type Step, stepsOf } from "./logic.js";
+import { Locks } from "./locks.js";
 import type { Counters } from "./metrics.js";
 import type { RateLimit } from "./rate-limit.js";
 import { readAck, readUnitSnapshots, type StreamHead, wireVersion } from "./wire.js";
@@ -13,17 +15,21 @@ import { readAck, readUnitSnapshots, type StreamHead, wireVersion } from "./wire
 export type SenderContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "session" | "peers" | "clock" | "log">;
 /** A stream with no byte for so long is given up, ms. */
 const idleTimeoutMs = 20_000;
-type Streamed = Extract<Decision, { kind: "incremental" | "from-origin" | "full" }>;
 
 export interface Sent { guid: string; snapshot: string; bytes: number; kind: Decision["kind"] }
+interface Pair { holds: PairHolds; /** The last attempt failed after a stream began: what the replica has is not known. */ doubtful: boolean }
+interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; keep: Snapshot[]; endUse: () => void }
 
 /**
- * The home's side of one attempt: look, decide, send one stream, check the answer, move the holds. The target is held before the stream begins and the base until
- * the answer is in: whichever of the two the replica has in the end, it is still here (an answer may be lost after the receive).
+ * The home's side of one attempt: look, decide, hold, stream, check the answers, let go. Every target is held before its stream begins and the base until the
+ * answer is in: whatever the replica has in the end is still here (an answer may be lost after the receive). Looking and holding are one step under a lock of
+ * the unit, so that each send sees what every other one may have given away (see stepsOf).
  */
 export class Sender {
-  /** "unit\0node" → target of an attempt that failed after its stream began: held, and perhaps received. At most one a pair. */
-  private readonly doubtful = new Map<string, string>();
+  private readonly pairs = new Map<string, Pair>();
+  private readonly locks = new Locks();
+  /** unit → replica list whose leftovers of earlier roles were released. */
+  private readonly tidied = new Map<string, string>();
   public constructor(
     private readonly context: SenderContext,
     private readonly parts: { lag: LagBook; counters: Counters; rate: RateLimit; inUse: InUse },
@@ -32,32 +38,49 @@ export class Sender {
   /** The record of a unit that is at home here, with a live session. Throws NOT_HOME. */
   public ownRecord(unit: string): UnitRecord {
     const record = this.context.view.current().units.get(unit)?.value;
-    if (record === undefined || record.home !== this.context.host.node) throw new HcError("NOT_HOME", `${unit} is not at home on ${this.context.host.node}.`);
+    if (record === undefined || record.home !== this.context.host.node) {
+      this.forget(unit);
+      throw new HcError("NOT_HOME", `${unit} is not at home on ${this.context.host.node}.`);
+    }
     if (!this.context.session.isLive()) throw new HcError("NOT_HOME", `${unit}: this node's session is not live.`);
     return record;
+  }
+  /** Not home any more: what was known of its replicas and holds may change without us. */
+  public forget(unit: string): void {
+    for (const key of this.pairs.keys()) if (key.startsWith(`${unit}\0`)) this.pairs.delete(key);
+    this.tidied.delete(unit);
+  }
+  public units(): Set<string> {
+    return new Set([...this.pairs.keys()].map((key) => key.slice(0, key.indexOf("\0"))));
   }
 
   /** Brings `node` to the newest snapshot that exists now. */
   public async send(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
     const record = this.ownRecord(unit);
     const dataset = `${this.context.cluster.dataset}/${unit}`;
-    const confirmed = this.parts.lag.confirmedGuid(unit, node);
-    if (confirmed !== "" && !this.doubtful.has(`${unit}\0${node}`)) {
-      const local = await this.context.zfs.snapshots(dataset);
-      const base = local.find((snapshot) => snapshot.guid === confirmed);
-      const target = local.at(-1);
-      if (base !== undefined && target !== undefined && base !== target)
-        try {
-          return await this.carry(record, node, dataset, { kind: "incremental", base, target }, signal);
-        } catch (error) {
-          if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
-        }
-    }
+    const key = `${unit}\0${node}`;
+    const pair = this.pairs.get(key) ?? { holds: new PairHolds(this.context.zfs, dataset, holdTag(node)), doubtful: true };
+    this.pairs.set(key, pair);
+    if (!pair.doubtful)
+      try {
+        const plan = await this.plan(dataset, pair, (local) => this.fromMemory(unit, node, local));
+        if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
+      } catch (error) {
+        if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
+      }
     const origin = await this.originOf(record, dataset);
     const query = origin === undefined ? "" : `?${new URLSearchParams({ template: record.origin.template, version: record.origin.version, guid: origin.guid }).toString()}`;
     const answer = await this.context.peers.call(node, "GET", `/peer/v1/units/${unit}/snapshots${query}`, undefined, { timeoutMs: 15_000, signal });
-    const remote = readUnitSnapshots(answer, node);
-    return await this.carry(record, node, dataset, decide(await this.context.zfs.snapshots(dataset), remote, origin), signal);
+    const remote: RemoteState = readUnitSnapshots(answer, node);
+    const plan = await this.plan(dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
+    if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
+    return await this.carryOut(record, node, dataset, pair, plan, signal);
+  }
+
+  private fromMemory(unit: string, node: string, local: readonly Snapshot[]): Decision {
+    const base = local.find((snapshot) => snapshot.guid === this.parts.lag.confirmedGuid(unit, node));
+    const target = local.at(-1);
+    return base === undefined || target === undefined || base === target ? { kind: "nothing" } : { kind: "incremental", base, target };
   }
 
   /** The template's snapshot, if the dataset still is a clone of it. */
@@ -70,69 +93,103 @@ export class Sender {
     return snapshot === undefined ? undefined : { snapshot: own.origin, guid: snapshot.guid };
   }
 
-  private async carry(record: UnitRecord, node: string, dataset: string, decision: Decision, signal: AbortSignal): Promise<Sent> {
-    const { unit } = record;
-    const me = this.context.host.node;
-    switch (decision.kind) {
-      case "nothing":
-        throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
-      case "needs-origin":
-        throw new HcError("NOT_READY", `${node} has not received the template ${record.origin.template}@${record.origin.version} yet.`);
-      case "diverged":
-        throw new HcError("DIVERGED", `${unit}: ${node} holds ${decision.remoteOnly.length} snapshots after ${decision.common.name} that ${me} does not have (${decision.remoteOnly.slice(0, 3).join(", ")}); its history must be stashed first.`, { context: { unit, node, common: decision.common.guid } });
-      case "no-common":
-        throw new HcError("NO_COMMON_SNAPSHOT", `${unit}: the copy on ${node} shares no snapshot with the one on ${me}; it must be stashed first.`, { context: { unit, node } });
-      case "up-to-date":
-        await advanceHold(this.context.zfs, dataset, decision.target.name, node);
-        return this.confirm(unit, node, { guid: decision.target.guid, snapshot: decision.target.name, bytes: 0, kind: decision.kind });
-      case "incremental":
-      case "from-origin":
-      case "full":
-        return await this.stream(record, node, dataset, decision, signal);
-    }
+  /** Look, decide and hold. Undefined: nothing to send that is known of. */
+  private plan(dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
+    return this.locks.run(dataset, async () => {
+      const local = await this.context.zfs.snapshots(dataset);
+      const decision = choose(local);
+      if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;
+      const target = local.find((snapshot) => snapshot.guid === decision.target.guid) as Snapshot;
+      const steps = decision.kind === "up-to-date" ? [] : stepsOf(dataset, local, decision);
+      const base = decision.kind === "incremental" ? [decision.base.name] : [];
+      const names = [...base, target.name, ...steps.map((step) => step.target.name)];
+      const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);
+      try {
+        const keep = pair.holds.heldForOthers(local);
+        await pair.holds.hold(names);
+        if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
+        return { decision, steps, target, keep, endUse };
+      } catch (error) {
+        endUse();
+        throw error;
+      }
+    });
   }
 
-  private async stream(record: UnitRecord, node: string, dataset: string, decision: Streamed, signal: AbortSignal): Promise<Sent> {
+  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal): Promise<Sent> {
+    let bytes = 0;
+    try {
+      if (plan.steps.length > 0) pair.doubtful = true;
+      for (const step of plan.steps) {
+        const keep = plan.keep.filter((snapshot) => snapshot !== step.target).map((snapshot) => snapshot.guid);
+        bytes += await this.stream(record, node, dataset, step, keep, signal);
+        this.parts.lag.confirmed(record.unit, node, { guid: step.target.guid, snapshot: step.target.name }, this.context.clock.wallMs());
+      }
+      await pair.holds.keepOnly([plan.target.name], () => this.context.zfs.snapshots(dataset));
+      pair.doubtful = false;
+    } finally {
+      plan.endUse();
+    }
+    this.parts.lag.confirmed(record.unit, node, { guid: plan.target.guid, snapshot: plan.target.name }, this.context.clock.wallMs());
+    await this.tidy(record, dataset);
+    this.context.log.debug({ unit: record.unit, peer: node, snapshot: plan.target.name, kind: plan.decision.kind, bytes }, "replica confirmed");
+    return { guid: plan.target.guid, snapshot: plan.target.name, bytes, kind: plan.decision.kind };
+  }
+
+  /** Sends one snapshot and returns the bytes when the replica has acknowledged its guid. */
+  private async stream(record: UnitRecord, node: string, dataset: string, { base, target }: Step<Snapshot>, keep: string[], signal: AbortSignal): Promise<number> {
     const { unit } = record;
-    const { target, kind } = decision;
-    const pair = `${unit}\0${node}`;
-    const base = kind === "full" ? undefined : kind === "incremental" ? `${dataset}@${decision.base.name}` : decision.origin.snapshot;
-    const baseGuid = kind === "full" ? "" : kind === "incremental" ? decision.base.guid : decision.origin.guid;
-    const endUse = this.parts.inUse.use([`${dataset}@${target.name}`, ...(base === undefined ? [] : [base])]);
+    const kind = base === undefined ? "full" : base.clone ? "from-origin" : "incremental";
     const counts: FramedCounts = { payloadBytes: 0 };
     const abort = new AbortController();
     const ended = AbortSignal.any([signal, abort.signal]);
     try {
-      const old = this.doubtful.get(pair);
-      await this.context.zfs.hold(holdTag(node), `${dataset}@${target.name}`);
-      if (old !== undefined && old !== target.name && base !== `${dataset}@${old}`) await this.context.zfs.release(holdTag(node), `${dataset}@${old}`);
-      this.doubtful.set(pair, target.name);
-      const own = (await this.context.zfs.datasets(dataset)).find((item) => item.name === dataset);
-      const properties = { ...own?.user, unit, epoch: String(record.epoch), home: record.home };
-      const head: StreamHead = { version: wireVersion, unit, epoch: record.epoch, snapshot: target.name, guid: target.guid, baseGuid, clone: kind === "from-origin", properties };
-      const { stream, done } = this.context.zfs.send(`${dataset}@${target.name}`, base, ended);
+      const definition = (await this.context.zfs.datasets(dataset)).find((item) => item.name === dataset)?.user["definition"];
+      // the unit's identity, so that a pulled disk tells what it holds; other properties are each node's own
+      const properties = { unit, epoch: String(record.epoch), home: record.home, ...(definition === undefined ? {} : { definition }) };
+      const head: StreamHead = { version: wireVersion, unit, epoch: record.epoch, snapshot: target.name, guid: target.guid, baseGuid: base?.guid ?? "", clone: base?.clone ?? false, properties, keep };
+      const { stream, done } = this.context.zfs.send(`${dataset}@${target.name}`, base?.snapshot, ended);
       done.catch(() => undefined); // its error also ends the stream
       const body = frame(head, this.parts.rate.through(stream, ended), counts);
       const answer = await this.context.peers.upload(node, `/peer/v1/streams/${unit}`, { "content-type": "application/x-hybridcluster-stream" }, body, { idleTimeoutMs, signal: ended });
       const ack = readAck(answer, node);
       await done;
       if (ack.guid !== target.guid) throw new HcError("INTERNAL", `${node} acknowledged guid ${ack.guid} for ${unit}@${target.name}, not ${target.guid}.`);
-      if (kind === "incremental" && old === undefined) await this.context.zfs.release(holdTag(node), `${dataset}@${decision.base.name}`);
-      else await advanceHold(this.context.zfs, dataset, target.name, node);
-      return this.confirm(unit, node, { guid: target.guid, snapshot: target.name, bytes: counts.payloadBytes, kind });
+      return counts.payloadBytes;
     } finally {
       abort.abort(); // ends a send whose reader is gone
-      endUse();
       this.parts.counters.add("hc_replication_sent_bytes_total", { peer: node }, counts.payloadBytes);
       this.parts.counters.add("hc_replication_streams_total", { peer: node, kind });
     }
   }
 
-  private confirm(unit: string, node: string, sent: Sent): Sent {
-    this.doubtful.delete(`${unit}\0${node}`);
-    this.parts.lag.confirmed(unit, node, sent, this.context.clock.wallMs());
-    this.context.log.debug({ unit, peer: node, snapshot: sent.snapshot, kind: sent.kind, bytes: sent.bytes }, "replica confirmed");
-    return sent;
+  /** Once every replica has its own hold: what this node kept for others as a replica, and for nodes that are replicas no more, is let go. */
+  private async tidy(record: UnitRecord, dataset: string): Promise<void> {
+    const { unit, replicas } = record;
+    const key = replicas.join(" ");
+    if (this.tidied.get(unit) === key || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
+    this.tidied.set(unit, key);
+    const strangers = (this.context.cluster.members ?? []).map((member) => member.node).filter((node) => !replicas.includes(node));
+    await releaseTags(this.context.zfs, dataset, await this.context.zfs.snapshots(dataset), [keepTag, ...strangers.map(holdTag)]);
+  }
+}
+
+/** Throws for decisions that no stream can carry out. */
+function possible(record: UnitRecord, node: string, me: string, decision: Decision): Decision {
+  const { unit } = record;
+  switch (decision.kind) {
+    case "needs-origin":
+      throw new HcError("NOT_READY", `${node} has not received the template ${record.origin.template}@${record.origin.version} yet.`);
+    case "diverged":
+      throw new HcError("DIVERGED", `${unit}: ${node} holds ${decision.remoteOnly.length} snapshots after ${decision.common.name} that ${me} does not have (${decision.remoteOnly.slice(0, 3).join(", ")}); its history must be stashed first.`, { context: { unit, node, common: decision.common.guid } });
+    case "no-common":
+      throw new HcError("NO_COMMON_SNAPSHOT", `${unit}: the copy on ${node} shares no snapshot with the one on ${me}; it must be stashed first.`, { context: { unit, node } });
+    case "nothing":
+    case "up-to-date":
+    case "incremental":
+    case "from-origin":
+    case "full":
+      return decision;
   }
 }
 

@@ -72,6 +72,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     const pairs = new Map(homes().map((record) => [record.unit, record.replicas.filter((node) => node !== me)]));
     driver.retain((unit, node) => pairs.get(unit)?.includes(node) ?? false);
     lag.retain(pairs);
+    for (const unit of sender.units()) if (context.view.current().units.get(unit)?.value.home !== me) sender.forget(unit);
     for (const [unit, nodes] of pairs) for (const node of nodes) if (!driver.has(unit, node)) driver.want(unit, node);
   }
   function verify(): void {

@@ -38,7 +38,7 @@ export class TemplateSource {
       const from = snapshots[base];
       const { stream, done } = this.context.zfs.send(`${dataset}@${next.name}`, from === undefined ? undefined : `${dataset}@${from.name}`, abort.signal);
       done.catch(() => undefined);
-      const head = { version: wireVersion, unit: `tmpl-${template}`, epoch: 0, snapshot: next.name, guid: next.guid, baseGuid: from?.guid ?? "", clone: false, properties: own?.user ?? {} };
+      const head = { version: wireVersion, unit: `tmpl-${template}`, epoch: 0, snapshot: next.name, guid: next.guid, baseGuid: from?.guid ?? "", clone: false, properties: own?.user ?? {}, keep: [] };
       response.writeHead(200, { "content-type": "application/x-hybridcluster-stream" });
       await pipeline(frame(head, this.rate.through(stream, abort.signal)), response);
     } finally {

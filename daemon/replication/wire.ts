@@ -20,12 +20,14 @@ export interface StreamHead {
   clone: boolean;
   /** User properties of the dataset, without the prefix. */
   properties: Record<string, string>;
+  /** guids of older snapshots that are, or may be, the newest of other replicas: the receiver keeps them too. */
+  keep: string[];
 }
 const decimal = { type: "string", pattern: "^[0-9]{1,20}$" } as const;
 const headSchema = {
   type: "object",
   additionalProperties: false,
-  required: ["version", "unit", "epoch", "snapshot", "guid", "baseGuid", "clone", "properties"],
+  required: ["version", "unit", "epoch", "snapshot", "guid", "baseGuid", "clone", "properties", "keep"],
   properties: {
     version: { type: "integer", minimum: 1, maximum: wireVersion },
     unit: { type: "string", pattern: "^[a-z][a-z0-9-]{1,40}$" },
@@ -35,6 +37,7 @@ const headSchema = {
     baseGuid: { type: "string", pattern: "^[0-9]{0,20}$" },
     clone: { type: "boolean" },
     properties: { type: "object", maxProperties: 64, propertyNames: { pattern: "^[a-z0-9._-]{1,64}$" }, additionalProperties: { type: "string", maxLength: 8192 } },
+    keep: { type: "array", maxItems: 256, items: decimal },
   },
 } as const;
 
