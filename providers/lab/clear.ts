@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { labNet } from "./addresses.js";
 import { removeLink } from "./links.js";
@@ -38,7 +38,7 @@ export async function clearStale(runner: CommandRunner): Promise<RegistryEntry[]
     await clearRegistered(runner, entry.subnet);
     if (entry.ephemeral) rmSync(entry.dir, { recursive: true, force: true });
   }
-  for (const name of readdirSync(registryRoot)) {
+  for (const name of existsSync(registryRoot) ? readdirSync(registryRoot) : []) {
     const pid = /^\.new-([0-9]+)-/.exec(name)?.[1];
     if (pid !== undefined && pid !== String(process.pid)) rmSync(`${registryRoot}/${name}`, { recursive: true, force: true });
   }

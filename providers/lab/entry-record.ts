@@ -2,7 +2,6 @@ import { isIPv4, isIPv6 } from "node:net";
 import { join } from "node:path";
 import type { ForwardTarget } from "./entry-forward.js";
 import type { ProcessMark } from "./processes.js";
-import { registryRoot } from "./registry.js";
 
 export interface EntrySettings {
   /** Who may change or end it: a workspace folder. */
@@ -17,7 +16,7 @@ export interface EntryRecord extends EntrySettings {
   process: ProcessMark;
 }
 /** One file a port: only one program can listen there. */
-export const entryFolder = join(registryRoot, "entries");
+export const entryFolder = "/run/hybridcluster-entries";
 export const entryFile = (port: number): string => join(entryFolder, `${port}.json`);
 /** Exit codes of the entry process. */
 export const entryExit = { failed: 1, portInUse: 98 } as const;

@@ -6,6 +6,10 @@ import { HcError } from "../../daemon/lib/errors.js";
 import { entryExit, entryFile, entryFolder, type EntryRecord, type EntrySettings } from "./entry-record.js";
 import { withLock } from "./lock.js";
 import { isAlive } from "./processes.js";
+import { removeIfEmpty } from "./registry.js";
+
+/** One for all ports: the last one out removes the folder. */
+const entriesLock = "local entries";
 
 function readRecord(port: number): EntryRecord | undefined {
   try {
@@ -33,7 +37,7 @@ function portInUse(port: number, by: string): HcError {
 
 /** Starts the entry unless it runs with the same settings; one with other settings is started anew. Throws PORT_IN_USE. */
 export function ensureEntry(settings: EntrySettings): Promise<EntryRecord> {
-  return withLock(`entry ${settings.port}`, 60_000, async () => {
+  return withLock(entriesLock, 60_000, async () => {
     // more than once: a start whose starter was killed may have come up with earlier settings meanwhile
     for (;;) {
       const present = runningEntry(settings.port) ?? (await launch(settings));
@@ -78,10 +82,11 @@ async function end(record: EntryRecord): Promise<void> {
 
 /** Ends the owner's entry on `port` and removes its traces. One that is not there, or not the owner's, is success. */
 export function removeEntry(owner: string, name: string, port: number): Promise<void> {
-  return withLock(`entry ${port}`, 60_000, async () => {
+  return withLock(entriesLock, 60_000, async () => {
     const record = readRecord(port);
     if (record !== undefined && (record.owner !== owner || record.name !== name)) return;
     if (record !== undefined && isAlive(record.process)) await end(record);
     for (const path of [entryFile(port), join(entryFolder, `${port}.settings`), join(entryFolder, `${port}.log`)]) rmSync(path, { force: true });
+    removeIfEmpty(entryFolder);
   });
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { maxSubnet } from "./addresses.js";
 import type { ProcessMark } from "./processes.js";
@@ -69,4 +69,13 @@ export function claimFree(entry: Omit<RegistryEntry, "subnet">, first: number): 
 
 export function release(subnet: number): void {
   rmSync(registryFolder(subnet), { recursive: true, force: true });
+  removeIfEmpty(registryRoot);
+}
+
+export function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // in use by others, or gone
+  }
 }
