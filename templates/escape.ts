@@ -51,3 +51,24 @@ export function fpmValue(value: unknown): string {
   if (/["\\$]/.test(text)) throw new HcError("INVALID_INPUT", `${JSON.stringify(text.slice(0, 80))} cannot be written into a php-fpm pool: it holds one of " \\ $.`);
   return `"${text}"`;
 }
+
+/** A PHP string literal in single quotes ("Strings"). */
+export function phpString(value: unknown): string {
+  const text = String(value);
+  if (control.test(text)) refuse("PHP code", text);
+  return `'${text.replace(/[\\']/g, "\\$&")}'`;
+}
+
+/** A field of DokuWiki's users.auth.php: fields end at ":", comments begin at "#". */
+export function dokuwikiField(value: unknown): string {
+  const text = String(value);
+  if (control.test(text)) refuse("users.auth.php", text);
+  return text.replace(/[\\:#]/g, "\\$&");
+}
+
+/** Text for people, one line, in a syntax without escapes. */
+export function plainText(value: unknown): string {
+  const text = String(value);
+  if (control.test(text)) refuse("a text", text);
+  return text;
+}

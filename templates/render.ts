@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Handlebars from "handlebars";
 import { HcError, messageOf } from "../daemon/lib/errors.js";
-import { apacheArgument, fpmValue, shellWord, systemdArgument, systemdText, systemdWord } from "./escape.js";
+import { apacheArgument, dokuwikiField, fpmValue, phpString, plainText, shellWord, systemdArgument, systemdText, systemdWord } from "./escape.js";
 
 /** All templates by path, put in by the bundler of hcd (bin/build.js); elsewhere they are read from the package. */
 declare const __HC_TEMPLATES__: Record<string, string>;
@@ -20,9 +20,18 @@ export function templateText(name: string): string {
   return readFileSync(join(folder(), name), "utf8");
 }
 
+/** Paths of all files below templates/ that start with `prefix` (a folder with its slash), sorted. */
+export function templateFolder(prefix: string): string[] {
+  if (typeof __HC_TEMPLATES__ !== "undefined") return Object.keys(__HC_TEMPLATES__).filter((name) => name.startsWith(prefix)).sort();
+  return readdirSync(join(folder(), prefix), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => `${prefix}${join(entry.parentPath, entry.name).slice(join(folder(), prefix).length)}`)
+    .sort();
+}
+
 /** An own Handlebars: helpers of others cannot reach in. There is no default escaping: each value names its syntax. */
 const handlebars = Handlebars.create();
-const helpers = { sh: shellWord, systemdArg: systemdArgument, systemdWord, systemdText, apache: apacheArgument, fpm: fpmValue };
+const helpers = { sh: shellWord, systemdArg: systemdArgument, systemdWord, systemdText, apache: apacheArgument, fpm: fpmValue, php: phpString, dokuwikiField, plainText };
 for (const [name, escape] of Object.entries(helpers))
   handlebars.registerHelper(name, (value: unknown) => {
     if (value === undefined || value === null) throw new HcError("INTERNAL", `A value for {{${name}}} is missing.`);
@@ -31,7 +40,7 @@ for (const [name, escape] of Object.entries(helpers))
 /** For values whose whole range is known to be harmless (numbers, our own ids). Everything else is refused. */
 handlebars.registerHelper("plain", (value: unknown) => {
   const text = String(value);
-  if (!/^[A-Za-z0-9_.:/@*-]*$/.test(text)) throw new HcError("INVALID_INPUT", `${JSON.stringify(text.slice(0, 80))} needs escaping, but the template says "plain".`);
+  if (!/^[A-Za-z0-9_.:/@*[\]-]*$/.test(text)) throw new HcError("INVALID_INPUT", `${JSON.stringify(text.slice(0, 80))} needs escaping, but the template says "plain".`);
   return new Handlebars.SafeString(text);
 });
 
