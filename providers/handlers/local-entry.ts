@@ -6,7 +6,7 @@ import type { EntrySettings } from "../lab/entry-record.js";
 import { type LocalEntryInputs, type LocalEntryOutputs, localEntrySchema } from "../schemas/local-entry.js";
 
 /** LocalEntry. `owner` (the workspace's folder) keeps two projects from ending each other's entries. */
-export function localEntryHandler(owner: () => string): Handler<LocalEntryInputs, LocalEntryOutputs> {
+export function makeLocalEntryHandler(owner: () => string): Handler<LocalEntryInputs, LocalEntryOutputs> {
   const settings = ({ name, port, targets, targetPort }: LocalEntryInputs): EntrySettings => ({ owner: owner(), name, port, targets, targetPort });
   const outputs = (inputs: LocalEntryInputs): LocalEntryOutputs => ({ ...inputs, url: `http://localhost:${inputs.port}` });
   return {
@@ -46,4 +46,4 @@ export function localEntryHandler(owner: () => string): Handler<LocalEntryInputs
   };
 }
 
-export const localEntry = localEntryHandler(() => workspaceDir(projectRootOf(process.cwd())));
+export const localEntryHandler = makeLocalEntryHandler(() => workspaceDir(projectRootOf(process.cwd())));

@@ -36,7 +36,7 @@ function outputsOf(inputs: LocalHostInputs, lab: Lab, node: NodeRecord): LocalHo
  * LocalHost. `check` and `diff` look at facts of this machine only (a few small files below the lab's folder and /proc): a node that
  * exists has its addresses in a preview, and a stopped one is a change.
  */
-export function localHostHandler(places: LocalHostPlaces): Handler<LocalHostInputs, LocalHostOutputs> {
+export function makeLocalHostHandler(places: LocalHostPlaces): Handler<LocalHostInputs, LocalHostOutputs> {
   const runner = places.runner ?? new LocalRunner();
   const look = async (inputs: Pick<LocalHostInputs, "lab" | "name">): Promise<{ lab: Lab; node: NodeRecord } | undefined> => {
     const lab = findLab(places.labFolder(inputs.lab), runner);
@@ -112,7 +112,7 @@ export function localHostHandler(places: LocalHostPlaces): Handler<LocalHostInpu
 
 const workspace = (): string => workspaceDir(projectRootOf(process.cwd()));
 
-export const localHost = localHostHandler({
+export const localHostHandler = makeLocalHostHandler({
   labFolder: (lab) => labFolder(workspace(), lab),
   keyPath: () => labKeyFile(workspace()),
   progress: (what, sinceMs) => progress("LocalHost", "root", `${what} (${Math.round(sinceMs / 1000)} s)`),

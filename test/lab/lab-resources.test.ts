@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
 import { unknownValue } from "../../daemon/lib/schema.js";
-import { localEntryHandler } from "../../providers/handlers/local-entry.js";
+import { makeLocalEntryHandler } from "../../providers/handlers/local-entry.js";
 import { labFolder } from "../../providers/core/workspace.js";
-import { localHostHandler } from "../../providers/handlers/local-host.js";
+import { makeLocalHostHandler } from "../../providers/handlers/local-host.js";
 import { runningEntry } from "../../providers/lab/entry.js";
 import { findLab } from "../../providers/lab/lab.js";
 import { ensureRoot } from "../../providers/lab/root.js";
@@ -19,8 +19,8 @@ import { labTraces } from "../support/lab-traces.js";
 const minute = 60_000;
 let workspace: string;
 const labDir = (): string => labFolder(workspace, "demo");
-const hosts = localHostHandler({ labFolder: (lab) => labFolder(workspace, lab), keyPath: () => join(workspace, "ssh", "id_ed25519") });
-const entries = localEntryHandler(() => workspace);
+const hosts = makeLocalHostHandler({ labFolder: (lab) => labFolder(workspace, lab), keyPath: () => join(workspace, "ssh", "id_ed25519") });
+const entries = makeLocalEntryHandler(() => workspace);
 
 beforeAll(async () => {
   await ensureRoot(new LocalRunner());
@@ -119,7 +119,7 @@ describe("LocalHost", () => {
   });
 
   it("outlives the process group that made it", async () => {
-    const script = `require(${JSON.stringify(require.resolve("../../providers/handlers/local-host.js"))}).localHostHandler({labFolder:(l)=>${JSON.stringify(workspace)}+"/labs/"+l,keyPath:()=>${JSON.stringify(join(workspace, "ssh", "id_ed25519"))}}).create(${JSON.stringify(wish("n3"))}).then(()=>{console.log("made");setInterval(()=>{},1000)})`;
+    const script = `require(${JSON.stringify(require.resolve("../../providers/handlers/local-host.js"))}).makeLocalHostHandler({labFolder:(l)=>${JSON.stringify(workspace)}+"/labs/"+l,keyPath:()=>${JSON.stringify(join(workspace, "ssh", "id_ed25519"))}}).create(${JSON.stringify(wish("n3"))}).then(()=>{console.log("made");setInterval(()=>{},1000)})`;
     const child = spawn(process.execPath, ["-e", script], { detached: true, stdio: ["ignore", "pipe", "inherit"] });
     await new Promise<void>((done, fail) => {
       child.stdout.on("data", () => done());
@@ -180,8 +180,8 @@ describe("LocalEntry", () => {
       await entries.update(id, outs, { ...inputs, targets: [...targets].reverse() });
       expect(runningEntry(inputs.port)?.targets).toEqual([...targets].reverse());
       // another project cannot take it over, nor end it
-      await expect(localEntryHandler(() => "/other").create(inputs)).rejects.toMatchObject({ code: "PORT_IN_USE" });
-      await localEntryHandler(() => "/other").delete(id, outs);
+      await expect(makeLocalEntryHandler(() => "/other").create(inputs)).rejects.toMatchObject({ code: "PORT_IN_USE" });
+      await makeLocalEntryHandler(() => "/other").delete(id, outs);
       expect(await ask("127.0.0.1", inputs.port)).toBe("n2");
     } finally {
       await entries.delete(id, outs);
