@@ -5,14 +5,15 @@ import { parseSnapshotName } from "../zfs/snapshot-name.js";
 export interface Retention {
   /** Every snapshot this young is kept, ms. */
   allMs: number;
-  /** … but no more than this many of them: the oldest of the surplus go first (a unit that is written to each second would make 3,600). */
+  /** … but of more than this many only the oldest of each minute (a unit that is written to each second would keep 3,600). */
   maxRecent: number;
   hourlyMs: number;
   dailyMs: number;
   weeklyMs: number;
 }
-const hour = 3_600_000;
-export const defaultRetention: Retention = { allMs: hour, maxRecent: 900, hourlyMs: 24 * hour, dailyMs: 30 * 24 * hour, weeklyMs: 12 * 7 * 24 * hour };
+const minute = 60_000;
+const hour = 60 * minute;
+export const defaultRetention: Retention = { allMs: hour, maxRecent: 300, hourlyMs: 24 * hour, dailyMs: 30 * 24 * hour, weeklyMs: 12 * 7 * 24 * hour };
 
 export interface PrunableSnapshot extends SnapshotInfo { userrefs: number }
 
@@ -30,21 +31,19 @@ export function planPrune(snapshots: readonly PrunableSnapshot[], nowMs: number,
     return buckets.has(bucket) ? false : buckets.add(bucket) !== undefined;
   };
   const destroy: string[] = [];
-  const surplus: string[] = [];
-  let recent = 0;
+  const young: { name: string; first: boolean }[] = [];
   for (const snapshot of snapshots) {
     const ageMs = nowMs - snapshot.atMs;
-    // every bucket is asked, so that one snapshot may stand for hour, day and week
+    // every bucket is asked, so that one snapshot may stand for minute, hour, day and week
+    const minutely = first("m", snapshot.atMs, minute);
     const hourly = first("h", snapshot.atMs, hour) && ageMs <= retention.hourlyMs;
     const daily = first("d", snapshot.atMs, 24 * hour) && ageMs <= retention.dailyMs;
     const weekly = first("w", snapshot.atMs, 7 * 24 * hour) && ageMs <= retention.weeklyMs;
     const isProtected = snapshot === newest || snapshot.userrefs > 0 || keep.has(snapshot.name) || parseSnapshotName(snapshot.name) === undefined;
     if (isProtected || hourly || daily || weekly) continue;
     if (ageMs > retention.allMs) destroy.push(snapshot.name);
-    else {
-      recent += 1;
-      surplus.push(snapshot.name);
-    }
+    else young.push({ name: snapshot.name, first: minutely });
   }
-  return [...destroy, ...surplus.slice(0, Math.max(0, recent - retention.maxRecent))];
+  const surplus = young.slice(0, Math.max(0, young.length - retention.maxRecent)).filter((snapshot) => !snapshot.first);
+  return [...destroy, ...surplus.map((snapshot) => snapshot.name)];
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { type ErrorCode, HcError } from "../lib/errors.js";
-import { type ZfsFailure } from "./errors.js";
+import type { ZfsFailure } from "./errors.js";
 import { decodeFakeStream, encodeFakeStream } from "./fake-stream.js";
 import type { Dataset, Snapshot, Zfs } from "./zfs.js";
 

@@ -85,7 +85,8 @@ class Simulation {
   }
   private write(unit: string): void {
     const home = this.home(unit);
-    const [file, text] = [`f${Math.floor(this.random() * 4)}`, String((this.counter += 1)).repeat(1 + Math.floor(this.random() * 30))];
+    this.counter += 1;
+    const [file, text] = [`f${Math.floor(this.random() * 4)}`, String(this.counter).repeat(1 + Math.floor(this.random() * 30))];
     this.of(home).write(`${root}/${unit}`, file, text);
     this.truth.get(unit)?.set(file, text);
   }
