@@ -7,6 +7,8 @@ import { blobFile } from "./blobs.js";
 import type { ContentRequest } from "./tools.js";
 import { untar } from "./untar.js";
 
+/** What is the tenant's in a unit. */
+const tenantFolders = ["www", "tmp", "log", "data"];
 /** Longest change of owner of a whole unit, ms. */
 const chownWithinMs = 600_000;
 
@@ -14,13 +16,14 @@ const chownWithinMs = 600_000;
 export async function populateFolder(context: Pick<NodeContext, "host" | "cluster" | "peers" | "log" | "runner">, request: ContentRequest, signal: AbortSignal): Promise<void> {
   if (request.sha256 !== "") {
     const archive = await blobFile(context, request.sha256, signal);
-    const target = `${request.root}/htdocs`;
+    const target = `${request.root}/www`;
     await mkdir(target, { recursive: true, mode: 0o755 });
     const { entries, bytes } = await untar(createReadStream(archive).pipe(createGunzip()), target, signal);
     context.log.info({ root: request.root, entries, bytes }, "initial content unpacked");
   }
-  // -h: a link is changed itself and never followed
-  await runOk(context.runner, ["chown", "-R", "-h", `${request.uid}:${request.gid}`, request.root], { timeoutMs: chownWithinMs, signal });
+  // the unit's root and what the container mounts on stay root's (services/container.ts); -h: a link is changed itself and never followed
+  const own = (await readdir(request.root)).filter((name) => tenantFolders.includes(name)).map((name) => `${request.root}/${name}`);
+  if (own.length > 0) await runOk(context.runner, ["chown", "-R", "-h", `${request.uid}:${request.gid}`, ...own], { timeoutMs: chownWithinMs, signal });
 }
 
 /** Removes everything in a folder, not the folder. */

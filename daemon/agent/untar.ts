@@ -12,7 +12,7 @@ export interface UntarResult { entries: number; bytes: number }
 /**
  * Unpacks a tar stream below `root`. Never writes outside of it: names that are absolute or climb out are refused, and so are links out of it, devices and pipes; every
  * folder on the way is looked at and must be a real folder, so that a link that an earlier entry, or the template, has put there is never followed.
- * setuid, setgid and sticky bits are dropped. What exists is replaced. Owner is whoever runs it. Throws INVALID_INPUT, LIMIT_EXCEEDED.
+ * Everything becomes readable for all and writable for its owner only; setuid, setgid and sticky bits are dropped. What exists is replaced. Owner is whoever runs it. Throws INVALID_INPUT, LIMIT_EXCEEDED.
  */
 export async function untar(archive: AsyncIterable<Buffer>, root: string, signal: AbortSignal): Promise<UntarResult> {
   const folders = new Set<string>([root]);
@@ -58,13 +58,14 @@ async function realFolders(root: string, relative: string, known: Set<string>): 
 
 async function place(entry: TarEntry, root: string, name: string, folders: Set<string>): Promise<void> {
   const path = `${root}/${name}`;
-  const mode = entry.mode & 0o777;
+  // readable by the web server, which is let in at the document root by its group
+  const mode = (entry.mode & 0o755) | 0o644;
   const found = await lstat(path).catch(() => undefined);
   switch (entry.type) {
     case "folder":
       if (found !== undefined && !found.isDirectory()) throw refuse(name, "replaces a file by a folder");
       if (found === undefined) await mkdir(path);
-      await chmod(path, mode | 0o700);
+      await chmod(path, mode | 0o755);
       folders.add(path);
       return;
     case "file": {
@@ -73,7 +74,7 @@ async function place(entry: TarEntry, root: string, name: string, folders: Set<s
       const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
       try {
         await copy(entry.body, file);
-        await file.chmod(mode | 0o400);
+        await file.chmod(mode);
       } finally {
         await file.close();
       }

@@ -60,16 +60,17 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
       return { event: "unsure", detail: messageOf(error) };
     }
   };
-  const still = (): Outcome | undefined => {
-    const verdict = judge(context.view.current().units.get(unit)?.value, source, epoch, move);
+  /** Read from etcd itself: the view may still show the time before this move. Without an answer the next write's compare decides. */
+  const still = async (): Promise<Outcome | undefined> => {
+    const verdict = await read().then(({ record }) => judge(record, source, epoch, move), () => "ours" as const);
     return verdict === "ours" ? undefined : { event: verdict, detail: "the record was changed by another" };
   };
   const guarded = async (ms: number, what: string, signal: AbortSignal, act: (inner: AbortSignal) => Promise<string>): Promise<Outcome> => {
     try {
       const detail = await withDeadline(ms, what, act, signal);
-      return still() ?? { event: "ok", detail };
+      return (await still()) ?? { event: "ok", detail };
     } catch (error) {
-      return still() ?? { event: "error", detail: messageOf(error) };
+      return (await still()) ?? { event: "error", detail: messageOf(error) };
     }
   };
 
