@@ -93,5 +93,7 @@ echo "$outer_pid $started" >"$HCL_RUN/init.pid.new"
 mv "$HCL_RUN/init.pid.new" "$HCL_RUN/init.pid"
 pivot_root . .old
 umount -l /.old
+# as systemd does on a machine, but not when it finds itself in a container: else each service with a mount namespace of its own keeps every dataset mounted for ever
+mount --make-rshared /
 exec /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TERM=dumb container=hybridcluster-lab \
   /lib/systemd/systemd --system --log-target=console --show-status=1 8>&-
