@@ -34,7 +34,8 @@ async function build(tools: AgentTools, step: { template: string; version: strin
   if (before !== undefined) await context.zfs.rollback(`${dataset}@${before.name}`);
   await context.zfs.mount(dataset);
   try {
-    if (before === undefined) await tools.emptyFolder(root);
+    // recipes fill an empty folder; the version before keeps its blocks in its snapshot
+    await tools.emptyFolder(root);
     await tools.buildTemplate({ recipe: step.recipe, version, settings: step.settings, root, runner: context.runner, log: context.log, signal });
   } finally {
     await context.zfs.unmount(dataset);

@@ -19,9 +19,10 @@ export function restoredRecord(state: ClusterState, trash: TrashRecord, alive: (
   const taken = [...state.desired.values()].find(({ value }) => value.kind === "site" && (value as DesiredDocument<"site">).spec.hostnames.some((host) => trash.document.spec.hostnames.includes(host)));
   if (taken !== undefined) throw new HcError("ALREADY_EXISTS", `A hostname of ${name} is used by site ${taken.value.name} now: remove it there first.`);
   if (!state.desired.has(`customer/${trash.document.spec.customer}`)) throw new HcError("CONFLICT", `The customer ${trash.document.spec.customer} of ${name} is gone: declare it again first.`, { retry: "never" });
-  const holders = trash.nodes.filter(alive);
-  const [home, ...replicas] = holders;
+  const home = trash.nodes.find(alive);
   if (home === undefined) throw new HcError("NOT_READY", `No node that holds ${trash.id} is alive (${trash.nodes.join(", ")}).`);
+  // who is away now brings its copy back later
+  const replicas = trash.nodes.filter((node) => node !== home);
   const epoch = Math.max(...[...state.trash.values()].filter(({ value }) => value.unit === unit).map(({ value }) => value.epoch), trash.epoch) + 1;
   const runtime = state.nodes.get(home)?.value.runtime;
   if (runtime === undefined) throw new HcError("NOT_READY", `${home} has not told its runtime yet.`);

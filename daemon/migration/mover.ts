@@ -67,7 +67,7 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
   };
   const guarded = async (ms: number, what: string, signal: AbortSignal, act: (inner: AbortSignal) => Promise<string>): Promise<Outcome> => {
     try {
-      const detail = await withDeadline(ms, what, act, signal);
+      const detail = await withDeadline(ms, what, (inner) => Promise.race([act(inner), onAbort(inner)]), signal);
       return (await still()) ?? { event: "ok", detail };
     } catch (error) {
       return (await still()) ?? { event: "error", detail: messageOf(error) };
@@ -143,6 +143,15 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
       }
     },
   };
+}
+
+/** Rejects when the signal fires: an act that does not heed it must not hold up the move. */
+function onAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const fail = (): void => reject(new HcError("ABORTED", "The step was cancelled."));
+    if (signal.aborted) fail();
+    else signal.addEventListener("abort", fail, { once: true });
+  });
 }
 
 function seenInView(context: Pick<NodeContext, "view">, seen: () => boolean, signal: AbortSignal): Promise<void> {

@@ -74,22 +74,21 @@ export class AgentCluster {
     const strike = this.crashPoint?.node === name && this.crashPoint.effect === count ? this.crashPoint : undefined;
     this.trace.push(`${name}#${count} ${what} (${Math.round(performance.now())})`);
     if (strike !== undefined && !strike.after) {
-      this.crash(name);
+      this.crash(name, incarnation);
       throw crashed();
     }
     const result = await act();
     await this.check(what);
     if (strike?.after === true) {
-      this.crash(name);
+      this.crash(name, incarnation);
       throw crashed();
     }
     if (incarnation.dead) throw crashed();
     return result;
   }
-  private crash(name: string): void {
+  private crash(name: string, incarnation = this.running.get(name)): void {
     this.crashPoint = undefined;
-    const incarnation = this.running.get(name);
-    if (incarnation === undefined) return;
+    if (incarnation === undefined || incarnation.dead) return;
     incarnation.dead = true;
     incarnation.abort.abort();
     this.running.delete(name);
