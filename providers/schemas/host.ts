@@ -1,0 +1,66 @@
+import { type NodePaths, type NodePorts, defaultPaths, defaultPorts, freebsdPaths } from "../../daemon/lib/node-config.js";
+import { nameSchema } from "../../daemon/lib/schema.js";
+import { type Connection, hostKeyPattern, pathsSchema } from "./connection.js";
+
+export interface HostInputs {
+  name: string;
+  /** Name or address by which this machine is reached from here; the first by which other nodes reach it. */
+  address: string;
+  /** Further addresses (IPv4 and IPv6) by which other nodes reach it. */
+  addresses: string[];
+  /** SSH. */
+  port: number;
+  user: string;
+  hostKey: string;
+  privateKeyPath?: string;
+  platform: "linux" | "freebsd";
+  zone: string;
+  role: "node" | "witness";
+  ports: NodePorts;
+  paths: NodePaths;
+  /** The daemon that this package carries: another digest is an upgrade. */
+  hcd: { version: string; sha256: string };
+  /** Version of Node on the host (Linux; on FreeBSD it comes from pkg). */
+  runtime: string;
+  timeouts: { create: number };
+}
+export type HostOutputs = HostInputs;
+
+const port = { type: "integer", minimum: 1, maximum: 65535 } as const;
+export const hostSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["name", "address", "hostKey", "platform", "hcd", "runtime"],
+  properties: {
+    name: nameSchema,
+    address: { type: "string", pattern: "^[A-Za-z0-9.:_-]{1,253}$" },
+    addresses: { type: "array", items: { type: "string", pattern: "^[A-Za-z0-9.:_-]{1,253}$" }, maxItems: 8, default: [] },
+    port: { ...port, default: 22 },
+    user: { type: "string", pattern: "^[a-z_][a-z0-9_-]{0,31}$", default: "root" },
+    hostKey: { type: "string", pattern: hostKeyPattern },
+    privateKeyPath: { type: "string", pattern: "^/", maxLength: 1024 },
+    platform: { type: "string", enum: ["linux", "freebsd"] },
+    zone: { type: "string", pattern: "^[a-z0-9-]{0,32}$", default: "" },
+    role: { type: "string", enum: ["node", "witness"], default: "node" },
+    ports: { type: "object", additionalProperties: false, properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port }, default: {} },
+    paths: { type: "object", additionalProperties: false, properties: pathsSchema.properties, default: {} },
+    hcd: { type: "object", additionalProperties: false, required: ["version", "sha256"], properties: { version: { type: "string" }, sha256: { type: "string", pattern: "^[0-9a-f]{64}$" } } },
+    runtime: { type: "string", pattern: "^[0-9]+\\.[0-9]+\\.[0-9]+$" },
+    timeouts: { type: "object", additionalProperties: false, properties: { create: { type: "integer", minimum: 10, maximum: 7200 } }, default: {} },
+  },
+} as const;
+
+/** Settings that were not given: by platform. */
+export function withHostDefaults(inputs: HostInputs): HostInputs {
+  return {
+    ...inputs,
+    ports: { ...defaultPorts, ...inputs.ports },
+    paths: { ...(inputs.platform === "freebsd" ? freebsdPaths : defaultPaths), ...inputs.paths },
+    timeouts: { ...{ create: 900 }, ...inputs.timeouts },
+  };
+}
+
+export const connectionOf = (host: Pick<HostInputs, "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "paths">): Connection => ({
+  node: host.name, address: host.address, port: host.port, user: host.user, hostKey: host.hostKey, paths: host.paths,
+  ...(host.privateKeyPath === undefined ? {} : { privateKeyPath: host.privateKeyPath }),
+});
