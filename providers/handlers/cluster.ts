@@ -1,0 +1,139 @@
+import { randomUUID } from "node:crypto";
+import { until } from "../../daemon/lib/backoff.js";
+import { type DesiredDocument, documentVersion } from "../../daemon/lib/documents.js";
+import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
+import type { ClusterConfig, Identity } from "../../daemon/lib/node-config.js";
+import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
+import { dropPending, keepPending, readPending, removeConnectionFile, writeConnectionFile } from "../core/connection-file.js";
+import type { Handler } from "../core/handler.js";
+import { PartialError } from "../core/partial-error.js";
+import { expiresAt, issue, type KeyPair, makeCa, nodeDays } from "../core/pki.js";
+import { progress } from "../core/progress.js";
+import { type ClusterInputs, type ClusterOutputs, clusterSchema } from "../schemas/cluster.js";
+import type { Connection } from "../schemas/connection.js";
+import { apiCall } from "../ssh/api-client.js";
+
+/** All keys of a cluster: one secret in the state, the root of trust. */
+interface ClusterSecrets { ca: KeyPair; edgeCa: KeyPair; nodes: Record<string, { names: string; node: KeyPair; proxy: KeyPair }> }
+const readyMs = 180_000;
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+/** One host votes alone, two as well (the second follows), three or more: the first three. */
+export function votersOf(inputs: Pick<ClusterInputs, "members">): string[] {
+  const names = inputs.members.map((member) => member.node);
+  const witnesses = inputs.members.filter((member) => member.role === "witness").map((member) => member.node);
+  if (names.length < 3) return names.slice(0, 1);
+  const nodes = names.filter((name) => !witnesses.includes(name));
+  return [...nodes, ...witnesses].slice(0, nodes.length >= 3 ? 3 : undefined).slice(0, 3);
+}
+
+async function issueAll(inputs: ClusterInputs, olds: ClusterSecrets | undefined, now: Date): Promise<ClusterSecrets> {
+  const secrets: ClusterSecrets = olds ?? { ca: await makeCa(`${inputs.name} nodes`, now), edgeCa: await makeCa(`${inputs.name} proxies`, now), nodes: {} };
+  const nodes: ClusterSecrets["nodes"] = {};
+  for (const member of inputs.members) {
+    const names = member.addresses.join(" ");
+    const old = secrets.nodes[member.node];
+    const fresh = old !== undefined && old.names === names && expiresAt(old.node.cert).getTime() - now.getTime() > (nodeDays * 86_400_000) / 3;
+    nodes[member.node] = fresh ? old : { names, node: await issue(secrets.ca, member.node, member.addresses, now), proxy: await issue(secrets.edgeCa, member.node, member.addresses, now) };
+  }
+  return { ...secrets, nodes };
+}
+function identityOf(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets, node: string): Identity {
+  const keys = secrets.nodes[node];
+  if (keys === undefined) throw new HcError("INTERNAL", `no certificate was made for ${node}`);
+  const config: ClusterConfig = { version: 1, cluster: inputs.name, clusterId, node, members: inputs.members, voters: votersOf(inputs), dataset: inputs.datasets[node] ?? "", etcd: inputs.settings.etcd };
+  return { version: 1, config, pki: { ca: secrets.ca.cert, nodeCert: keys.node.cert, nodeKey: keys.node.key, edgeCa: secrets.edgeCa.cert, proxyCert: keys.proxy.cert, proxyKey: keys.proxy.key } };
+}
+const renewAfter = (secrets: ClusterSecrets): string =>
+  new Date(Math.min(...Object.values(secrets.nodes).map((keys) => expiresAt(keys.node.cert).getTime())) - (nodeDays * 86_400_000) / 3).toISOString();
+
+async function waitReady(connection: Connection): Promise<void> {
+  let reasons: string[] = [];
+  try {
+    await until(`${connection.node}`, { withinMs: readyMs, firstMs: 100, capMs: 500 }, async () => {
+      const seen = await apiCall<{ ready: boolean; reasons: string[] }>([connection], "GET", "/v1/ready", undefined, { timeoutMs: 10_000 }).catch((error: unknown) => {
+        if (errorCode(error) === "HOST_KEY_MISMATCH" || errorCode(error) === "AUTHENTICATION_FAILED") throw error;
+        return { ready: false, reasons: [messageOf(error)] };
+      });
+      reasons = seen.reasons;
+      return seen.ready ? true : undefined;
+    });
+  } catch (error) {
+    throw new HcError("NOT_READY", `${connection.node} did not become ready: ${reasons.join("; ") || messageOf(error)}`, { cause: error });
+  }
+}
+
+function clusterDocument(inputs: ClusterInputs): DesiredDocument<"cluster"> {
+  return { version: documentVersion, kind: "cluster", name: inputs.name, origin: "git", spec: { redundancy: inputs.redundancy, nodes: inputs.members.filter((member) => member.role === "node").map((member) => member.node), settings: inputs.settings } };
+}
+
+async function converge(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets): Promise<void> {
+  const hand = async (connection: Connection): Promise<void> => {
+    await apiCall([connection], "PUT", "/v1/identity", identityOf(inputs, clusterId, secrets, connection.node), { timeoutMs: 60_000 });
+  };
+  progress("Cluster", inputs.name, `hand over identities to ${inputs.connections.map((each) => each.node).join(", ")}`);
+  await Promise.all(inputs.connections.map(hand));
+  await Promise.all(inputs.connections.map((connection) => waitReady(connection)));
+  await apiCall(inputs.connections, "PUT", `/v1/documents/cluster/${inputs.name}`, clusterDocument(inputs), { timeoutMs: 20_000 });
+  await writeConnectionFile(inputs.name, clusterId, inputs.connections);
+}
+
+async function run(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets): Promise<ClusterOutputs> {
+  const outs: ClusterOutputs = { ...inputs, clusterId, secrets: JSON.stringify(secrets), renewAfter: renewAfter(secrets) };
+  try {
+    await converge(inputs, clusterId, secrets);
+  } catch (error) {
+    throw new PartialError(`Cluster ${inputs.name}: ${messageOf(error)}`, clusterId, outs);
+  }
+  return outs;
+}
+async function tearDown(connection: Connection): Promise<void> {
+  await apiCall([connection], "DELETE", "/v1/identity", undefined, { timeoutMs: 120_000 });
+}
+
+export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
+  check: async (_olds, news) => {
+    const inputs = structuredClone(news);
+    const failures = validate(clusterSchema, inputs);
+    if (failures.length > 0 || holdsUnknown(inputs.members)) return { inputs, failures };
+    const nodes = inputs.members.filter((member) => member.role === "node").length;
+    if (inputs.redundancy > nodes) failures.push({ property: "redundancy", reason: `${inputs.redundancy} copies need as many nodes; there are ${nodes}` });
+    return { inputs, failures };
+  },
+  diff: async (_id, olds, news) => {
+    dropPending(news.name); // the state has the identity
+    const fields = ["connections", "members", "datasets", "redundancy", "settings", "ephemeral"] as const;
+    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])) || new Date().toISOString() > olds.renewAfter;
+    return { changes: changed || olds.name !== news.name, replaces: olds.name !== news.name ? ["name"] : [], deleteBeforeReplace: true };
+  },
+  create: async (inputs) => {
+    const kept = readPending(inputs.name);
+    const clusterId = kept?.clusterId ?? randomUUID();
+    const secrets = await issueAll(inputs, kept === undefined ? undefined : (JSON.parse(kept.secrets) as ClusterSecrets), new Date());
+    await keepPending(inputs.name, { clusterId, secrets: JSON.stringify(secrets) });
+    return { id: clusterId, outs: await run(inputs, clusterId, secrets) };
+  },
+  update: async (_id, olds, news) => {
+    const secrets = await issueAll(news, JSON.parse(olds.secrets) as ClusterSecrets, new Date());
+    const outs = await run(news, olds.clusterId, secrets);
+    const kept = new Set(news.members.map((member) => member.node));
+    for (const connection of olds.connections.filter((each) => !kept.has(each.node))) {
+      progress("Cluster", news.name, `takes its identity back from ${connection.node}`);
+      await tearDown(connection).catch((error: unknown) => progress("Cluster", news.name, `${connection.node} could not be asked (${messageOf(error)}); it is no longer a member`));
+    }
+    return { outs };
+  },
+  read: async (id, props) => {
+    let seen: { clusterId: string; clustered: boolean } | undefined;
+    for (const connection of props.connections) {
+      seen = await apiCall<{ clusterId: string; clustered: boolean }>([connection], "GET", "/v1/version", undefined, { timeoutMs: 10_000 }).catch(() => undefined);
+      if (seen?.clustered === true) break;
+    }
+    if (seen === undefined) throw new HcError("UNREACHABLE", `Cluster ${props.name}: no host can be asked.`);
+    return { id: seen.clusterId === props.clusterId ? id : "", props };
+  },
+  delete: async (_id, props) => {
+    await Promise.all(props.connections.map((connection) => tearDown(connection)));
+    removeConnectionFile(props.name);
+    dropPending(props.name);
+  },
+};

@@ -1,0 +1,87 @@
+import { Readable } from "node:stream";
+import { until } from "../../daemon/lib/backoff.js";
+import { siteUnit } from "../../daemon/lib/documents.js";
+import { HcError, messageOf } from "../../daemon/lib/errors.js";
+import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
+import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
+import { currentHosts } from "../core/api-connections.js";
+import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
+import type { Handler } from "../core/handler.js";
+import { contentDigest, packContent } from "../core/pack-content.js";
+import { PartialError } from "../core/partial-error.js";
+import type { Connection } from "../schemas/connection.js";
+import { type SiteInputs, type SiteOutputs, siteSchema, siteSpec, siteUrls } from "../schemas/site.js";
+import { apiCall } from "../ssh/api-client.js";
+
+interface UnitAnswer { record: UnitRecord; observed: Record<string, ObservedUnit>; ready: boolean; appliedRevision: string }
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** The initial content lies on one node before the document names it; the home fetches it from there. */
+async function bringContent(hosts: readonly Connection[], inputs: SiteInputs): Promise<void> {
+  const { sha256 } = inputs.content;
+  if (sha256 === "" || inputs.contentPath === "") return;
+  const data = packContent(inputs.contentPath);
+  if (contentDigest(data) !== sha256) throw new HcError("CONFLICT", `Site ${inputs.name}: content: ${inputs.contentPath} has changed while \`up\` ran; run it again.`, { retry: "never" });
+  await apiCall(hosts.slice(0, 1), "PUT", `/v1/blobs/${sha256}`, Readable.from([data]), { timeoutMs: 600_000, headers: { "content-length": String(data.length) } });
+}
+
+const outputs = (inputs: SiteInputs, record: UnitRecord | undefined): SiteOutputs => ({ ...inputs, home: record?.home ?? "", replicaNodes: record?.replicas ?? [], epoch: record?.epoch ?? 0, urls: siteUrls(inputs) });
+const homeError = (seen: UnitAnswer | undefined): string => {
+  const { home } = seen?.record ?? { home: "" };
+  const unit = seen?.observed[home];
+  return seen === undefined ? "no home was chosen yet; see `hc status`" : `on ${home} it is ${unit?.state ?? "not made yet"}${unit?.error ? `: ${unit.error}` : ""}; see \`hc why\``;
+};
+
+async function converge(inputs: SiteInputs, isNew: boolean): Promise<SiteOutputs> {
+  const { hosts } = inputs.connection;
+  if (isNew) await bringContent(hosts, inputs);
+  const revision = await putDocument(hosts, "site", inputs.name, siteSpec(inputs), inputs.adopt);
+  let seen: UnitAnswer | undefined;
+  try {
+    await until(`site ${inputs.name}`, { withinMs: inputs.timeouts.create * 1000, firstMs: 30, capMs: 300 }, async () => {
+      seen = await getIfAny<UnitAnswer>(hosts, `/v1/units/${siteUnit(inputs.name)}`);
+      return seen?.ready === true && BigInt(seen.appliedRevision || "0") >= BigInt(revision) ? seen : undefined;
+    });
+  } catch (error) {
+    throw new PartialError(`Site ${inputs.name} is not ready after ${inputs.timeouts.create} s: ${homeError(seen)} (${messageOf(error)})`, inputs.name, outputs(inputs, seen?.record));
+  }
+  return outputs(inputs, seen?.record);
+}
+
+export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
+  check: async (olds, news) => {
+    const inputs = structuredClone(news);
+    const failures = validate(siteSchema, inputs);
+    if (failures.length > 0 || holdsUnknown(inputs.connection)) return { inputs, failures };
+    const { nodes, hosts } = inputs.connection;
+    if (inputs.replicas > nodes) failures.push({ property: "replicas", reason: `${inputs.replicas} copies need as many nodes; the cluster has ${nodes}` });
+    const known = new Set(hosts.map((host) => host.node));
+    if (inputs.placement.pin !== "" && !known.has(inputs.placement.pin)) failures.push({ property: "placement.pin", reason: `there is no node ${inputs.placement.pin}; there are ${[...known].join(", ")}` });
+    // what replaces the data needs an explicit word
+    const lost = (["name", "customer", "template"] as const).filter((field) => olds[field] !== undefined && !holdsUnknown([olds[field], inputs[field]]) && olds[field] !== inputs[field]);
+    if (lost.length > 0 && olds.name !== undefined && inputs.allowReplace !== olds.name)
+      failures.push({ property: lost[0] as string, reason: `changing it from ${JSON.stringify(olds[lost[0] as "name"])} to ${JSON.stringify(inputs[lost[0] as "name"])} replaces site ${olds.name} and its data (the old data goes to the trash); if that is meant, say allowReplace: ${JSON.stringify(olds.name)}` });
+    return { inputs, failures };
+  },
+  diff: async (_id, olds, news) => {
+    const replaces = (["name", "customer", "template"] as const).filter((field) => !same(olds[field], news[field])) as string[];
+    if (olds.connection.cluster !== news.connection.cluster) replaces.push("connection");
+    // where it is, is an output; initial content matters only when the site is made
+    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready"] as const;
+    return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])), replaces, deleteBeforeReplace: true };
+  },
+  create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs, true) }),
+  update: async (_id, olds, news) => ({ outs: await converge(news, olds.home === "") }),
+  read: async (id, props) => {
+    const hosts = currentHosts(props.connection);
+    const document = await getIfAny<{ document: { spec: SiteInputs } }>(hosts, `/v1/documents/site/${props.name}`);
+    if (document === undefined) return { id: "", props };
+    const unit = await getIfAny<UnitAnswer>(hosts, `/v1/units/${siteUnit(props.name)}`);
+    return { id, props: outputs({ ...props, ...document.document.spec }, unit?.record) };
+  },
+  delete: async (_id, props) => {
+    await deleteDocument(props.connection, "site", props.name);
+    const hosts = currentHosts(props.connection);
+    await until(`site ${props.name} to be in the trash`, { withinMs: 120_000, firstMs: 50, capMs: 500 }, async () => ((await getIfAny(hosts, `/v1/units/${siteUnit(props.name)}`)) === undefined ? true : undefined));
+  },
+};

@@ -1,0 +1,49 @@
+import { until } from "../../daemon/lib/backoff.js";
+import { HcError, messageOf } from "../../daemon/lib/errors.js";
+import type { TemplateRecord } from "../../daemon/lib/records.js";
+import { validate } from "../../daemon/lib/schema.js";
+import { currentHosts } from "../core/api-connections.js";
+import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
+import type { Handler } from "../core/handler.js";
+import { PartialError } from "../core/partial-error.js";
+import { progress } from "../core/progress.js";
+import { type TemplateInputs, type TemplateOutputs, templateSchema } from "../schemas/template.js";
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+async function converge(inputs: TemplateInputs): Promise<TemplateOutputs> {
+  const { hosts } = inputs.connection;
+  await putDocument(hosts, "template", inputs.name, { recipe: inputs.recipe, version: inputs.version, settings: inputs.settings }, inputs.adopt);
+  try {
+    let builder = "";
+    const record = await until(`template ${inputs.name}`, { withinMs: inputs.timeouts.create * 1000, firstMs: 50, capMs: 500 }, async () => {
+      const seen = await getIfAny<TemplateRecord>(hosts, `/v1/templates/${inputs.name}/${inputs.version}`);
+      if (seen !== undefined && seen.builder !== builder) progress("Template", inputs.name, `is built on ${(builder = seen.builder)}`);
+      if (seen?.state === "failed") throw new HcError("COMMAND_FAILED", `${inputs.name}@${inputs.version} could not be built on ${seen.builder}: ${seen.error}`);
+      return seen?.state === "ready" ? seen : undefined;
+    });
+    return { ...inputs, guid: record.guid };
+  } catch (error) {
+    throw new PartialError(`Template ${inputs.name}: ${messageOf(error)}`, inputs.name, { ...inputs, guid: "" });
+  }
+}
+
+export const templateHandler: Handler<TemplateInputs, TemplateOutputs> = {
+  check: async (_olds, news) => {
+    const inputs = structuredClone(news);
+    return { failures: validate(templateSchema, inputs), inputs };
+  },
+  diff: async (_id, olds, news) => {
+    const replaces = (["name"] as const).filter((field) => olds[field] !== news[field]) as string[];
+    if (olds.connection.cluster !== news.connection.cluster) replaces.push("connection");
+    const changed = (["recipe", "version", "settings"] as const).some((field) => !same(olds[field], news[field]));
+    return { changes: changed || replaces.length > 0, replaces, deleteBeforeReplace: true };
+  },
+  create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs) }),
+  update: async (_id, _olds, news) => ({ outs: await converge(news) }),
+  read: async (id, props) => {
+    const document = await getIfAny<{ document: { spec: { recipe: string; version: string; settings: Record<string, string> } } }>(currentHosts(props.connection), `/v1/documents/template/${props.name}`);
+    return document === undefined ? { id: "", props } : { id, props: { ...props, ...document.document.spec } };
+  },
+  delete: async (_id, props) => deleteDocument(props.connection, "template", props.name),
+};

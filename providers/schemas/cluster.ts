@@ -1,0 +1,54 @@
+import type { Member } from "../../daemon/lib/node-config.js";
+import { nameSchema } from "../../daemon/lib/schema.js";
+import { type Connection, connectionSchema } from "./connection.js";
+
+export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; etcd: { heartbeatMs: number; electionMs: number } }
+export interface ClusterInputs {
+  name: string;
+  connections: Connection[];
+  members: Member[];
+  /** node → dataset, "" on a witness. */
+  datasets: Record<string, string>;
+  redundancy: number;
+  settings: ClusterSettings;
+  ephemeral: boolean;
+}
+export interface ClusterOutputs extends ClusterInputs {
+  clusterId: string;
+  /** JSON of ClusterSecrets; a secret in the state. */
+  secrets: string;
+  /** UTC time from which on the next `up` renews certificates. */
+  renewAfter: string;
+}
+export const settingsDefaults: ClusterSettings = { txgTimeoutS: 1, rpoS: 10, trashDays: 30, etcd: { heartbeatMs: 100, electionMs: 1000 } };
+
+const integer = (minimum: number, maximum: number) => ({ type: "integer", minimum, maximum }) as const;
+export const clusterSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["name", "connections", "members", "datasets", "redundancy", "settings"],
+  properties: {
+    name: nameSchema,
+    connections: { type: "array", items: connectionSchema, minItems: 1, maxItems: 50 },
+    members: { type: "array", items: { type: "object" }, minItems: 1, maxItems: 50 },
+    datasets: { type: "object", additionalProperties: { type: "string" } },
+    redundancy: integer(1, 16),
+    settings: {
+      type: "object", additionalProperties: false, required: ["txgTimeoutS", "rpoS", "trashDays", "etcd"],
+      properties: {
+        txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650),
+        etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000) } },
+      },
+    },
+    ephemeral: { type: "boolean", default: false },
+    // outputs, named in the program so that they become Outputs
+    clusterId: {}, secrets: {}, renewAfter: {},
+  },
+} as const;
+
+/** What children carry to reach the cluster. */
+export interface ClusterConnection { cluster: string; hosts: Connection[]; nodes: number; httpPort: number }
+export const clusterConnectionSchema = {
+  type: "object", additionalProperties: false, required: ["cluster", "hosts", "nodes", "httpPort"],
+  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), httpPort: integer(1, 65_535) },
+} as const;

@@ -1,0 +1,41 @@
+import { type SiteSpec, siteDefaults, specSchemas } from "../../daemon/lib/documents.js";
+import { nameSchema } from "../../daemon/lib/schema.js";
+import { type ClusterConnection, clusterConnectionSchema } from "./cluster.js";
+import { timeoutsSchema } from "./template.js";
+
+export interface SiteInputs extends SiteSpec {
+  name: string;
+  connection: ClusterConnection;
+  /** Folder or archive on the operator's machine that `content.sha256` was made from; "" = none. */
+  contentPath: string;
+  adopt: boolean;
+  allowReplace: string;
+  timeouts: { create: number };
+}
+export interface SiteOutputs extends SiteInputs { home: string; replicaNodes: string[]; urls: string[]; epoch: number }
+
+const spec = specSchemas.site.properties;
+const names = { ...spec.placement.properties.prefer, default: [] } as const;
+export const siteSchema = {
+  type: "object", additionalProperties: false, required: ["name", "connection", "customer", "template", "hostnames"],
+  properties: {
+    name: nameSchema, connection: clusterConnectionSchema, customer: spec.customer, template: spec.template, hostnames: spec.hostnames,
+    replicas: { ...spec.replicas, default: siteDefaults.replicas },
+    placement: { ...spec.placement, required: [], properties: { prefer: names, require: names, avoid: names, pin: { ...spec.placement.properties.pin, default: "" }, acrossZones: { type: "boolean", default: false } }, default: {} },
+    quota: { ...spec.quota, default: siteDefaults.quota },
+    limits: { ...spec.limits, required: [], properties: { memory: { ...spec.limits.properties.memory, default: siteDefaults.limits.memory }, cpu: { ...spec.limits.properties.cpu, default: siteDefaults.limits.cpu }, tasks: { ...spec.limits.properties.tasks, default: siteDefaults.limits.tasks } }, default: {} },
+    php: { ...spec.php, default: {} },
+    content: { ...spec.content, default: siteDefaults.content },
+    ready: { ...spec.ready, required: [], properties: { path: { ...spec.ready.properties.path, default: siteDefaults.ready.path }, status: { ...spec.ready.properties.status, default: siteDefaults.ready.status } }, default: {} },
+    contentPath: { type: "string", maxLength: 4096, default: "" },
+    adopt: { type: "boolean", default: false }, allowReplace: { type: "string", default: "" }, timeouts: timeoutsSchema(120),
+    home: {}, replicaNodes: {}, urls: {}, epoch: {},
+  },
+} as const;
+
+export const siteSpec = (inputs: SiteInputs): SiteSpec => ({
+  customer: inputs.customer, template: inputs.template, hostnames: inputs.hostnames, replicas: inputs.replicas, placement: inputs.placement, quota: inputs.quota,
+  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready,
+});
+export const siteUrls = (inputs: Pick<SiteInputs, "hostnames" | "connection">): string[] =>
+  inputs.hostnames.map((name) => `http://${name.includes(":") && !name.startsWith("[") ? `[${name}]` : name}${inputs.connection.httpPort === 80 ? "" : `:${inputs.connection.httpPort}`}/`);

@@ -1,0 +1,10 @@
+/** What a stack imports from "hybridcluster". */
+export { Cluster, type ClusterArgs } from "../providers/resources/cluster.js";
+export { Customer, type CustomerArgs } from "../providers/resources/customer.js";
+export { Host, type HostArgs } from "../providers/resources/host.js";
+export { LocalEntry, type LocalEntryArgs } from "../providers/resources/local-entry.js";
+export { LocalHost, type LocalHostArgs } from "../providers/resources/local-host.js";
+export { Site, type SiteArgs } from "../providers/resources/site.js";
+export { Template, type TemplateArgs } from "../providers/resources/template.js";
+export { ZfsPool, type ZfsPoolArgs } from "../providers/resources/zfs-pool.js";
+export { LocalCluster, type LocalClusterArgs } from "./components/local-cluster.js";
