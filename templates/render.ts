@@ -40,7 +40,7 @@ for (const [name, escape] of Object.entries(helpers))
 /** For values whose whole range is known to be harmless (numbers, our own ids). Everything else is refused. */
 handlebars.registerHelper("plain", (value: unknown) => {
   const text = String(value);
-  if (!/^[A-Za-z0-9_.:/@*[\]-]*$/.test(text)) throw new HcError("INVALID_INPUT", `${JSON.stringify(text.slice(0, 80))} needs escaping, but the template says "plain".`);
+  if (!/^[A-Za-z0-9_.:,=/@*[\]-]*$/.test(text)) throw new HcError("INVALID_INPUT", `${JSON.stringify(text.slice(0, 80))} needs escaping, but the template says "plain".`);
   return new Handlebars.SafeString(text);
 });
 

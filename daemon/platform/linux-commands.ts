@@ -11,7 +11,7 @@ export function serviceName(name: string): string {
 }
 export const unitFile = (name: string): string => `${serviceName(name)}.service`;
 
-/** Paths in units stand in lists that are split at blanks and colons; ours hold neither. */
+/** Paths in units stand in lists that are split at blanks and colons; ours hold neither. They must not be quoted: quotes would make source and target of a bind one word. */
 export function unitPath(path: string): string {
   if (!/^\/[A-Za-z0-9._/@-]*$/.test(path) || /(^|\/)\.\.(\/|$)/.test(path))
     throw new HcError("INVALID_INPUT", `${JSON.stringify(path)} cannot be used in a service; write an absolute path of letters, digits and "._/@-".`);

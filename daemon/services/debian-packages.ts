@@ -39,6 +39,8 @@ export async function unpackPackages(runner: CommandRunner, names: readonly stri
 }
 
 const maxDepth = 64;
+/** Files of one folder that are copied at once. */
+const atOnce = 16;
 
 /**
  * Copies `path` (absolute, as on a system with all the packages installed) to `target`, with every link replaced by what it leads to.
@@ -65,7 +67,9 @@ export async function copyResolved(packages: readonly UnpackedPackage[], path: s
   }
   await mkdir(target, { recursive: true, mode: 0o755 });
   const names = new Set((await Promise.all(folders.map(({ at }) => readdir(at)))).flat());
-  for (const name of [...names].sort()) await copyResolved(packages, join(path, name), join(target, name), depth + 1);
+  const sorted = [...names].sort();
+  for (let from = 0; from < sorted.length; from += atOnce)
+    await Promise.all(sorted.slice(from, from + atOnce).map((name) => copyResolved(packages, join(path, name), join(target, name), depth + 1)));
 }
 
 async function existing(packages: readonly UnpackedPackage[], path: string): Promise<{ at: string; kind: "folder" | "file" | "link" }[]> {

@@ -16,12 +16,12 @@ export async function buildDokuwiki({ recipeFile, packagesDir, runner, root, set
   const work = await mkdtemp(join(tmpdir(), "hc-template-"));
   try {
     const packages = await unpackPackages(runner, recipeFile.packages, packagesDir, work, signal);
+    for (const { name, root: unpacked } of packages) if (name === "dokuwiki") await rewriteLibraries(unpacked);
     await copyResolved(packages, "/usr/share/dokuwiki", `${root}/www`);
     // Debian links these from the application to /var; copyResolved has brought in what the links lead to
     for (const library of ["php", "php-geshi", "javascript"]) await copyResolved(packages, `/usr/share/${library}`, `${root}/share/${library}`);
     await copyResolved(packages, "/etc/dokuwiki", `${root}/data/conf`);
     await copyResolved(packages, "/var/lib/dokuwiki/data", `${root}/data/wiki`);
-    await rewriteLibraries(`${root}/www`);
     for (const leftover of ["www/install.php", "www/.htaccess", "www/.htaccess.dist", "www/.htaccess.dist.md5sum", "data/wiki/deleted.files", "data/conf/mysql.conf.php.example"]) await rm(join(root, leftover), { force: true });
     await configure(root, settings);
     return Object.fromEntries(packages.map(({ name, version }) => [name, version]));
