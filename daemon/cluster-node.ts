@@ -244,7 +244,7 @@ export class ClusterNode {
         return part;
       } catch (error) {
         this.waiting.set(what, messageOf(error));
-        this.options.log.warn({ err: error, what, attempt }, "a part does not start yet");
+        if (attempt <= 2 || attempt % 20 === 0) this.options.log.warn({ reason: messageOf(error), what, attempt }, "a part does not start yet");
         await this.options.clock.sleep(pauseMs(attempt, { firstMs: 200, capMs: 5000 }), signal).catch(() => undefined);
       }
     }

@@ -7,17 +7,18 @@ import type { Parts } from "./parts.js";
 import { createPlatform } from "./platform/create-platform.js";
 import { startProxyControl } from "./proxy/control.js";
 import { startReplication } from "./replication/start.js";
-import type { SiteServices } from "./services/site-services.js";
+import { createSiteServices } from "./services/create-site-services.js";
+import { buildTemplate } from "./services/recipes.js";
 import { createZfs } from "./zfs/create-zfs.js";
-
-const missing = (): Promise<never> => Promise.reject(new HcError("NOT_READY", "site services are not built in yet"));
-const services: SiteServices = { ensureBase: missing, configure: missing, start: missing, stop: missing, states: missing, check: missing, logs: missing };
 
 /** The mechanisms of a real node. */
 export const realParts: Parts<Agent> = {
-  create: (host, _cluster, runner, log) => ({ platform: createPlatform(host.platform, { runner, paths: host.paths, log }), zfs: createZfs(runner, { log }), services }),
+  create: (host, _cluster, runner, log) => {
+    const platform = createPlatform(host.platform, { runner, paths: host.paths, log });
+    return { platform, zfs: createZfs(runner, { log }), services: createSiteServices({ platform, host, runner, log }) };
+  },
   startReplication: (context) => startReplication(context),
-  startAgent: (context, replication, isAlive) => startAgent(context, { replication, isAlive, buildTemplate: missing }),
+  startAgent: (context, replication, isAlive) => startAgent(context, { replication, isAlive, buildTemplate }),
   startMigration: (context, replication, agent, isAlive) => startMigration(context, { replication, agent, isAlive }),
   startProxy: async (context) => {
     const user = await proxyIds(context.runner);

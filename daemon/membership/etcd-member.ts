@@ -30,6 +30,7 @@ export interface EtcdMemberOptions {
  */
 export class EtcdMember {
   private problemText = "etcd was not started yet";
+  private told = "";
 
   public constructor(private readonly options: EtcdMemberOptions) {}
 
@@ -66,7 +67,8 @@ export class EtcdMember {
         }
       } catch (error) {
         this.problemText = messageOf(error);
-        this.options.log.warn({ err: error }, "etcd membership: not yet");
+        if (messageOf(error) !== this.told) this.options.log.warn({ reason: messageOf(error) }, "etcd membership: not yet");
+        this.told = messageOf(error);
         pauseMs = 1000;
       }
       await this.options.clock.sleep(pauseMs, signal).catch(() => undefined);

@@ -26,7 +26,8 @@ export interface SessionOptions {
  * 1. A heartbeat is a committed compare-and-swap on the record as this generation last wrote it.
  * 2. The deadline is `fenceMs` after *sending* the last heartbeat that committed; it never moves back and is never moved after it has passed.
  * 3. A generation that was lost (deadline missed, marked dead, overwritten) never renews: the next one is greater.
- * 4. After a lost answer the record is read: the heartbeat counts only when exactly it is there (DESIGN invariant 7).
+ * 4. After a lost answer the same heartbeat is tried again on the same revision; when the swap fails the record is read, and the heartbeat
+ *    counts only when exactly it is there (DESIGN invariant 7).
  */
 export class NodeSession implements Session {
   private current = 0;
@@ -34,6 +35,7 @@ export class NodeSession implements Session {
   private revision = "0";
   private deadline = Number.NEGATIVE_INFINITY;
   private lost = true;
+  private pending: { text: string; revision: string; firstSentAt: number } | undefined;
   private problemText = "no sign of life has committed yet";
 
   public constructor(private readonly options: SessionOptions) {}
@@ -103,13 +105,16 @@ export class NodeSession implements Session {
     const { store, clock, node, log } = this.options;
     const value: SessionRecord = { version: recordVersion, node, ...next };
     const sentAt = clock.monotonicMs();
-    const attempt = store.txn([{ key: keys.session(node), modRevision: revision }], [{ put: keys.session(node), value: JSON.stringify(value) }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) });
-    const result = await attempt.catch(() => undefined);
-    if (result?.succeeded === true) return this.committed(next, result.revision, sentAt);
+    // Tries of one heartbeat are the same text on the same revision: at most one of them commits.
+    const text = JSON.stringify(value);
+    if (this.pending?.text !== text || this.pending.revision !== revision) this.pending = { text, revision, firstSentAt: sentAt };
+    const result = await store.txn([{ key: keys.session(node), modRevision: revision }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
+    if (typeof result === "string") return this.failed(`etcd has not committed the sign of life: ${result}`);
+    if (result.succeeded) return this.committed(next, result.revision, sentAt);
     const found = await store.get(keys.session(node));
     const seen = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
-    if (found !== undefined && seen?.generation === next.generation && seen.counter === next.counter && seen.dead !== true) return this.committed(next, found.modRevision, sentAt);
-    if (found?.modRevision === revision) return this.failed("etcd has not committed the sign of life"); // it may still; the next try swaps on the same revision
+    // An earlier try whose answer was lost: it counts from when the first of them was sent.
+    if (found?.value === text) return this.committed(next, found.modRevision, this.pending.firstSentAt);
     this.lose(lossReason(seen, next.generation, this.current));
     log.warn({ node, generation: this.current, found: seen }, "session lost");
     return false;
@@ -120,7 +125,7 @@ export class NodeSession implements Session {
     const deadline = sentAt + fenceMs;
     const fresh = next.generation !== this.current;
     // The commit was seen too late to be of use: final (invariant 2).
-    const late = clock.monotonicMs() >= (fresh ? deadline : Math.max(this.deadline, Number.NEGATIVE_INFINITY));
+    const late = clock.monotonicMs() >= (fresh ? deadline : this.deadline);
     this.current = next.generation;
     this.counter = next.counter;
     this.revision = revision;

@@ -86,13 +86,20 @@ export class EtcdConnection {
     });
   }
 
-  /** A call whose answer is a stream of JSON lines (watch). `idleMs` without a byte ends it. */
+  /** A call whose answer is a stream of JSON lines (watch). `idleMs` without a byte ends it, from the first moment on. */
   public stream(endpoint: EtcdEndpoint, path: string, body: unknown, idleMs: number, onLine: (line: Record<string, unknown>) => void, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const text = JSON.stringify(body);
       const req = request({ ...this.options(endpoint, "POST", path), agent: false, headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) } });
       const onAbort = (): void => void req.destroy(new Error("cancelled"));
+      // Not the socket's own timer: that one begins only when it is connected, and a dead host may never refuse.
+      let idle: NodeJS.Timeout | undefined;
+      const alive = (): void => {
+        clearTimeout(idle);
+        idle = setTimeout(() => req.destroy(new Error(`silent for ${idleMs} ms`)), idleMs);
+      };
       const finish = (error?: Error): void => {
+        clearTimeout(idle);
         signal.removeEventListener("abort", onAbort);
         req.destroy();
         if (error === undefined) resolve();
@@ -100,12 +107,13 @@ export class EtcdConnection {
       };
       if (signal.aborted) return void finish();
       signal.addEventListener("abort", onAbort, { once: true });
-      req.setTimeout(idleMs, () => req.destroy(new Error(`silent for ${idleMs} ms`)));
+      alive();
       req.on("error", finish);
       req.on("response", (response) => {
         let rest = "";
         response.setEncoding("utf8");
         response.on("data", (part: string) => {
+          alive();
           const lines = (rest + part).split("\n");
           rest = lines.pop() ?? "";
           try {

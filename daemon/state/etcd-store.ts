@@ -80,8 +80,10 @@ export class EtcdStore implements Store {
 
   private async watchLoop(prefix: string, afterRevision: string, handlers: { onEvents(events: WatchEvent[], revision: string): void; onReset(): void }, signal: AbortSignal): Promise<void> {
     let after = BigInt(afterRevision);
-    for (let attempt = 1; !signal.aborted; attempt += 1) {
-      const endpoint = this.endpointList[(this.at + attempt - 1) % Math.max(1, this.endpointList.length)];
+    // A member that accepts a watch but tells nothing (cut off from the others) is left for the next one.
+    let turn = this.at;
+    for (let attempt = 1; !signal.aborted; attempt += 1, turn += 1) {
+      const endpoint = this.endpointList[turn % Math.max(1, this.endpointList.length)];
       let reset = false;
       if (endpoint !== undefined) {
         const body = { create_request: { key: toBase64(prefix), range_end: prefixEnd(prefix).toString("base64"), start_revision: (after + 1n).toString() } };
@@ -90,11 +92,11 @@ export class EtcdStore implements Store {
           if (error !== undefined || result === undefined) throw new Error("watch refused");
           if (result.compact_revision !== undefined && result.compact_revision !== "0") reset = true;
           if (reset || result.canceled === true) throw new Error("watch cancelled by etcd");
-          attempt = 0;
           const events = (result.events ?? []).map((event): WatchEvent => ({ type: event.type === "DELETE" ? "delete" : "put", ...keyValue(event.kv ?? {}) }));
           if (events.length === 0) return;
           const last = events.reduce((most, event) => (BigInt(event.modRevision) > most ? BigInt(event.modRevision) : most), after);
           after = last;
+          attempt = 0;
           if (!signal.aborted) handlers.onEvents(events, last.toString());
         };
         await this.connection.stream(endpoint, "/v3/watch", body, WATCH_IDLE_MS, onLine, signal).catch(() => undefined);

@@ -1,6 +1,6 @@
 import { pauseMs } from "../lib/backoff.js";
 import { delay } from "../lib/abort.js";
-import { HcError } from "../lib/errors.js";
+import { HcError, messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import { applyChanges, type Change, emptyPicture, type Picture } from "./apply.js";
 import type { ClusterState, View } from "./cluster-state.js";
@@ -58,7 +58,7 @@ export class WatchedView implements View {
         this.store.watch(PREFIX, revision, { onEvents: (events, at) => this.take(events, at), onReset: () => void this.load(signal) }, signal);
         return;
       } catch (error) {
-        this.log.warn({ err: error, attempt }, "cluster state could not be read");
+        if (attempt <= 2 || attempt % 20 === 0) this.log.warn({ reason: messageOf(error), attempt }, "cluster state could not be read");
         await delay(pauseMs(attempt, { firstMs: 100, capMs: 2000 }), signal).catch(() => undefined);
       }
     }
