@@ -37,8 +37,9 @@ export class Receiver {
   private async look(unit: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined> {
     try {
       const name = this.dataset(unit);
-      const dataset = (await this.context.zfs.datasets(name)).find((item) => item.name === name);
-      return dataset === undefined ? undefined : { dataset, snapshots: await this.context.zfs.snapshots(name) };
+      const [datasets, snapshots] = await Promise.all([this.context.zfs.datasets(name), this.context.zfs.snapshots(name)]);
+      const dataset = datasets.find((item) => item.name === name);
+      return dataset === undefined ? undefined : { dataset, snapshots };
     } catch (error) {
       if (zfsFailure(error) === "missing") return undefined;
       throw error;
@@ -94,14 +95,19 @@ export class Receiver {
       const record = await this.record(head, request.from);
       const before = this.running.get(unit);
       before?.abort.abort();
-      const ended = (before?.ended ?? Promise.resolve()).then(() => this.store(head, payload, record, abort.signal));
-      const settled = ended.catch(() => undefined);
-      this.running.set(unit, { abort, ended: settled });
-      try {
-        return await ended;
-      } finally {
-        if (this.running.get(unit)?.abort === abort) this.running.delete(unit);
-      }
+      const stored = (before?.ended ?? Promise.resolve()).then(() => this.store(head, payload, record, abort.signal));
+      // the answer does not wait for the holds: until they have moved, the old ones and the newest snapshot keep the common ground
+      const ended = stored
+        .then(
+          (after) => this.moveHolds(this.dataset(unit), head, record, after).catch((error: unknown) => this.context.log.warn({ unit, err: error }, "holds not moved")),
+          () => undefined,
+        )
+        .then(() => {
+          if (this.running.get(unit)?.abort === abort) this.running.delete(unit);
+        });
+      this.running.set(unit, { abort, ended });
+      await stored;
+      return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
     } catch (error) {
       this.context.log.info({ unit, peer: request.from, err: error }, "stream refused or broken");
       await drain(request.stream);
@@ -112,7 +118,7 @@ export class Receiver {
     }
   }
 
-  private async store(head: StreamHead, payload: Readable, record: UnitRecord, signal: AbortSignal): Promise<StreamAck> {
+  private async store(head: StreamHead, payload: Readable, record: UnitRecord, signal: AbortSignal): Promise<Snapshot[]> {
     if (signal.aborted) throw new HcError("ABORTED", `${head.unit}: a newer stream took over.`, { retry: "transient" });
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
@@ -120,7 +126,10 @@ export class Receiver {
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);
-    if (seen?.snapshots.at(-1)?.guid !== head.guid) {
+    if (seen === undefined && record.state === "deleting") throw new HcError("NOT_HOME", `${head.unit} is being deleted; ${me} takes no new copy.`);
+    if (seen?.snapshots.at(-1)?.guid === head.guid) {
+      for await (const _chunk of payload); // received before; its answer was lost
+    } else {
       if (seen !== undefined && (head.baseGuid === "" || head.clone)) throw new HcError("ALREADY_EXISTS", `${me} already holds ${head.unit}; a first stream is refused.`);
       if (seen === undefined && head.baseGuid !== "" && !head.clone) throw new HcError("NOT_FOUND", `${me} does not hold ${head.unit}; an increment is refused.`);
       if (seen !== undefined && seen.snapshots.at(-1)?.guid !== head.baseGuid) throw new HcError("NO_COMMON_SNAPSHOT", `${me}: the newest snapshot of ${head.unit} is not the base of the increment.`);
@@ -132,8 +141,7 @@ export class Receiver {
     }
     const after = await this.context.zfs.snapshots(name);
     if (after.at(-1)?.guid !== head.guid) throw new HcError("INTERNAL", `${me}: ${head.unit}@${head.snapshot} has guid ${after.at(-1)?.guid ?? "none"} after the receive, not ${head.guid}; not acknowledged.`);
-    await this.moveHolds(name, head, record, after);
-    return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
+    return after;
   }
 
   /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first. */
@@ -147,11 +155,12 @@ export class Receiver {
       if (snapshot.userrefs === 0 || snapshot.guid === head.guid) continue;
       await this.context.zfs.release(holdTag(record.home), full(snapshot));
       if (kept.includes(snapshot)) continue;
-      // held by one more, or already let go of once: holds of earlier roles
-      if (snapshot.userrefs > 1 || this.released.has(snapshot.guid)) {
-        for (const tag of [keepTag, ...record.replicas.map(holdTag)]) await this.context.zfs.release(tag, full(snapshot));
-        this.released.delete(snapshot.guid);
-      } else this.released.add(snapshot.guid);
+      const stray = snapshot.userrefs > 1 || this.released.has(snapshot.guid); // held by one more, or let go of once before: holds of earlier roles
+      const keptBefore = before?.guids.has(snapshot.guid) === true;
+      if (stray || keptBefore) await this.context.zfs.release(keepTag, full(snapshot));
+      if (stray) for (const node of record.replicas) await this.context.zfs.release(holdTag(node), full(snapshot));
+      if (stray) this.released.delete(snapshot.guid);
+      else if (!keptBefore) this.released.add(snapshot.guid);
     }
     if (this.released.size > maxRemembered) this.released.clear();
     this.kept.set(head.unit, { epoch: head.epoch, guids: new Set(kept.map((snapshot) => snapshot.guid)) });

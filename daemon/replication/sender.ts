@@ -18,7 +18,7 @@ const idleTimeoutMs = 20_000;
 
 export interface Sent { guid: string; snapshot: string; bytes: number; kind: Decision["kind"] }
 interface Pair { holds: PairHolds; /** The last attempt failed after a stream began: what the replica has is not known. */ doubtful: boolean }
-interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; keep: Snapshot[]; endUse: () => void }
+interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; keep: Snapshot[]; definition: string | undefined; endUse: () => void }
 
 /**
  * The home's side of one attempt: look, decide, hold, stream, check the answers, let go. Every target is held before its stream begins and the base until the
@@ -46,12 +46,17 @@ export class Sender {
     return record;
   }
   /** Not home any more: what was known of its replicas and holds may change without us. */
-  public forget(unit: string): void {
-    for (const key of this.pairs.keys()) if (key.startsWith(`${unit}\0`)) this.pairs.delete(key);
-    this.tidied.delete(unit);
+  private forget(unit: string): void {
+    this.retain((other) => other !== unit);
   }
-  public units(): Set<string> {
-    return new Set([...this.pairs.keys()].map((key) => key.slice(0, key.indexOf("\0"))));
+  /** Keeps what is known of these pairs only; holds of the others are let go at the unit's next success. */
+  public retain(wanted: (unit: string, node: string) => boolean): void {
+    for (const key of this.pairs.keys()) {
+      const [unit = "", node = ""] = key.split("\0");
+      if (wanted(unit, node)) continue;
+      this.pairs.delete(key);
+      this.tidied.delete(unit);
+    }
   }
 
   /** Brings `node` to the newest snapshot that exists now. */
@@ -106,9 +111,9 @@ export class Sender {
       const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);
       try {
         const keep = pair.holds.heldForOthers(local);
-        await pair.holds.hold(names);
+        const [datasets] = await Promise.all([steps.length === 0 ? [] : this.context.zfs.datasets(dataset), pair.holds.hold(names)]);
         if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
-        return { decision, steps, target, keep, endUse };
+        return { decision, steps, target, keep, definition: datasets.find((item) => item.name === dataset)?.user["definition"], endUse };
       } catch (error) {
         endUse();
         throw error;
@@ -122,7 +127,7 @@ export class Sender {
       if (plan.steps.length > 0) pair.doubtful = true;
       for (const step of plan.steps) {
         const keep = plan.keep.filter((snapshot) => snapshot !== step.target).map((snapshot) => snapshot.guid);
-        bytes += await this.stream(record, node, dataset, step, keep, signal);
+        bytes += await this.stream(record, node, dataset, step, { keep, definition: plan.definition }, signal);
         this.parts.lag.confirmed(record.unit, node, { guid: step.target.guid, snapshot: step.target.name }, this.context.clock.wallMs());
       }
       await pair.holds.keepOnly([plan.target.name], () => this.context.zfs.snapshots(dataset));
@@ -137,14 +142,13 @@ export class Sender {
   }
 
   /** Sends one snapshot and returns the bytes when the replica has acknowledged its guid. */
-  private async stream(record: UnitRecord, node: string, dataset: string, { base, target }: Step<Snapshot>, keep: string[], signal: AbortSignal): Promise<number> {
+  private async stream(record: UnitRecord, node: string, dataset: string, { base, target }: Step<Snapshot>, { keep, definition }: { keep: string[]; definition: string | undefined }, signal: AbortSignal): Promise<number> {
     const { unit } = record;
     const kind = base === undefined ? "full" : base.clone ? "from-origin" : "incremental";
     const counts: FramedCounts = { payloadBytes: 0 };
     const abort = new AbortController();
     const ended = AbortSignal.any([signal, abort.signal]);
     try {
-      const definition = (await this.context.zfs.datasets(dataset)).find((item) => item.name === dataset)?.user["definition"];
       // the unit's identity, so that a pulled disk tells what it holds; other properties are each node's own
       const properties = { unit, epoch: String(record.epoch), home: record.home, ...(definition === undefined ? {} : { definition }) };
       const head: StreamHead = { version: wireVersion, unit, epoch: record.epoch, snapshot: target.name, guid: target.guid, baseGuid: base?.guid ?? "", clone: base?.clone ?? false, properties, keep };
@@ -169,7 +173,7 @@ export class Sender {
     const key = replicas.join(" ");
     if (this.tidied.get(unit) === key || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
     this.tidied.set(unit, key);
-    const strangers = (this.context.cluster.members ?? []).map((member) => member.node).filter((node) => !replicas.includes(node));
+    const strangers = this.context.cluster.members.map((member) => member.node).filter((node) => !replicas.includes(node));
     await releaseTags(this.context.zfs, dataset, await this.context.zfs.snapshots(dataset), [keepTag, ...strangers.map(holdTag)]);
   }
 }

@@ -64,7 +64,8 @@ export async function startReplication(context: NodeContext, options: Replicatio
     counters,
     isPaused: (unit) => driver.isPaused(unit),
     made(unit) {
-      for (const node of context.view.current().units.get(unit)?.value.replicas ?? []) driver.want(unit, node);
+      const record = context.view.current().units.get(unit)?.value;
+      if (record?.state === "live") for (const node of record.replicas) if (node !== me) driver.want(unit, node);
     },
   });
   /** Pairs follow the records: new ones are compared at once. */
@@ -72,7 +73,10 @@ export async function startReplication(context: NodeContext, options: Replicatio
     const pairs = new Map(homes().map((record) => [record.unit, record.replicas.filter((node) => node !== me)]));
     driver.retain((unit, node) => pairs.get(unit)?.includes(node) ?? false);
     lag.retain(pairs);
-    for (const unit of sender.units()) if (context.view.current().units.get(unit)?.value.home !== me) sender.forget(unit);
+    sender.retain((unit, node) => {
+      const record = context.view.current().units.get(unit)?.value;
+      return record?.home === me && (record.replicas.includes(node) || record.move?.target === node);
+    });
     for (const [unit, nodes] of pairs) for (const node of nodes) if (!driver.has(unit, node)) driver.want(unit, node);
   }
   function verify(): void {

@@ -35,6 +35,8 @@ export class ReplicationCluster {
   public peersOf: ((name: string) => Peers) | undefined;
   public registryOf: ((name: string) => RouteRegistry) | undefined;
   private revision = 1;
+  /** Grows as nodes are added; every node's context has this one list. */
+  private readonly members: NodeContext["cluster"]["members"] = [];
 
   public constructor(
     public readonly root: string,
@@ -43,6 +45,7 @@ export class ReplicationCluster {
   ) {}
 
   public addNode(name: string, zfs: Zfs): void {
+    this.members.push({ node: name } as NodeContext["cluster"]["members"][number]);
     this.nodes.set(name, { name, zfs, up: false, live: true, stop: new AbortController(), routes: new Map(), replication: undefined, sent: [] });
   }
   public async start(name: string, options: ReplicationOptions = {}): Promise<Replication> {
@@ -89,9 +92,10 @@ export class ReplicationCluster {
   }
   public context(name: string): NodeContext {
     const node = this.node(name);
+    const names = this.members;
     const context: Partial<NodeContext> = {
       host: { node: name } as NodeContext["host"],
-      cluster: { dataset: this.root } as NodeContext["cluster"],
+      cluster: { dataset: this.root, members: names } as NodeContext["cluster"],
       log: pino({ level: process.env["HC_LOG_LEVEL"] ?? "silent" }),
       clock: this.clock,
       zfs: node.zfs,

@@ -252,3 +252,73 @@ test("templates: all versions arrive in order, as increments; one of another gui
   await w.clock.advance(20_000);
   await expect(w.zfs("n2").snapshots(`${root}/tmpl-other`)).rejects.toMatchObject({ code: "NOT_FOUND" });
 });
+
+test("a node that is the target of a move is taken for a replica; when the move is off, its hold is let go", async () => {
+  w = await world(["n1", "n2", "n3"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], move: { id: "1", target: "n3", phase: "presync", reason: "test" } });
+  await w.cluster.replication("n1").sendNow("site-a", "n3", never);
+  expect(await w.newest("n3", "site-a")).toBe(await w.newest("n1", "site-a"));
+  expect((await w.zfs("n1").snapshots(`${root}/site-a`)).at(-1)?.userrefs).toBe(2);
+  const { move: _move, ...record } = w.cluster.units.get("site-a")?.value ?? { unit: "", home: "", replicas: [] };
+  w.cluster.units.delete("site-a");
+  w.cluster.putUnit(record);
+  w.zfs("n1").write(`${root}/site-a`, "page", "later");
+  await w.clock.advance(5_000);
+  expect((await w.zfs("n1").snapshots(`${root}/site-a`)).map((item) => item.userrefs)).toEqual([0, 1]);
+});
+
+test("three copies: whichever becomes home shares ground with the one that is away", async () => {
+  w = await world(["n1", "n2", "n3"]);
+  await site(w, ["n2", "n3"]);
+  await w.clock.advance(20_000);
+  const write = async (text: string): Promise<void> => {
+    w.zfs("n1").write(`${root}/site-a`, "page", text);
+    await w.clock.advance(3_000);
+  };
+  // n3 goes on alone for a while, then is away; n2, which was away, must get what n3 has as its newest
+  w.cluster.cuts.add("n1>n2");
+  await write("one");
+  await write("two");
+  const third = await w.newest("n3", "site-a");
+  w.cluster.cuts.clear();
+  w.cluster.cuts.add("n1>n3");
+  await write("three");
+  await w.clock.advance(20_000);
+  expect((await w.zfs("n2").snapshots(`${root}/site-a`)).find((item) => item.guid === third)?.userrefs).toBeGreaterThan(0);
+  await w.cluster.replication("n1").pause("site-a");
+  await w.zfs("n1").unmount(`${root}/site-a`);
+  await w.cluster.replication("n1").snapshotNow("site-a", never);
+  await w.cluster.replication("n1").sendNow("site-a", "n2", never);
+  w.cluster.putUnit({ unit: "site-a", home: "n2", replicas: ["n1", "n3"], epoch: 2 });
+  w.cluster.cuts.clear();
+  await w.clock.advance(20_000);
+  expect(await w.newest("n3", "site-a")).toBe(await w.newest("n2", "site-a"));
+  // and what was kept for it is let go, on replicas as the next streams come
+  await w.zfs("n2").set(`${root}/site-a`, { readonly: "off" });
+  await w.zfs("n2").mount(`${root}/site-a`);
+  for (const text of ["x", "y", "z"]) {
+    w.zfs("n2").write(`${root}/site-a`, "page", text);
+    await w.clock.advance(3_000);
+  }
+  for (const name of ["n1", "n2", "n3"]) {
+    const snapshots = await w.zfs(name).snapshots(`${root}/site-a`);
+    const held = snapshots.filter((item) => item.userrefs > 0);
+    // a replica may keep one more, which was the newest of the other one when the last stream began
+    expect(held).toEqual(snapshots.slice(name === "n2" || held.length === 1 ? -1 : -2));
+  }
+});
+
+test("a unit that is being deleted makes no new copies", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], state: "deleting" });
+  expect(await w.cluster.replication("n1").flushAll("site-a", never)).toEqual({ n2: "" });
+  await w.zfs("n2").create(`${root}/trash`, {});
+  await w.zfs("n2").rename(`${root}/site-a`, `${root}/trash/site-a`);
+  expect((await w.cluster.replication("n1").flushAll("site-a", never))["n2"]).toContain("being deleted");
+  await w.clock.advance(60_000);
+  await expect(w.newest("n2", "site-a")).rejects.toMatchObject({ code: "NOT_FOUND" });
+});
