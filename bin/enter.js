@@ -121,7 +121,7 @@ switch (command) {
     break;
   case "destroy":
     needs(ensurePackages, ensureBuild);
-    hc(["destroy", "--stack", "local", "--yes", ...rest]);
+    hc(["destroy", "--stack", "local", "--yes", "--remove-stack", ...rest]);
     break;
   default:
     fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|bench|soak|start|stop|destroy");

@@ -19,7 +19,7 @@ export interface ClusterClient {
 export function connectionFiles(projectRoot: string): ConnectionFile[] {
   const folder = join(workspaceDir(projectRoot), "clusters");
   if (!existsSync(folder)) return [];
-  return readdirSync(folder).filter((name) => name.endsWith(".json")).sort().map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as ConnectionFile);
+  return readdirSync(folder).filter((name) => name.endsWith(".json") && !name.endsWith(".pending.json")).sort().map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as ConnectionFile);
 }
 
 /** The named cluster of this project, or its only one. `HC_CONNECTION` names a file directly. */

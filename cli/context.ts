@@ -33,7 +33,7 @@ export function command<A>(spec: CommandSpec<A>, output: Output = processOutput)
       const project = (): Project => findProject(args.cwd);
       const root = (): string => (process.env["HC_CONNECTION"] === undefined ? project().root : args.cwd);
       try {
-        process.exitCode = await spec.run({ args: args as A & GlobalOptions, output, project, cluster: () => (client ??= openCluster(chooseCluster(root(), args.cluster))) });
+        process.exitCode = await spec.run({ args: args as unknown as A & GlobalOptions, output, project, cluster: () => (client ??= openCluster(chooseCluster(root(), args.cluster))) });
       } finally {
         await client?.close();
       }

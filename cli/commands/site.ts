@@ -68,7 +68,7 @@ export const eventsCommand = command<{ unit: string | undefined; limit: number }
   describe: "what happened, newest last",
   builder: (yargs) => yargs.positional("unit", { type: "string" }).option("limit", { type: "number", default: 50 }),
   run: async ({ args, output, cluster }) => {
-    const { events } = await cluster().call<{ events: Why["events"] & { unit: string }[] }>("GET", `/v1/events?limit=${args.limit}${args.unit === undefined ? "" : `&unit=${unitId(args.unit)}`}`);
+    const { events } = await cluster().call<{ events: (Why["events"][number] & { unit: string })[] }>("GET", `/v1/events?limit=${args.limit}${args.unit === undefined ? "" : `&unit=${unitId(args.unit)}`}`);
     output.out(args.json ? json(events) : table(["TIME", "NODE", "UNIT", "EVENT", "DETAIL"], events.map((event) => [new Date(event.atMs).toISOString(), event.node, event.unit, event.event, event.detail])));
     return 0;
   },
