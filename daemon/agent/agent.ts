@@ -5,7 +5,7 @@ import { describeUnits } from "./describe.js";
 import { execute } from "./executors.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
-import { lookAround, nodeInput } from "./observe.js";
+import { lookAround, nodeInput, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
 import { Publisher } from "./publish.js";
 import { Runner } from "./runner.js";
@@ -52,6 +52,7 @@ export class AgentLoop implements Agent {
   private readonly applied = new Map<string, string>();
   private wakers: (() => void)[] = [];
   private woken = true;
+  private readonly users = new UserList();
   private count = 0;
   private seen: { input: NodeInput; plan: NodePlan } | undefined;
   private wasLive = false;
@@ -63,7 +64,10 @@ export class AgentLoop implements Agent {
     this.signal = AbortSignal.any([context.signal, this.stopping.signal]);
     this.startedMs = context.clock.monotonicMs();
     this.tools = { ...parts, context, memory: emptyMemory() };
-    this.runner = new Runner({ execute: (step, signal) => execute(this.tools, step, signal), onEnd: () => this.wake(), clock: context.clock, log: context.log, signal: this.signal });
+    this.runner = new Runner({ execute: (step, signal) => execute(this.tools, step, signal), onEnd: (key) => {
+      if (key === "node:services") this.users.forget();
+      this.wake();
+    }, clock: context.clock, log: context.log, signal: this.signal });
     this.publisher = new Publisher({ ...context, signal: this.signal });
     this.endWatch = context.view.onChange(() => this.wake());
     this.loops = [this.run(), this.fence()];
@@ -153,7 +157,7 @@ export class AgentLoop implements Agent {
     if (!known) return fenceLookMs;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
     const stale = this.runner.busyKeys();
-    const facts = await lookAround(this.context);
+    const facts = await lookAround(this.context, this.users);
     const { memory } = this.tools;
     for (const unit of memory.started.keys())
       if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {

@@ -7,8 +7,11 @@ import { blobFile } from "./blobs.js";
 import type { ContentRequest } from "./tools.js";
 import { untar } from "./untar.js";
 
-/** What is the tenant's in a unit. */
-const tenantFolders = ["www", "tmp", "log", "data"];
+/**
+ * What of the template becomes the tenant's. Not `www`: the application belongs to root and is shared with the template, block by block (a change of owner would
+ * copy every inode); the folder itself is the tenant's (services/container.ts), who can put files of their own beside and in the place of the template's.
+ */
+const tenantFolders = ["tmp", "log", "data"];
 /** Longest change of owner of a whole unit, ms. */
 const chownWithinMs = 600_000;
 
@@ -18,7 +21,7 @@ export async function populateFolder(context: Pick<NodeContext, "host" | "cluste
     const archive = await blobFile(context, request.sha256, signal);
     const target = `${request.root}/www`;
     await mkdir(target, { recursive: true, mode: 0o755 });
-    const { entries, bytes } = await untar(createReadStream(archive).pipe(createGunzip()), target, signal);
+    const { entries, bytes } = await untar(createReadStream(archive).pipe(createGunzip()), target, signal, { uid: request.uid, gid: request.gid });
     context.log.info({ root: request.root, entries, bytes }, "initial content unpacked");
   }
   // the unit's root and what the container mounts on stay root's (services/container.ts); -h: a link is changed itself and never followed

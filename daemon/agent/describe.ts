@@ -4,7 +4,7 @@ import type { NodeInput, UnitInput } from "./model.js";
 import { localEpoch } from "./epochs.js";
 import { roleOf } from "./plan-unit.js";
 import type { NodePlan } from "./steps.js";
-import { siteText } from "./site-run.js";
+import { serviceText, siteText } from "./site-run.js";
 
 /** Newest snapshots of a unit that are published. */
 const publishedSnapshots = 8;
@@ -39,10 +39,11 @@ function describeUnit(parts: Describing, unit: UnitInput, site: SiteRun | undefi
   const home = roleOf(input.node, unit) === "home";
   const note = plan.notes.get(unit.id);
   const text = site === undefined ? "" : siteText(site);
+  const inForce = site !== undefined && unit.configured === serviceText(site);
   const up = home && local?.mounted === true && unit.service === "active" && unit.checked !== "" && (JSON.parse(unit.checked) as SiteRun).epoch === unit.record?.value.epoch;
-  const current = site !== undefined && unit.document !== undefined && unit.configured === text && local?.user["revision"] === unit.document.revision && (!home || unit.checked === text);
+  const current = site !== undefined && unit.document !== undefined && inForce && local?.user["revision"] === unit.document.revision && (!home || unit.checked === text);
   if (current && unit.document !== undefined) applied.set(unit.id, unit.document.revision);
-  const error = failures.get(unit.id) ?? (note?.severity === "error" ? note.text : undefined) ?? (unit.configured === text ? undefined : failures.get("node:services")) ?? "";
+  const error = failures.get(unit.id) ?? (note?.severity === "error" ? note.text : undefined) ?? (inForce ? undefined : failures.get("node:services")) ?? "";
   return {
     epoch: local === undefined ? 0 : localEpoch(local),
     state: home ? homeState(unit, up, error !== "") : error === "" ? "replica" : "failed",

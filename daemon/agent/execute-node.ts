@@ -1,6 +1,6 @@
 import { messageOf } from "../lib/errors.js";
 import type { Executors } from "./executors.js";
-import { siteText } from "./site-run.js";
+import { serviceText } from "./site-run.js";
 
 export const executeNode: Pick<Executors, "ensure-user" | "remove-user" | "configure"> = {
   "ensure-user": ({ context }, { user, uid, gid }) => context.platform.ensureUser(user, uid, gid),
@@ -20,6 +20,6 @@ export const executeNode: Pick<Executors, "ensure-user" | "remove-user" | "confi
       throw error;
     }
     memory.configured = text;
-    memory.sites = new Map(sites.map((site) => [site.unit, siteText(site)]));
+    memory.sites = new Map(sites.map((site) => [site.unit, serviceText(site)]));
   },
 };

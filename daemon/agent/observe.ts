@@ -8,6 +8,8 @@ import { isUnitName } from "./names.js";
 
 /** Users of customers; the number part of the contract with CustomerRecord.user. */
 const userPrefix = "hc-";
+/** Age at which the list of users is asked for again, ms. */
+const usersMs = 30_000;
 
 /** What is on this node's disk and what runs, by three commands whatever the number of units. */
 export interface LocalFacts {
@@ -17,9 +19,26 @@ export interface LocalFacts {
   users: readonly { user: string; uid: number; gid: number }[];
 }
 
-export async function lookAround(context: Pick<NodeContext, "zfs" | "services" | "platform" | "cluster">): Promise<LocalFacts> {
+/** Users change by this agent's own steps, and else by nobody: asked for after those, and now and then. */
+export class UserList {
+  private known: LocalFacts["users"] | undefined;
+  private atMs = 0;
+  public forget(): void {
+    this.known = undefined;
+  }
+  public async list({ platform, clock }: Pick<NodeContext, "platform" | "clock">): Promise<LocalFacts["users"]> {
+    const nowMs = clock.monotonicMs();
+    if (this.known === undefined || nowMs - this.atMs > usersMs) {
+      this.known = await platform.listUsers(userPrefix);
+      this.atMs = nowMs;
+    }
+    return this.known;
+  }
+}
+
+export async function lookAround(context: Pick<NodeContext, "zfs" | "services" | "platform" | "cluster" | "clock">, userList: UserList): Promise<LocalFacts> {
   const root = context.cluster.dataset;
-  const [datasets, snapshots, services, users] = await Promise.all([context.zfs.datasets(root), context.zfs.allSnapshots(root), context.services.states(), context.platform.listUsers(userPrefix)]);
+  const [datasets, snapshots, services, users] = await Promise.all([context.zfs.datasets(root), context.zfs.allSnapshots(root), context.services.states(), userList.list(context)]);
   return { datasets, snapshots, services, users };
 }
 

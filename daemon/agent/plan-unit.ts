@@ -2,7 +2,7 @@ import { parseSize } from "../lib/sizes.js";
 import { localEpoch } from "./epochs.js";
 import type { LocalDataset, NodeInput, UnitInput } from "./model.js";
 import { isSurplus, property, trashDataset, unitDataset } from "./names.js";
-import { siteRun, siteText } from "./site-run.js";
+import { serviceText, siteRun, siteText } from "./site-run.js";
 import type { Note, Step } from "./steps.js";
 
 /*
@@ -172,8 +172,9 @@ function planServing(input: NodeInput, unit: UnitInput, local: LocalDataset, ope
   if (unit.document === undefined || unit.customer === undefined) return waiting([...open, ...last], "its document or customer is gone: it is kept, and not started");
   const site = siteRun(input.node, input.data, unit.record!.value, unit.document.value, unit.customer);
   const text = siteText(site);
-  if (open.length > 0 || unit.configured !== text) return waiting([...open, ...last], "is being opened");
-  if (unit.service !== "active" || unit.started !== text) return waiting([{ action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }, ...last], "starts");
+  if (unit.configured !== serviceText(site)) return waiting([...open, ...last], "its services are not configured yet");
+  // the shortest way to an answer: what is only written down comes after it
+  if (open.length > 0 || unit.service !== "active" || unit.started !== text) return waiting([...open, { action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }, ...last], "starts");
   if (unit.checked !== text) return waiting([...last, { action: "check", unit: unit.id, site }], "is started, and does not answer as wanted yet");
   return { steps: last };
 }

@@ -2,7 +2,7 @@ import type { NodeInput } from "./model.js";
 import { planTemplate } from "./plan-template.js";
 import { planTrash } from "./plan-trash.js";
 import { planUnit, roleOf } from "./plan-unit.js";
-import { siteRun } from "./site-run.js";
+import { servicesText, siteRun } from "./site-run.js";
 import type { SiteRun } from "../services/site-services.js";
 import type { KeyedSteps, NodePlan, Note, Step } from "./steps.js";
 
@@ -42,7 +42,7 @@ export function planNode(input: NodeInput): NodePlan {
   }
   if (!input.session.live) return { work, notes, sites: [] };
   const sites = sitesOf(input);
-  const text = JSON.stringify(sites);
+  const text = servicesText(sites);
   const users = planUsers(input, sites);
   const removals = users.filter((step) => step.action === "remove-user");
   const node: Step[] = users.filter((step) => step.action === "ensure-user");

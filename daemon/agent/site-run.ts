@@ -20,4 +20,8 @@ export function siteRun(node: string, data: string, record: UnitRecord, document
     epoch: record.epoch,
   };
 }
+/** What a container is started with: all of it. */
 export const siteText = (site: SiteRun): string => JSON.stringify(site);
+/** What is configured ahead of time: all but the epoch, so that a change of home needs no reload of a shared service. The start itself brings the epoch. */
+export const serviceText = ({ epoch: _epoch, ...site }: SiteRun): string => JSON.stringify(site);
+export const servicesText = (sites: readonly SiteRun[]): string => `[${sites.map(serviceText).join(",")}]`;

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { type FileHandle, chmod, lstat, mkdir, open, rm, symlink } from "node:fs/promises";
+import { type FileHandle, chmod, lchown, lstat, mkdir, open, rm, symlink } from "node:fs/promises";
 import { posix } from "node:path";
 import { HcError } from "../lib/errors.js";
 import { type TarEntry, tarEntries } from "./tar-entries.js";
@@ -7,14 +7,15 @@ import { type TarEntry, tarEntries } from "./tar-entries.js";
 /** Bounds of one archive: entries, and bytes when unpacked. */
 export const untarLimits = { entries: 500_000, bytes: 64 * 1024 ** 3 };
 
+export interface Owner { uid: number; gid: number }
 export interface UntarResult { entries: number; bytes: number }
 
 /**
  * Unpacks a tar stream below `root`. Never writes outside of it: names that are absolute or climb out are refused, and so are links out of it, devices and pipes; every
  * folder on the way is looked at and must be a real folder, so that a link that an earlier entry, or the template, has put there is never followed.
- * Everything becomes readable for all and writable for its owner only; setuid, setgid and sticky bits are dropped. What exists is replaced. Owner is whoever runs it. Throws INVALID_INPUT, LIMIT_EXCEEDED.
+ * Everything becomes readable for all and writable for its owner only; setuid, setgid and sticky bits are dropped. What exists is replaced. Everything that it makes belongs to `owner`. Throws INVALID_INPUT, LIMIT_EXCEEDED.
  */
-export async function untar(archive: AsyncIterable<Buffer>, root: string, signal: AbortSignal): Promise<UntarResult> {
+export async function untar(archive: AsyncIterable<Buffer>, root: string, signal: AbortSignal, owner?: Owner): Promise<UntarResult> {
   const folders = new Set<string>([root]);
   let entries = 0;
   let bytes = 0;
@@ -25,8 +26,8 @@ export async function untar(archive: AsyncIterable<Buffer>, root: string, signal
     if (entries > untarLimits.entries || bytes > untarLimits.bytes) throw new HcError("LIMIT_EXCEEDED", `The archive holds more than ${untarLimits.entries} entries or ${untarLimits.bytes} bytes.`, { retry: "never" });
     const name = safeName(entry.name);
     if (name === "") continue;
-    await realFolders(root, posix.dirname(name), folders);
-    await place(entry, root, name, folders);
+    await realFolders(root, posix.dirname(name), folders, owner);
+    await place(entry, root, name, folders, owner);
   }
   return { entries, bytes };
 }
@@ -44,19 +45,21 @@ export function safeName(name: string): string {
   return normal === "." ? "" : normal;
 }
 
-async function realFolders(root: string, relative: string, known: Set<string>): Promise<void> {
+async function realFolders(root: string, relative: string, known: Set<string>, owner: Owner | undefined): Promise<void> {
   let path = root;
   for (const part of relative === "." ? [] : relative.split("/")) {
     path = `${path}/${part}`;
     if (known.has(path)) continue;
     const found = await lstat(path).catch(() => undefined);
-    if (found === undefined) await mkdir(path, { mode: 0o755 });
-    else if (!found.isDirectory()) throw refuse(path.slice(root.length + 1), "is used as a folder, and is none");
+    if (found === undefined) {
+      await mkdir(path, { mode: 0o755 });
+      if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
+    } else if (!found.isDirectory()) throw refuse(path.slice(root.length + 1), "is used as a folder, and is none");
     known.add(path);
   }
 }
 
-async function place(entry: TarEntry, root: string, name: string, folders: Set<string>): Promise<void> {
+async function place(entry: TarEntry, root: string, name: string, folders: Set<string>, owner: Owner | undefined): Promise<void> {
   const path = `${root}/${name}`;
   // readable by the web server, which is let in at the document root by its group
   const mode = (entry.mode & 0o755) | 0o644;
@@ -65,6 +68,7 @@ async function place(entry: TarEntry, root: string, name: string, folders: Set<s
     case "folder":
       if (found !== undefined && !found.isDirectory()) throw refuse(name, "replaces a file by a folder");
       if (found === undefined) await mkdir(path);
+      if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
       await chmod(path, mode | 0o755);
       folders.add(path);
       return;
@@ -74,6 +78,7 @@ async function place(entry: TarEntry, root: string, name: string, folders: Set<s
       const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
       try {
         await copy(entry.body, file);
+        if (owner !== undefined) await file.chown(owner.uid, owner.gid);
         await file.chmod(mode);
       } finally {
         await file.close();
@@ -86,6 +91,7 @@ async function place(entry: TarEntry, root: string, name: string, folders: Set<s
       if (found?.isDirectory() === true) throw refuse(name, "replaces a folder by a link");
       if (found !== undefined) await rm(path);
       await symlink(entry.link, path);
+      if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
       return;
     }
     default: throw refuse(name, `is a ${entry.type}, which cannot be content`);

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LocalDataset, NodeInput, TemplateInput, UnitInput } from "../../daemon/agent/model.js";
 import { planNode } from "../../daemon/agent/plan.js";
-import { siteRun, siteText } from "../../daemon/agent/site-run.js";
+import { serviceText, siteRun, siteText } from "../../daemon/agent/site-run.js";
 import { type DesiredDocument, siteDefaults } from "../../daemon/lib/documents.js";
 import type { CustomerRecord, TemplateRecord, TrashRecord, UnitRecord } from "../../daemon/lib/records.js";
 
@@ -24,13 +24,14 @@ function input(given: Case): NodeInput {
   const sites: string[] = [];
   const units = (given.units ?? []).map((unit): UnitInput => {
     const record = unit.record === null || unit.record === undefined ? undefined : ({ version: 1, unit: unit.id, kind: "site", name: "wiki", runtime, origin: { template: "php", version: "1", guid: "t1" }, ...unit.record } as UnitRecord);
-    const text = record === undefined ? "" : siteText(siteRun(given.node, "/hc", record, document, acme));
-    sites.push(text);
+    const run = record === undefined ? undefined : siteRun(given.node, "/hc", record, document, acme);
+    const text = run === undefined ? "" : siteText(run);
+    if (run !== undefined) sites.push(serviceText(run));
     const fill = (value: string | undefined): string => (value === "@" ? text : (value ?? ""));
     const local = unit.local === undefined ? undefined : dataset(`hpool/hc/${unit.id}`, { ...unit.local, user: { ...unit.local.user, ...(unit.local.user?.["definition"] === "@" ? { definition: JSON.stringify(document) } : {}) } });
     return {
       id: unit.id, record: record === undefined ? undefined : { value: record, revision: "9" }, document: unit.document === null ? undefined : { value: document, revision: "5" }, customer: acme, local,
-      service: unit.service ?? "inactive", trash: (unit.trash ?? []).map(trashRecord), homeHolds: unit.homeHolds ?? false, configured: fill(unit.configured), started: fill(unit.started), checked: fill(unit.checked),
+      service: unit.service ?? "inactive", trash: (unit.trash ?? []).map(trashRecord), homeHolds: unit.homeHolds ?? false, configured: unit.configured === "@" && run !== undefined ? serviceText(run) : (unit.configured ?? ""), started: fill(unit.started), checked: fill(unit.checked),
     };
   });
   const trash = [...(given.trash ?? []), ...(given.units ?? []).flatMap((unit) => unit.trash ?? [])].map(trashRecord);
