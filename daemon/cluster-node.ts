@@ -158,6 +158,7 @@ export class ClusterNode {
         this.agent = agent;
         const migration = await this.stage("migration", () => parts.startMigration(context, replication, agent, isAlive));
         this.planner.mover = migration?.move.bind(migration);
+        await this.homesClaimed();
         const proxy = await this.stage("proxy", () => parts.startProxy(context));
         if (proxy !== undefined) this.sampled.push(proxy);
       })().catch((error: unknown) => log.error({ err: error }, "start of the node failed")),
@@ -212,6 +213,17 @@ export class ClusterNode {
       { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
     ];
     return [...own, ...this.sampled.flatMap((part) => part.metrics())];
+  }
+
+  /**
+   * A new session must be noted in the records of the units at home here before their gates open. Until then the workers go on with the table
+   * and deadline of the process before, so a restart of this one closes no gate; after 3 s the new table is pushed as it is.
+   */
+  private async homesClaimed(): Promise<void> {
+    const { clock, host } = this.options;
+    const end = clock.monotonicMs() + 3000;
+    const unclaimed = (): boolean => [...this.view.current().units.values()].some(({ value }) => value.home === host.node && value.state === "live" && value.homeGeneration !== this.session.generation);
+    while (!this.aborter.signal.aborted && clock.monotonicMs() < end && unclaimed()) await clock.sleep(50, this.aborter.signal).catch(() => undefined);
   }
 
   private async publishRecord(): Promise<void> {

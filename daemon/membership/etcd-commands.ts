@@ -91,8 +91,10 @@ export function joinStep(facts: JoinFacts): JoinStep {
   }
   const id = mine.ID ?? "";
   const known = facts.initial?.memberId === id || (facts.initial?.state === "new" && facts.initial.memberId === "");
-  if (!facts.hasData && !facts.running && !(known && (mine.name ?? "") === "")) return { do: "remove", id, why: "its data folder is lost" };
-  if (!known) return { do: "remove", id, why: "it was added, but this node did not note it" };
+  const neverStarted = (mine.name ?? "") === "";
+  if (!known && neverStarted) return { do: "remove", id, why: "it was added, but this node did not note it" };
+  if (!known) return { do: "remove", id, why: "its data folder is lost" };
+  if (!facts.hasData && !facts.running && !neverStarted) return { do: "remove", id, why: "its data folder is lost" };
   if (!facts.running) return { do: "start" };
   return mine.isLearner === true ? { do: "promote", id } : { do: "none" };
 }

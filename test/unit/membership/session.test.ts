@@ -1,0 +1,135 @@
+import { createLogger } from "../../../daemon/lib/log.js";
+import { keys, type SessionRecord } from "../../../daemon/lib/records.js";
+import { NodeSession } from "../../../daemon/membership/session.js";
+import { Liveness } from "../../../daemon/membership/liveness.js";
+import { DiskProbe } from "../../../daemon/membership/disk-probe.js";
+import { MemoryState, MemoryStore } from "../../../daemon/state/memory-store.js";
+import { SimClock } from "../../support/sim-clock.js";
+import { StateBuilder } from "../placement/fixture.js";
+
+const log = createLogger("test", { write: () => undefined });
+function setup() {
+  const clock = new SimClock();
+  const state = new MemoryState();
+  const store = new MemoryStore(state);
+  let disk = "";
+  const session = new NodeSession({ node: "n1", store, clock, log, diskProblem: () => disk });
+  const record = (): SessionRecord => JSON.parse(state.get(keys.session("n1"))?.value ?? "null") as SessionRecord;
+  return { clock, state, store, session, record, setDisk: (text: string) => (disk = text) };
+}
+
+test("a sign of life is committed each second and counts for 5 s from its sending", async () => {
+  const { clock, session, record } = setup();
+  const ending = new AbortController();
+  const running = session.run(ending.signal);
+  await clock.advance(0);
+  expect(session.isLive()).toBe(true);
+  expect(session.generation).toBe(1);
+  expect(session.deadlineMs()).toBe(5000);
+  await clock.advance(3000);
+  expect(record()).toMatchObject({ generation: 1, counter: 4 });
+  expect(session.deadlineMs()).toBe(8000);
+  ending.abort();
+  await running;
+});
+
+test("without commits the session ends exactly at its deadline, and a later commit does not bring that generation back", async () => {
+  const { clock, session, store, record } = setup();
+  expect(await session.beat()).toBe(true);
+  store.cut();
+  await clock.advance(4999);
+  expect(await session.beat()).toBe(false);
+  expect(session.isLive()).toBe(true);
+  await clock.advance(1);
+  expect(session.isLive()).toBe(false);
+  store.heal();
+  expect(await session.beat()).toBe(true);
+  expect(session.generation).toBe(2);
+  expect(record()).toMatchObject({ generation: 2, counter: 1 });
+});
+
+test("a lost answer is not a lost act: the heartbeat that did commit counts, from when it was first sent", async () => {
+  const { clock, session, store, record } = setup();
+  await session.beat();
+  await clock.advance(1000);
+  store.loseAnswers(1);
+  expect(await session.beat()).toBe(false);
+  expect(session.deadlineMs()).toBe(5000);
+  await clock.advance(400);
+  expect(await session.beat()).toBe(true);
+  expect(record()).toMatchObject({ generation: 1, counter: 2 });
+  expect(session.deadlineMs()).toBe(6000);
+  expect(session.generation).toBe(1);
+});
+
+test("a generation that was declared dead never renews", async () => {
+  const { session, state, record } = setup();
+  await session.beat();
+  const found = state.get(keys.session("n1"));
+  state.txn([{ key: keys.session("n1"), modRevision: found?.modRevision ?? "" }], [{ put: keys.session("n1"), value: JSON.stringify({ ...record(), dead: true }) }]);
+  expect(await session.beat()).toBe(false);
+  expect(session.isLive()).toBe(false);
+  expect(session.problem()).toContain("declared dead");
+  expect(record()).toMatchObject({ generation: 1, dead: true });
+  expect(await session.beat()).toBe(true);
+  expect(record()).toEqual({ version: 1, node: "n1", generation: 2, counter: 1 });
+});
+
+test("of two processes of one node only one holds a live generation", async () => {
+  const { clock, session, store, state } = setup();
+  await session.beat();
+  const other = new NodeSession({ node: "n1", store: new MemoryStore(state), clock, log, diskProblem: () => "" });
+  expect(await other.beat()).toBe(true);
+  expect(await session.beat()).toBe(false);
+  expect(session.isLive()).toBe(false);
+  expect(other.isLive()).toBe(true);
+  expect(store).toBeDefined();
+});
+
+test("no sign of life while the disks are not trusted", async () => {
+  const { clock, session, setDisk, record } = setup();
+  await session.beat();
+  setDisk("the disks do not answer");
+  await clock.advance(1000);
+  expect(await session.beat()).toBe(false);
+  expect(record()).toMatchObject({ counter: 1 });
+  expect(session.problem()).toBe("the disks do not answer");
+});
+
+test("the disk is trusted for 10 s after the beginning of a probe that ended well", async () => {
+  const clock = new SimClock();
+  let broken = false;
+  const probe = new DiskProbe("/x", clock, async () => {
+    if (broken) throw new Error("EIO");
+  });
+  expect(probe.problem()).toContain("as long as hcd runs");
+  await probe.probe();
+  expect(probe.problem()).toBe("");
+  broken = true;
+  await clock.advance(9999);
+  await probe.probe();
+  expect(probe.problem()).toBe("");
+  await clock.advance(1);
+  expect(probe.problem()).toMatch(/10 s.*EIO/);
+});
+
+test("silence of others counts only while the own session is live", async () => {
+  const clock = new SimClock();
+  let live = true;
+  const liveness = new Liveness(clock, () => live);
+  const state = new StateBuilder().node("n1").node("n2").build();
+  liveness.seen(["n1", "n2"]);
+  await clock.advance(2000);
+  liveness.seen(["n1"]);
+  expect(liveness.silentMs("n2")).toBe(2000);
+  live = false;
+  await clock.advance(60_000);
+  expect(liveness.silentMs("n2")).toBe(2000);
+  expect(liveness.isAlive(state, "n2")).toBe(true);
+  live = true;
+  await clock.advance(1999);
+  expect(liveness.isAlive(state, "n2")).toBe(true);
+  await clock.advance(1);
+  expect([...liveness.alive(state)]).toEqual(["n1"]);
+  expect(liveness.silentMs("n9")).toBe(Number.POSITIVE_INFINITY);
+});
