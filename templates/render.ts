@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Handlebars from "handlebars";
-import { HcError, messageOf } from "../daemon/lib/errors.js";
+import { errorCode, HcError, messageOf } from "../daemon/lib/errors.js";
 import { apacheArgument, dokuwikiField, fpmValue, phpString, plainText, shellWord, systemdArgument, systemdText, systemdWord } from "./escape.js";
 
 /** All templates by path, put in by the bundler of hcd (bin/build.js); elsewhere they are read from the package. */
@@ -44,6 +44,15 @@ handlebars.registerHelper("plain", (value: unknown) => {
   return new Handlebars.SafeString(text);
 });
 
+// "strict" does not look at what helpers are given
+for (const name of ["each", "if"]) {
+  const builtIn = handlebars.helpers[name] as (this: unknown, ...values: unknown[]) => unknown;
+  handlebars.registerHelper(name, function (this: unknown, ...values: unknown[]) {
+    if (values[0] === undefined) throw new HcError("INTERNAL", `A value for {{#${name}}} is missing.`);
+    return builtIn.apply(this, values);
+  });
+}
+
 const compiled = new Map<string, Handlebars.TemplateDelegate>();
 
 /** Renders `templates/<name>` strictly: a value that the data does not hold is an error, never an empty text. */
@@ -56,7 +65,6 @@ export function renderTemplate(name: string, data: object): string {
   try {
     return template(data, { allowProtoPropertiesByDefault: false });
   } catch (error) {
-    if (error instanceof HcError) throw error;
-    throw new HcError("INTERNAL", `Template ${name}: ${messageOf(error)}`, { cause: error });
+    throw new HcError(errorCode(error) ?? "INTERNAL", `Template ${name}: ${messageOf(error)}`, { cause: error });
   }
 }

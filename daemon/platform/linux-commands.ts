@@ -35,6 +35,7 @@ function containerData(service: ServiceDefinition): object {
 const restartPolicy = { always: "always", "on-failure": "on-failure", never: "no" } as const;
 
 export function unitText(service: ServiceDefinition): string {
+  serviceName(service.name);
   const capabilities = service.capabilities?.map((name) => name.toUpperCase()).join(" ");
   if (capabilities !== undefined && !/^[A-Z_ ]*$/.test(capabilities)) throw new HcError("INVALID_INPUT", `${service.name}: bad capability in ${capabilities}`);
   return renderTemplate("services/systemd.service.hbs", {

@@ -39,8 +39,8 @@ export class Apache {
     });
     await mkdir(paths.runtimeFolder, { recursive: true, mode: 0o755 });
     const running = (await platform.serviceStates(apacheService)).get(apacheService) === "active";
-    // modules and addresses of a running server change only with a new process
-    if (running && (changed || before !== text)) await platform.restartService(apacheService);
+    if (running && changed) await platform.restartService(apacheService);
+    else if (running && before !== text) await platform.reloadService(apacheService);
     else if (!running) await platform.startService(apacheService);
     await this.listening();
   }
@@ -73,7 +73,8 @@ export class Apache {
     } catch (error) {
       log.error({ reason: messageOf(error) }, "Apache did not take its new configuration; the old one is put back");
       await undo();
-      await platform.restartService(apacheService);
+      // a server that lives still has its old configuration, and goes on with it
+      if ((await platform.serviceStates(apacheService)).get(apacheService) !== "active") await platform.restartService(apacheService);
       throw new HcError("CONFIG_REFUSED", `Apache did not take its new configuration: ${messageOf(error)}`, { cause: error });
     } finally {
       await unlink(paths.pendingMark).catch(() => undefined);
