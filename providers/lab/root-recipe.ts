@@ -7,7 +7,7 @@ export const suite = "bookworm";
 
 /** What is installed in the root of every lab node. */
 export const rootPackages = [
-  "systemd-sysv", "dbus", "openssh-server", "zfs-fuse", "iproute2", "iputils-ping", "procps", "nftables", "curl", "openssl", "ca-certificates",
+  "systemd-sysv", "dbus", "openssh-server", "zfs-fuse", "iproute2", "iputils-ping", "procps", "nftables", "curl", "openssl", "ca-certificates", "tzdata",
   "apache2", "php8.2-fpm", "php8.2-cli", "php8.2-xml", "php8.2-mbstring", "php8.2-gd", "php8.2-curl",
   "etcd-server", "etcd-client",
 ] as const;
