@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { RouteHandler, RouteRegistry } from "../../../daemon/context.js";
+import { documentRoutes } from "../../../daemon/api/documents.js";
+import type { DesiredDocument } from "../../../daemon/lib/documents.js";
+import { keys } from "../../../daemon/lib/records.js";
+import { MemoryState, MemoryStore } from "../../../daemon/state/memory-store.js";
+import { StateBuilder } from "../placement/fixture.js";
+
+const documentOf = (kind: string, name: string, origin: "git" | "api" = "git"): DesiredDocument => {
+  const built = new StateBuilder().customer("acme").template("php").site("wiki").site("blog").cluster(["n1", "n2", "n3"]).build();
+  return { ...structuredClone((built.desired.get(`${kind}/${name}`) as { value: DesiredDocument }).value), origin };
+};
+function setup() {
+  const state = new MemoryState();
+  const handlers = new Map<string, RouteHandler>();
+  const registry: RouteRegistry = { route: (method, pattern, handler) => void handlers.set(`${method} ${pattern}`, handler) };
+  const events: string[] = [];
+  documentRoutes(registry, new MemoryStore(state), () => 3, (_unit, event, detail) => void events.push(`${event} ${detail}`));
+  const call = async (method: string, kind: string, name: string, options: { body?: unknown; query?: string; match?: string } = {}): Promise<Record<string, unknown>> => {
+    const handler = handlers.get(`${method} /v1/documents/:kind/:name`) as RouteHandler;
+    return (await handler({ from: "local", params: { kind, name }, query: new URLSearchParams(options.query), headers: options.match === undefined ? {} : { "if-match": options.match }, stream: {} as IncomingMessage, json: async () => options.body }, {} as ServerResponse)) as Record<string, unknown>;
+  };
+  const put = (kind: string, name: string, origin: "git" | "api" = "git", more: { query?: string; match?: string; change?(document: DesiredDocument): void } = {}): Promise<Record<string, unknown>> => {
+    const body = documentOf(kind, name, origin);
+    more.change?.(body);
+    return call("PUT", kind, name, { body, ...more });
+  };
+  return { state, call, put, events, list: handlers.get("GET /v1/documents") as RouteHandler };
+}
+
+test("put, read, put again without a change, change, delete, delete again", async () => {
+  const { call, put, events } = setup();
+  const first = await put("customer", "acme");
+  expect(first).toMatchObject({ changed: true });
+  expect(await put("customer", "acme")).toEqual({ revision: first["revision"], changed: false });
+  expect(await call("GET", "customer", "acme")).toMatchObject({ document: { name: "acme" }, revision: first["revision"] });
+  const second = await put("customer", "acme", "git", { change: (document) => { (document.spec as { contact: string }).contact = "it@acme.example"; } });
+  expect(second["revision"]).not.toBe(first["revision"]);
+  expect(await call("DELETE", "customer", "acme")).toEqual({ deleted: true });
+  expect(await call("DELETE", "customer", "acme")).toEqual({ deleted: false });
+  await expect(call("GET", "customer", "acme")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  expect(events.map((event) => event.split(" ")[0])).toEqual(["document-created", "document-changed", "document-deleted"]);
+});
+
+test("If-Match: only the revision that was read", async () => {
+  const { put } = setup();
+  const { revision } = await put("customer", "acme", "git", { match: "0" });
+  await expect(put("customer", "acme", "git", { match: "1" })).rejects.toMatchObject({ code: "CONFLICT", context: { revision } });
+  expect(await put("customer", "acme", "git", { match: `"${String(revision)}"` })).toMatchObject({ changed: false });
+});
+
+test("git and the API keep out of each other's documents, but for adopt", async () => {
+  const { put } = setup();
+  await put("customer", "acme", "api");
+  await expect(put("customer", "acme", "git")).rejects.toMatchObject({ code: "CONFLICT", retry: "never", message: expect.stringContaining("adopt") });
+  await put("customer", "acme", "git", { query: "adopt=1" });
+  await expect(put("customer", "acme", "api")).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("git") });
+});
+
+test("a site needs its customer and template, free host names, and no more copies than nodes", async () => {
+  const { put } = setup();
+  await expect(put("site", "wiki")).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("customer") });
+  await put("customer", "acme");
+  await expect(put("site", "wiki")).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("template") });
+  await put("template", "php");
+  await put("site", "wiki");
+  await expect(put("site", "blog", "git", { change: (document) => { (document.spec as { hostnames: string[] }).hostnames.push("wiki.example"); } })).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("wiki.example belongs to the site wiki") });
+  await expect(put("site", "blog", "git", { change: (document) => { (document.spec as { replicas: number }).replicas = 4; } })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("replicas") });
+});
+
+test("what is in use cannot be deleted", async () => {
+  const { put, call } = setup();
+  await put("customer", "acme");
+  await put("template", "php");
+  await put("site", "wiki");
+  for (const [kind, name] of [["customer", "acme"], ["template", "php"]] as const) await expect(call("DELETE", kind, name)).rejects.toMatchObject({ code: "CONFLICT", retry: "never", message: expect.stringContaining("site wiki") });
+  await call("DELETE", "site", "wiki");
+  expect(await call("DELETE", "customer", "acme")).toEqual({ deleted: true });
+});
+
+test("a site on its way to the trash is not made anew at once", async () => {
+  const { put, state } = setup();
+  await put("customer", "acme");
+  await put("template", "php");
+  state.txn([], [{ put: keys.unit("site-wiki"), value: JSON.stringify({ version: 1, unit: "site-wiki", state: "deleting" }) }]);
+  await expect(put("site", "wiki")).rejects.toMatchObject({ code: "CONFLICT", retry: "transient" });
+});
+
+test("refuses what the schema does not know, naming the property", async () => {
+  const { call } = setup();
+  await expect(call("PUT", "customer", "acme", { body: { ...documentOf("customer", "acme"), colour: "red" } })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("colour") });
+  await expect(call("PUT", "customer", "other", { body: documentOf("customer", "acme") })).rejects.toMatchObject({ code: "INVALID_INPUT" });
+  await expect(call("PUT", "planet", "x", { body: {} })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("planet") });
+});

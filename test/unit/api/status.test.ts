@@ -1,0 +1,69 @@
+import type { Member } from "../../../daemon/lib/node-config.js";
+import { defaultPorts } from "../../../daemon/lib/node-config.js";
+import { validate } from "../../../daemon/lib/schema.js";
+import { buildStatus, type StatusFacts } from "../../../daemon/api/status.js";
+import { statusSchema } from "../../../daemon/api/status-schema.js";
+import type { ClusterState } from "../../../daemon/state/cluster-state.js";
+import { StateBuilder } from "../placement/fixture.js";
+
+const members: Member[] = ["n1", "n2", "n3"].map((node, at) => ({ node, addresses: [`10.0.0.${at + 1}`], zone: at < 2 ? "a" : "b", role: "node", ports: defaultPorts }));
+const facts = (state: ClusterState, more: Partial<StatusFacts> = {}): StatusFacts => ({ cluster: "eu", state, members, voters: ["n1", "n2", "n3"], alive: new Set(["n1", "n2", "n3"]), silentMs: () => 500, atMs: 1_000_000, ...more });
+const base = (): StateBuilder => new StateBuilder().node("n1").node("n2").node("n3", { zone: "b" }).cluster(["n1", "n2", "n3"]).customer("acme").template("php").site("wiki");
+const healthy = (): StateBuilder => base().unit("wiki", "n1", ["n2"]).confirmed("n1", "wiki", ["n2"]);
+
+test("a healthy cluster: ok, each node may be lost, the schema holds", () => {
+  const status = buildStatus(facts(healthy().build()));
+  expect(validate(statusSchema, status)).toEqual([]);
+  expect(status).toMatchObject({ health: "ok", attention: [] });
+  expect(status.nodes.map((node) => [node.name, node.alive, node.mayBeLost, node.lastSeenS])).toEqual([["n1", true, true, 1], ["n2", true, true, 1], ["n3", true, true, 1]]);
+  expect(status.units).toEqual([expect.objectContaining({ id: "site-wiki", state: "serving", home: "n1", replicas: [{ node: "n2", lagSeconds: 0, snapshot: "s", state: "none" }] })]);
+});
+
+test("the home may not be lost while its copy is not confirmed; others may", () => {
+  const status = buildStatus(facts(base().unit("wiki", "n1", ["n2"]).observed("n1", "wiki").build()));
+  expect(status.nodes.map((node) => node.mayBeLost)).toEqual([false, true, true]);
+});
+
+test("with one node away the two that are left hold quorum and data", () => {
+  const status = buildStatus(facts(healthy().build(), { alive: new Set(["n1", "n2"]), silentMs: (node) => (node === "n3" ? 90_000 : 300) }));
+  expect(status.nodes.map((node) => [node.alive, node.mayBeLost, node.etcd.healthy])).toEqual([[true, false, true], [true, false, true], [false, true, false]]);
+  expect(status.health).toBe("critical");
+  expect(status.attention[0]).toMatchObject({ severity: "critical", what: expect.stringContaining("n3 gives no sign of life for 90 s"), command: "hc doctor n3" });
+  expect(status.attention).toContainEqual(expect.objectContaining({ severity: "warning", what: expect.stringContaining("2 of 3 voters") }));
+  expect(validate(statusSchema, status)).toEqual([]);
+});
+
+test("a home that is away: the unit is down, with the next command", () => {
+  const status = buildStatus(facts(healthy().build(), { alive: new Set(["n2", "n3"]) }));
+  expect(status.units[0]).toMatchObject({ state: "down" });
+  expect(status.attention).toContainEqual({ severity: "critical", what: "site-wiki is down: its home n1 does not serve it", command: "hc why wiki" });
+});
+
+test.each<[string, StateBuilder, string]>([
+  ["placed, not made yet", base().unit("wiki", "n1", ["n2"], { state: "creating" }), "creating"],
+  ["not placed yet", base(), "creating"],
+  ["creation failed", base().unit("wiki", "n1", ["n2"], { state: "creating" }).observed("n1", "wiki", { state: "failed", error: "no space" }), "failed"],
+  ["moving", base().unit("wiki", "n1", ["n2"], { move: { id: "m", target: "n2", phase: "presync", reason: "" } }), "moving"],
+  ["home has not reported this epoch", base().unit("wiki", "n1", ["n2"], { epoch: 2 }).observed("n1", "wiki"), "starting"],
+  ["on its way to the trash", base().unit("wiki", "n1", ["n2"], { state: "deleting" }), "deleting"],
+  ["failed", base().unit("wiki", "n1", ["n2"]).observed("n1", "wiki", { state: "failed", error: "php died" }), "failed"],
+])("state of a unit: %s", (_name, builder, state) => {
+  const status = buildStatus(facts(builder.build()));
+  expect(status.units.map((unit) => unit.state)).toEqual([state]);
+  expect(validate(statusSchema, status)).toEqual([]);
+});
+
+test("pools, lag, failed templates and problems of nodes need a person", () => {
+  const state = base().node("n2", { freeBytes: "20000" }).node("n3", { pool: false }).unit("wiki", "n1", ["n2"]).confirmed("n1", "wiki", ["n2"], 120).template("bad", { state: "failed" }).build();
+  (state.observedNodes.get("n1") as { problems: string[] }).problems = ["base services: apache refused"];
+  const what = buildStatus(facts(state)).attention.map((item) => `${item.severity}: ${item.what}`);
+  expect(what).toEqual(expect.arrayContaining([
+    "critical: node n3 has no pool", "critical: pool of n2 is 98 % full", "warning: site-wiki: the copy on n2 is 120 s behind", "warning: n1: base services: apache refused", expect.stringContaining("critical: template bad/1 could not be built"),
+  ]));
+  expect(what.findIndex((text) => text.startsWith("warning"))).toBeGreaterThan(what.findLastIndex((text) => text.startsWith("critical")) - 1);
+});
+
+test("a single node may never be lost", () => {
+  const one = new StateBuilder().node("n1").cluster(["n1"], 1).build();
+  expect(buildStatus(facts(one, { members: members.slice(0, 1), voters: ["n1"], alive: new Set(["n1"]) })).nodes[0]?.mayBeLost).toBe(false);
+});
