@@ -1,6 +1,7 @@
 import type { NodeContext, Running } from "../context.js";
 import { errorCode, messageOf } from "../lib/errors.js";
 import type { Replication } from "../replication/replication.js";
+import type { ClusterState } from "../state/cluster-state.js";
 import { describeUnits } from "./describe.js";
 import { execute } from "./executors.js";
 import { emptyMemory } from "./memory.js";
@@ -23,6 +24,9 @@ const roundGapMs = 20;
  * last sign of life is at most 5 s old when it is fenced by its workers, others promote 8 s after it (OWNERSHIP 5, 9).
  */
 const startGraceMs = 3_000;
+
+/** Parts of the picture whose change wakes the loop; maps are replaced when they change (state/apply.ts). */
+const watched = ["units", "desired", "customers", "templates", "trash"] as const;
 
 export interface AgentParts extends Omit<AgentTools, "context" | "memory" | "replication"> { replication: Replication }
 
@@ -69,7 +73,13 @@ export class AgentLoop implements Agent {
       this.wake();
     }, clock: context.clock, log: context.log, signal: this.signal });
     this.publisher = new Publisher({ ...context, signal: this.signal });
-    this.endWatch = context.view.onChange(() => this.wake());
+    // what nodes publish of themselves changes all the time, and nothing is planned from it that cannot wait for the tick
+    let before: ClusterState | undefined;
+    this.endWatch = context.view.onChange((state) => {
+      const changed = before === undefined || watched.some((part) => state[part] !== before?.[part]);
+      before = state;
+      if (changed) this.wake();
+    });
     this.loops = [this.run(), this.fence()];
   }
 

@@ -121,7 +121,7 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
 
 /** Steps that end with a dataset that is writable and mounted. */
 function opening(unit: UnitInput, local: LocalDataset): Step[] {
-  const wanted = different(local, { [property("epoch")]: String(unit.record?.value.epoch), [property("home")]: unit.record?.value.home as string });
+  const wanted = different(local, { [property("epoch")]: String(unit.record?.value.epoch) });
   const mount: Step[] = local.mounted && !local.readonly ? [] : [{ action: "mount-writable", unit: unit.id, dataset: local.dataset }];
   return [...setting(unit, local.dataset, wanted), ...mount];
 }
@@ -131,7 +131,6 @@ function describing(unit: UnitInput, local: LocalDataset): Step[] {
   if (unit.document === undefined) return [];
   const wanted = different(local, { ...identity(unit), [property("state")]: "live" });
   delete wanted[property("epoch")];
-  delete wanted[property("home")];
   const quota = parseSize(unit.document.value.spec.quota, "quota").toString();
   if (local.quotaBytes === quota) return setting(unit, local.dataset, wanted);
   // in this order: the revision is written only after the quota was taken

@@ -1,8 +1,8 @@
 import { pauseMs } from "../lib/backoff.js";
 import type { Clock } from "../lib/clock.js";
-import { errorCode, messageOf } from "../lib/errors.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
-import type { KeyedSteps, Step } from "./steps.js";
+import type { Action, KeyedSteps, Step } from "./steps.js";
 
 /*
  * Invariants of the runner: 1. one sequence a key at a time; 2. at most `limit` sequences at once, services and stops aside (a long copy never keeps a site from being stopped);
@@ -21,6 +21,21 @@ export interface RunnerOptions {
   random?: () => number;
 }
 interface Failure { wish: string; attempts: number; notBeforeMs: number; text: string }
+
+/**
+ * Steps that need not be waited for when everything is to stop: they wait for others (etcd, peers, answers) or work inside a dataset, and each looks at the session
+ * again before it writes. Short commands on disk and services are waited for, so that what follows sees them done.
+ */
+const abandoned: ReadonlySet<Action> = new Set(["take-home", "raise-epoch", "go-live", "populate", "check", "bury", "leave-trash", "forget-record", "build-template", "publish-template"]);
+
+function orAborted(act: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new HcError("ABORTED", "The step was cancelled."));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    act.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
 
 const firstPauseMs = 250;
 const longestPauseMs = 15_000;
@@ -93,7 +108,8 @@ export class Runner {
       if (signal.aborted) return;
       const began = clock.monotonicMs();
       try {
-        await this.options.execute(step, signal);
+        const act = this.options.execute(step, signal);
+        await (abandoned.has(step.action) ? orAborted(act, signal) : act);
         log.debug({ key, step: step.action, durationMs: Math.round(clock.monotonicMs() - began) }, "step done");
       } catch (error) {
         if (signal.aborted) return;
