@@ -4,7 +4,7 @@ import { HcError } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
-import type { Dataset, Snapshot } from "../zfs/zfs.js";
+import type { Dataset, Snapshot, Zfs } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
 import { holdTag, keepTag } from "./holds.js";
 import type { Counters } from "./metrics.js";
@@ -78,7 +78,7 @@ export class Receiver {
     const stored = await this.context.store.get(keys.unit(head.unit));
     const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
     if (record !== undefined && fits(record)) return record;
-    if (record === undefined) throw new HcError("NOT_FOUND", `${me} knows no record of ${head.unit}.`, { retry: "transient" });
+    if (record === undefined) throw new HcError("NOT_READY", `${me} knows no record of ${head.unit}.`);
     if (record.epoch !== head.epoch || record.home !== from) throw new HcError("NOT_HOME", `${me} refuses a stream of ${head.unit} from ${from} at epoch ${head.epoch}: its home is ${record.home} at epoch ${record.epoch}.`);
     throw new HcError("NOT_HOME", `${me} is no replica of ${head.unit} at epoch ${head.epoch}.`);
   }
@@ -119,7 +119,7 @@ export class Receiver {
   }
 
   private async store(head: StreamHead, payload: Readable, record: UnitRecord, signal: AbortSignal): Promise<Snapshot[]> {
-    if (signal.aborted) throw new HcError("ABORTED", `${head.unit}: a newer stream took over.`, { retry: "transient" });
+    if (signal.aborted) throw new HcError("NOT_READY", `${head.unit}: a newer stream took over.`);
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
     const seen = await this.look(head.unit);
@@ -133,11 +133,7 @@ export class Receiver {
       if (seen !== undefined && (head.baseGuid === "" || head.clone)) throw new HcError("ALREADY_EXISTS", `${me} already holds ${head.unit}; a first stream is refused.`);
       if (seen === undefined && head.baseGuid !== "" && !head.clone) throw new HcError("NOT_FOUND", `${me} does not hold ${head.unit}; an increment is refused.`);
       if (seen !== undefined && seen.snapshots.at(-1)?.guid !== head.baseGuid) throw new HcError("NO_COMMON_SNAPSHOT", `${me}: the newest snapshot of ${head.unit} is not the base of the increment.`);
-      try {
-        await this.context.zfs.receive(name, payload, changedProperties(head, seen?.dataset), signal);
-      } finally {
-        payload.destroy();
-      }
+      await receiveInto(this.context.zfs, name, payload, changedProperties(head, seen?.dataset), signal);
     }
     const after = await this.context.zfs.snapshots(name);
     if (after.at(-1)?.guid !== head.guid) throw new HcError("INTERNAL", `${me}: ${head.unit}@${head.snapshot} has guid ${after.at(-1)?.guid ?? "none"} after the receive, not ${head.guid}; not acknowledged.`);
@@ -173,6 +169,21 @@ export class Receiver {
   public async stop(): Promise<void> {
     for (const { abort } of this.running.values()) abort.abort();
     await Promise.allSettled([...this.running.values()].map(({ ended }) => ended));
+  }
+}
+
+/** zfs receive of a verified payload; what was wrong with the payload is told before what zfs then said of it. */
+export async function receiveInto(zfs: Zfs, dataset: string, payload: Readable, properties: Record<string, string>, signal: AbortSignal): Promise<void> {
+  let damage: Error | undefined;
+  payload.once("error", (error) => {
+    damage = error;
+  });
+  try {
+    await zfs.receive(dataset, payload, properties, signal);
+  } catch (error) {
+    throw damage ?? error;
+  } finally {
+    payload.destroy();
   }
 }
 

@@ -1,5 +1,5 @@
 import type { NodeContext } from "../context.js";
-import { errorCode, HcError } from "../lib/errors.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
@@ -160,6 +160,10 @@ export class Sender {
       await done;
       if (ack.guid !== target.guid) throw new HcError("INTERNAL", `${node} acknowledged guid ${ack.guid} for ${unit}@${target.name}, not ${target.guid}.`);
       return counts.payloadBytes;
+    } catch (error) {
+      // a receive leaves all or nothing, so whatever became of the stream, it may be tried again
+      if (errorCode(error) !== "COMMAND_FAILED" && errorCode(error) !== "INTERNAL") throw error;
+      throw new HcError("COMMAND_FAILED", messageOf(error), { retry: "transient", cause: error, context: (error as HcError).context });
     } finally {
       abort.abort(); // ends a send whose reader is gone
       this.parts.counters.add("hc_replication_sent_bytes_total", { peer: node }, counts.payloadBytes);

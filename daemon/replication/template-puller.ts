@@ -6,7 +6,7 @@ import { zfsFailure } from "../zfs/errors.js";
 import { unframe } from "./frames.js";
 import { heldTemplates } from "./held-templates.js";
 import type { Counters } from "./metrics.js";
-import { watchIdle } from "./receiver.js";
+import { receiveInto, watchIdle } from "./receiver.js";
 import { readHead } from "./wire.js";
 
 const idleTimeoutMs = 20_000;
@@ -112,11 +112,7 @@ export class TemplatePuller {
       if (head.unit !== `tmpl-${item.name}` || head.baseGuid !== have) throw new HcError("INVALID_INPUT", `${source} sent ${head.unit} from ${head.baseGuid}, not what was asked for.`);
       if (head.snapshot === item.version && head.guid !== item.guid) throw new HcError("DIVERGED", `${source} holds ${item.name}@${item.version} with guid ${head.guid}, the cluster's has ${item.guid}.`);
       const user = Object.fromEntries(Object.entries(head.properties).map(([name, value]) => [userPrefix + name, value]));
-      try {
-        await this.context.zfs.receive(dataset, payload, have === "" ? { readonly: "on", canmount: "noauto", ...user } : {}, signal);
-      } finally {
-        payload.destroy();
-      }
+      await receiveInto(this.context.zfs, dataset, payload, have === "" ? { readonly: "on", canmount: "noauto", ...user } : {}, signal);
       const newest = (await this.context.zfs.snapshots(dataset)).at(-1);
       if (newest?.guid !== head.guid) throw new HcError("INTERNAL", `${dataset}@${head.snapshot} has guid ${newest?.guid ?? "none"} after the receive, not ${head.guid}.`);
     } finally {
