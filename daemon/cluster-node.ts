@@ -29,6 +29,7 @@ import { nodeFacts } from "./membership/node-facts.js";
 import { NodePublisher } from "./membership/observed-node.js";
 import { NodeSession, waitLive } from "./membership/session.js";
 import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
+import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
 import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
@@ -172,7 +173,11 @@ export class ClusterNode {
     this.aborter.abort();
     for (const part of this.running.reverse()) await part.stop().catch((error: unknown) => this.options.log.warn({ err: error }, "a part did not stop well"));
     await Promise.allSettled(this.loops);
-    if (options.leaving === true) await this.member.tearDown();
+    if (options.leaving === true) {
+      const { node } = this.options.host;
+      await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
+      await this.member.tearDown();
+    }
     this.peers.close();
     this.connection.close();
   }
@@ -180,7 +185,9 @@ export class ClusterNode {
   private status(): Status {
     const { cluster, clock } = this.options;
     const state = this.view.current();
-    return buildStatus({ cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, alive: this.liveness.alive(state), silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    const alive = this.liveness.alive(state);
+    const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
+    return buildStatus({ problems, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
   private problems(): string[] {

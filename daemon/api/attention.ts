@@ -35,6 +35,7 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
       if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind`, `hc site show ${unit.name}`);
     }
   }
+  for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");
   for (const [key, template] of facts.state.templates) if (template.value.state === "failed") add("critical", `template ${key} could not be built: ${template.value.error}`, `hc ssh ${template.value.builder} journalctl -u hcd`);
   return found.sort((a, b) => (a.severity === b.severity ? 0 : a.severity === "critical" ? -1 : 1));
 }

@@ -1,7 +1,7 @@
 import type { RouteRegistry } from "../context.js";
 import { type DesiredDocument, documentSchemas, documentVersion, type Kind } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
-import { keys, type UnitRecord } from "../lib/records.js";
+import { keys, type TemplateRecord, type UnitRecord } from "../lib/records.js";
 import { failuresText, validate } from "../lib/schema.js";
 import type { KeyValue, Store } from "../state/store.js";
 import { putRule, useOf } from "./document-rules.js";
@@ -71,6 +71,8 @@ export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () =>
     }
     const all = await list();
     putRule({ document, present: present?.document, adopt: query.get("adopt") === "1", all: all.map((one) => one.document), nodes: nodes() });
+    const again = kind === "template" ? await failedBuild(store, document as DesiredDocument<"template">) : undefined;
+    if (again !== undefined) await store.txn([{ key: again.key, modRevision: again.modRevision }], [{ delete: again.key }]);
     if (present !== undefined && sameDocument(present.document, document)) return { revision: present.revision, changed: false };
     const result = await store.txn(compare, [{ put: key, value: JSON.stringify(document) }]);
     if (!result.succeeded) throw new HcError("CONFLICT", `${kind} ${name} was changed by somebody else at the same moment; look again.`);
@@ -93,6 +95,12 @@ export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () =>
     }
     throw new HcError("CONFLICT", `${kind} ${name} is being changed by somebody else; repeat.`);
   });
+}
+
+/** A build that failed is tried again when its template is put again: the leader chooses a builder where there is no record. */
+async function failedBuild(store: Store, document: DesiredDocument<"template">): Promise<KeyValue | undefined> {
+  const found = await store.get(keys.template(document.name, document.spec.version));
+  return found !== undefined && (JSON.parse(found.value) as TemplateRecord).state === "failed" ? found : undefined;
 }
 
 /** Key order does not matter. */

@@ -16,6 +16,8 @@ export interface StatusFacts {
   /** ms since the node's session was last seen to change; Infinity: never. */
   silentMs(node: string): number;
   atMs: number;
+  /** What the planner cannot place, and why (any node can plan; only the leader writes). */
+  problems?: Readonly<Record<string, string>>;
 }
 
 /** Pure: the answer of `GET /v1/status`. */
@@ -25,7 +27,7 @@ export function buildStatus(facts: StatusFacts): Status {
   for (const [key, document] of [...state.desired].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (document.value.kind !== "site" || state.units.has(`site-${document.value.name}`)) continue;
     const spec = document.value.spec as SiteSpec;
-    units.push({ id: `site-${key.slice(5)}`, kind: "site", name: document.value.name, origin: document.value.origin, home: "", epoch: 0, state: "creating", hostnames: spec.hostnames, usedBytes: "0", quota: spec.quota, replicas: [], error: "" });
+    units.push({ id: `site-${key.slice(5)}`, kind: "site", name: document.value.name, origin: document.value.origin, home: "", epoch: 0, state: "creating", hostnames: spec.hostnames, usedBytes: "0", quota: spec.quota, replicas: [], error: facts.problems?.[`site-${document.value.name}`] ?? "" });
   }
   const nodes = facts.members.map((member) => nodeStatus(facts, member));
   const attention = attentionOf(facts, nodes, units);

@@ -8,7 +8,7 @@ import type { ClusterConfig, HostConfig } from "../lib/node-config.js";
 import type { Platform } from "../platform/platform.js";
 import type { EtcdEndpoint } from "../state/etcd-connection.js";
 import type { EtcdCluster } from "./etcd-cluster.js";
-import { etcdArgv, etcdDefinition, type EtcdInitial, etcdPaths, etcdService, etcdUser, initialCluster, joinStep, peerUrl } from "./etcd-commands.js";
+import { etcdArgv, etcdDefinition, type EtcdInitial, type RawMember, etcdPaths, etcdService, etcdUser, initialCluster, joinStep, peerUrl } from "./etcd-commands.js";
 
 export interface EtcdMemberOptions {
   host: HostConfig;
@@ -22,6 +22,8 @@ export interface EtcdMemberOptions {
   peerHasEtcd(node: string): Promise<boolean>;
 }
 
+const learnerPatienceMs = 60_000;
+
 /**
  * Keeps this voter's etcd a voting member of the cluster (OWNERSHIP 16). Invariants:
  * 1. A new cluster is started only by voters[0], only when it never was a member, and only after every other voter has said that it never was one.
@@ -31,6 +33,7 @@ export interface EtcdMemberOptions {
 export class EtcdMember {
   private problemText = "etcd was not started yet";
   private told = "";
+  private learner: { id: string; sinceMs: number } | undefined;
 
   public constructor(private readonly options: EtcdMemberOptions) {}
 
@@ -53,10 +56,7 @@ export class EtcdMember {
 
   /** Starts what can be started at once, then repeats steps until this node votes; afterwards watches that it stays so. */
   public async run(signal: AbortSignal): Promise<void> {
-    if (!this.isVoter()) {
-      this.problemText = "";
-      return;
-    }
+    if (!this.isVoter()) return this.retire(signal);
     while (!signal.aborted) {
       let pauseMs = 500;
       try {
@@ -73,6 +73,24 @@ export class EtcdMember {
       }
       await this.options.clock.sleep(pauseMs, signal).catch(() => undefined);
     }
+  }
+
+  /** A node that no longer votes takes its member out of the cluster, then ends its etcd. */
+  private async retire(signal: AbortSignal): Promise<void> {
+    this.problemText = "";
+    while (!signal.aborted && (await this.wasMember())) {
+      try {
+        const { etcd, cluster, log } = this.options;
+        const mine = (await etcd.members()).find((member) => member.name === cluster.node);
+        if (mine?.ID !== undefined) await etcd.remove(mine.ID);
+        await this.forget();
+        log.info({ node: cluster.node }, "etcd: this node does not vote any more");
+      } catch (error) {
+        this.problemText = `etcd: this node's member could not be taken out yet: ${messageOf(error)}`;
+        await this.options.clock.sleep(2000, signal).catch(() => undefined);
+      }
+    }
+    this.problemText = "";
   }
 
   /** One step towards being a voter; the name of what was done. */
@@ -99,7 +117,9 @@ export class EtcdMember {
     const step = joinStep({ node: cluster.node, peerUrl: peerUrl(me), members, hasData, initial, running: await this.running() });
     switch (step.do) {
       case "start": return this.start(initial as EtcdInitial);
-      case "wait": throw new HcError("NOT_READY", `etcd: ${step.why}.`);
+      case "wait":
+        await this.clearLearner(members);
+        throw new HcError("NOT_READY", `etcd: ${step.why}.`);
       case "remove":
         log.warn({ member: step.id, why: step.why }, "etcd: removing this node's old member");
         await this.options.platform.stopService(etcdService);
@@ -125,16 +145,33 @@ export class EtcdMember {
 
   /** Ends etcd here and forgets it; for DELETE /v1/identity. The member is removed from a cluster that goes on, when that answers. */
   public async tearDown(): Promise<void> {
-    const { cluster, etcd, platform, host } = this.options;
+    const { cluster, etcd } = this.options;
     const initial = await this.readInitial();
     if (initial !== undefined) {
       const members = await etcd.members().catch(() => []);
       const mine = members.find((member) => member.name === cluster.node);
       if (mine?.ID !== undefined && members.length > 1) await etcd.remove(mine.ID).catch((error: unknown) => this.options.log.warn({ err: error }, "etcd: this node's member could not be removed"));
     }
+    await this.forget();
+  }
+
+  private async forget(): Promise<void> {
+    const { platform, host } = this.options;
     await platform.removeService(etcdService);
     const paths = etcdPaths(host);
     for (const path of [paths.data, `${paths.data}.old`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
+  }
+
+  /** A learner that was added and never started for 60 s is of a node that died on the way; it would keep all others out. That node adds itself anew. */
+  private async clearLearner(members: readonly RawMember[]): Promise<void> {
+    const { clock, etcd, log } = this.options;
+    const id = members.find((member) => member.isLearner === true && (member.name ?? "") === "")?.ID;
+    if (id === undefined) this.learner = undefined;
+    else if (this.learner?.id !== id) this.learner = { id, sinceMs: clock.monotonicMs() };
+    else if (clock.monotonicMs() - this.learner.sinceMs > learnerPatienceMs) {
+      log.warn({ member: id }, "etcd: removing a learner that never started");
+      await etcd.remove(id);
+    }
   }
 
   private async mayBeginCluster(): Promise<boolean> {

@@ -19,6 +19,7 @@ export function planUnits(input: PlanInput, problems: Record<string, string>, mo
     if (state.units.has(unit)) continue;
     const spec = document.spec as SiteSpec;
     const made = newUnit(input, unit, document.name, spec, nodes, wishOf);
+    if ("waitsFor" in made) continue;
     if ("problem" in made) {
       problems[unit] = made.problem;
       continue;
@@ -43,12 +44,12 @@ export function planUnits(input: PlanInput, problems: Record<string, string>, mo
 
 type WishOf = (spec: SiteSpec, runtime: string) => PlacementWish;
 
-function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpec, nodes: Candidate[], wishOf: WishOf): UnitRecord | { problem: string } {
+function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpec, nodes: Candidate[], wishOf: WishOf): UnitRecord | { problem: string } | { waitsFor: string } {
   const customer = state.customers.get(spec.customer)?.value;
-  if (customer === undefined || customer.deleted === true) return { problem: `the customer ${spec.customer} has no numbers yet` };
+  if (customer === undefined || customer.deleted === true) return { waitsFor: `customer ${spec.customer}` };
   const wanted = desiredOf(state, "template", spec.template)?.value.spec as TemplateSpec | undefined;
   const template = wanted === undefined ? undefined : state.templates.get(`${spec.template}/${wanted.version}`)?.value;
-  if (template?.state !== "ready") return { problem: `the template ${spec.template} is not ready` };
+  if (template?.state !== "ready") return { waitsFor: `template ${spec.template}` };
   const placed = place(wishOf(spec, runtimeTag(template.runtime)), nodes);
   if ("problem" in placed) return placed;
   // Above every epoch that a disk may still know from a copy in the trash.

@@ -74,10 +74,9 @@ describe("units", () => {
     });
     expect(writes[0]?.compare).toEqual([{ key: "/hc/unit/site-wiki", modRevision: "0" }, { key: "/hc/desired/site/wiki", modRevision: state.desired.get("site/wiki")?.revision }]);
   });
-  test("waits for its template and says so", () => {
-    const { writes, problems } = plan(three().customer("acme").template("php", { state: "building" }).site("wiki").build());
-    expect(writes).toEqual([]);
-    expect(problems["site-wiki"]).toContain("template php");
+  test("waits for its customer and template, which is no problem; without a node it is one", () => {
+    expect(plan(three().customer("acme").template("php", { state: "building" }).site("wiki").build())).toEqual({ writes: [], moves: [], problems: {} });
+    expect(plan(base().site("wiki", { placement: { require: ["mars"] } }).build())).toEqual({ writes: [], moves: [], problems: { "site-wiki": expect.stringContaining("mars") } });
   });
   test("takes an epoch above that of every copy in the trash", () => {
     expect(written(plan(base().site("wiki").trash("t1", "site-wiki", 7, 9e15).build()).writes, "/hc/unit/site-wiki")).toMatchObject({ epoch: 8 });
