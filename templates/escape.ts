@@ -5,7 +5,6 @@ import { HcError } from "../daemon/lib/errors.js";
 function refuse(what: string, text: string): never {
   throw new HcError("INVALID_INPUT", `${JSON.stringify(text.slice(0, 80))} cannot be written into ${what}: it holds a control character.`);
 }
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
 const control = /[\u0000-\u001f\u007f]/;
 
 /** One word of a POSIX shell line (sh(1), "Quoting"). */

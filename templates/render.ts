@@ -32,10 +32,10 @@ export function templateFolder(prefix: string): string[] {
 /** An own Handlebars: helpers of others cannot reach in. There is no default escaping: each value names its syntax. */
 const handlebars = Handlebars.create();
 const helpers = { sh: shellWord, systemdArg: systemdArgument, systemdWord, systemdText, apache: apacheArgument, fpm: fpmValue, php: phpString, dokuwikiField, plainText };
-for (const [name, escape] of Object.entries(helpers))
+for (const [name, escaping] of Object.entries(helpers))
   handlebars.registerHelper(name, (value: unknown) => {
     if (value === undefined || value === null) throw new HcError("INTERNAL", `A value for {{${name}}} is missing.`);
-    return new Handlebars.SafeString(escape(value));
+    return new Handlebars.SafeString(escaping(value));
   });
 /** For values whose whole range is known to be harmless (numbers, our own ids). Everything else is refused. */
 handlebars.registerHelper("plain", (value: unknown) => {

@@ -1,5 +1,5 @@
-import { renderTemplate } from "../../templates/render.js";
 import { shellWord } from "../../templates/escape.js";
+import { renderTemplate } from "../../templates/render.js";
 import { HcError } from "../lib/errors.js";
 import type { NodePaths } from "../lib/node-config.js";
 import { serviceName, unitPath } from "./linux-commands.js";

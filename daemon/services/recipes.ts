@@ -1,9 +1,9 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { templateFolder, templateText } from "../../templates/render.js";
 import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import { failuresText, validate } from "../lib/schema.js";
-import { templateFolder, templateText } from "../../templates/render.js";
 import { buildDokuwiki } from "./recipe-dokuwiki.js";
 import { buildPhp } from "./recipe-php.js";
 

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compareConfigs, ConfigFolder } from "../../../daemon/services/config-set.js";
+import { ConfigFolder, compareConfigs } from "../../../daemon/services/config-set.js";
 import { linesOf } from "../../../daemon/services/log-files.js";
 
 test("only what differs is written; what is not wanted goes, unless it is kept", () => {
