@@ -4,17 +4,37 @@ import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import type { Handler } from "../core/handler.js";
 import { PartialError } from "../core/partial-error.js";
 import { progress } from "../core/progress.js";
-import { connectionOf, type HostInputs, type HostOutputs, hostSchema, withHostDefaults } from "../schemas/host.js";
+import { connectionOf, type HostInputs, type HostOutputs, hostSchema, pathFailures, withHostDefaults } from "../schemas/host.js";
 import { apiCall } from "../ssh/api-client.js";
 import { SshRunner } from "../ssh/ssh-runner.js";
-import { applyHost, revertHost, switchArtefact } from "./host/apply-host.js";
+import { applyHost, startService, switchArtefact } from "./host/apply-host.js";
 import { withLease } from "./host/lease.js";
-import { probeHost } from "./host/probe.js";
+import { ownTexts } from "./host/own-texts.js";
 import { describeStep, planHost } from "./host/plan-host.js";
+import { probeHost } from "./host/probe.js";
+import { revertHost } from "./host/revert-host.js";
 
 interface Version { version: string; sha256: string; node: string; clustered: boolean }
-/** Upgrades go one host after the other, each gated on the health of the one before. */
-let upgradeTurn: Promise<unknown> = Promise.resolve();
+/** Upgrades go one host after the other, each gated on the health of the one before: a host that fails stops those behind it. One process runs all of an up. */
+let upgradeTurn: Promise<string | undefined> = Promise.resolve(undefined);
+async function upgradeInTurn(inputs: HostInputs): Promise<HostOutputs> {
+  const before = upgradeTurn;
+  let failed: string | undefined;
+  let leave: () => void = () => undefined;
+  upgradeTurn = new Promise((resolve) => {
+    leave = () => resolve(failed);
+  });
+  try {
+    failed = await before;
+    if (failed !== undefined) throw new PartialError(`Host ${inputs.name} was not upgraded, because ${failed} did not become ready with the new daemon. Look there first, then run up again.`, inputs.name, inputs);
+    return (await create(inputs)).outs;
+  } catch (error) {
+    failed ??= inputs.name;
+    throw error;
+  } finally {
+    leave();
+  }
+}
 
 /** Hosts that the operator has declared dead: deleting them is success without a look (`HC_DEAD_HOSTS=n1,n2`). */
 const declaredDead = (name: string): boolean => (process.env["HC_DEAD_HOSTS"] ?? "").split(",").includes(name);
@@ -48,9 +68,9 @@ async function waitReady(inputs: HostInputs): Promise<void> {
 }
 
 async function converge(inputs: HostInputs): Promise<void> {
-  const runner = new SshRunner(connectionOf(inputs));
-  await withLease(runner, inputs.platform, async () => {
-    const { facts } = await applyHost(runner, inputs);
+  await withLease(new SshRunner(connectionOf(inputs)), inputs.platform, async (runner) => {
+    const { facts, steps } = await applyHost(runner, inputs);
+    if (steps.length === 0) return;
     const upgrade = facts.current !== "" && facts.current !== inputs.hcd.sha256;
     try {
       const seen = await waitForDaemon(inputs);
@@ -58,8 +78,8 @@ async function converge(inputs: HostInputs): Promise<void> {
     } catch (error) {
       if (!upgrade) throw error;
       progress("Host", inputs.name, `the new daemon does not become ready; back to ${facts.current.slice(0, 12)}`);
-      await switchArtefact(runner, inputs.paths.lib, facts.current);
-      await runner.run(inputs.platform === "freebsd" ? ["service", "hcd", "restart"] : ["systemctl", "restart", "hcd.service"], { timeoutMs: 60_000 });
+      await switchArtefact(runner, inputs, facts.current);
+      await startService(runner, inputs.platform, true);
       throw error;
     }
   });
@@ -82,7 +102,9 @@ export const hostHandler: Handler<HostInputs, HostOutputs> = {
   check: async (_olds, news) => {
     const inputs = structuredClone(news);
     const failures = validate(hostSchema, inputs);
-    return { inputs: failures.length > 0 ? inputs : withHostDefaults(inputs), failures };
+    if (failures.length > 0) return { inputs, failures };
+    const full = withHostDefaults(inputs);
+    return { inputs: full, failures: holdsUnknown(full.paths) ? [] : pathFailures(full) };
   },
   diff: async (_id, olds, news) => {
     const fields = ["name", "address", "addresses", "port", "user", "hostKey", "privateKeyPath", "platform", "zone", "role", "ports", "paths", "hcd", "runtime"] as const;
@@ -94,26 +116,26 @@ export const hostHandler: Handler<HostInputs, HostOutputs> = {
   update: async (_id, olds, news) => {
     const full = withHostDefaults(news);
     if (same(olds.hcd, full.hcd)) return { outs: (await create(full)).outs };
-    const turn = upgradeTurn.catch(() => undefined).then(() => create(full));
-    upgradeTurn = turn;
-    return { outs: (await turn).outs };
+    return { outs: await upgradeInTurn(full) };
   },
   read: async (id, props) => {
     const facts = await probeHost(new SshRunner(connectionOf(props)), props);
-    if (facts.manifest === undefined) return { id: "", props };
-    return { id, props: { ...props, hcd: facts.current === props.hcd.sha256 ? props.hcd : { ...props.hcd, sha256: facts.current || "0".repeat(64) } } };
+    if (facts.manifest === undefined || facts.manifest.node !== props.name) return { id: "", props };
+    const { conflicts, steps } = planHost(props, facts, ownTexts(props));
+    if (conflicts.length === 0 && steps.length === 0) return { id, props };
+    // another digest than the program's makes the next up converge
+    return { id, props: { ...props, hcd: { ...props.hcd, sha256: facts.current === "" || facts.current === props.hcd.sha256 ? "0".repeat(64) : facts.current } } };
   },
   delete: async (_id, props) => {
     if (declaredDead(props.name)) return;
-    const runner = new SshRunner(connectionOf(props));
-    await withLease(runner, props.platform, () => revertHost(runner, props));
+    await withLease(new SshRunner(connectionOf(props)), props.platform, (runner) => revertHost(runner, props));
   },
 };
 
 /** What bootstrap would do to a machine, for `hc doctor --plan`. Changes nothing. */
 export async function planForPeople(inputs: HostInputs): Promise<{ ok: boolean; lines: string[] }> {
   const full = withHostDefaults(inputs);
-  const plan = planHost(full, await probeHost(new SshRunner(connectionOf(full)), full));
+  const plan = planHost(full, await probeHost(new SshRunner(connectionOf(full)), full), ownTexts(full));
   if (plan.conflicts.length > 0) return { ok: false, lines: plan.conflicts.map((item) => `${item.code} ${item.property}: ${item.reason}`) };
   const ports = Object.entries(full.ports).map(([name, port]) => `${name} ${port}`).join(", ");
   return { ok: true, lines: [...plan.steps.map(describeStep), `ports that will be used: ${ports}`, "deleting the Host takes all of this back; what was there before stays"] };

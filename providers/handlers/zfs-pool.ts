@@ -29,8 +29,7 @@ async function runStep(runner: CommandRunner, inputs: ZfsPoolInputs, step: PoolS
 }
 
 async function converge(inputs: ZfsPoolInputs): Promise<ZfsPoolOutputs> {
-  const runner = new SshRunner(inputs.connection);
-  return withLease(runner, platformOf(inputs), async () => {
+  return withLease(new SshRunner(inputs.connection), platformOf(inputs), async (runner) => {
     for (let round = 0; round < 3; round += 1) {
       const plan = planPool(inputs, await lookAtPool(runner, inputs), inputs.connection.paths.data);
       if ("refused" in plan) throw new HcError(plan.refused.code, `ZfsPool ${inputs.name} on ${inputs.connection.node}: ${plan.refused.reason}. Nothing was changed.`);
@@ -83,8 +82,7 @@ export const zfsPoolHandler: Handler<ZfsPoolInputs, ZfsPoolOutputs> = {
     return dataset?.mark === props.name ? { id, props } : { id: "", props };
   },
   delete: async (_id, props) => {
-    const runner = new SshRunner(props.connection);
-    await withLease(runner, platformOf(props), async () => {
+    await withLease(new SshRunner(props.connection), platformOf(props), async (runner) => {
       const facts = await lookAtPool(runner, props);
       const root = poolDataset(props);
       const own = facts.datasets.find((item) => item.name === root);

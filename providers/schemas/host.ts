@@ -27,6 +27,8 @@ export interface HostInputs {
 export type HostOutputs = HostInputs;
 
 const port = { type: "integer", minimum: 1, maximum: 65535 } as const;
+/** A folder that is removed with the Host: never one of the system's own. */
+const path = { type: "string", pattern: "^/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", maxLength: 128 } as const;
 export const hostSchema = {
   type: "object",
   additionalProperties: false,
@@ -43,7 +45,7 @@ export const hostSchema = {
     zone: { type: "string", pattern: "^[a-z0-9-]{0,32}$", default: "" },
     role: { type: "string", enum: ["node", "witness"], default: "node" },
     ports: { type: "object", additionalProperties: false, properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port }, default: {} },
-    paths: { type: "object", additionalProperties: false, properties: pathsSchema.properties, default: {} },
+    paths: { type: "object", additionalProperties: false, properties: Object.fromEntries(Object.keys(pathsSchema.properties).map((key) => [key, path])), default: {} },
     hcd: { type: "object", additionalProperties: false, required: ["version", "sha256"], properties: { version: { type: "string" }, sha256: { type: "string", pattern: "^[0-9a-f]{64}$" } } },
     runtime: { type: "string", pattern: "^[0-9]+\\.[0-9]+\\.[0-9]+$" },
     timeouts: { type: "object", additionalProperties: false, properties: { create: { type: "integer", minimum: 10, maximum: 7200 } }, default: {} },
@@ -58,6 +60,21 @@ export function withHostDefaults(inputs: HostInputs): HostInputs {
     paths: { ...(inputs.platform === "freebsd" ? freebsdPaths : defaultPaths), ...inputs.paths },
     timeouts: { ...{ create: 900 }, ...inputs.timeouts },
   };
+}
+
+/** Folders that must not lie within each other, nor be the system's; deletion empties them. */
+export function pathFailures(inputs: Pick<HostInputs, "paths" | "platform">): { property: string; reason: string }[] {
+  const entries: [string, string][] = Object.entries(inputs.paths);
+  const failures: { property: string; reason: string }[] = [];
+  for (const [key, path] of entries) {
+    const property = `paths.${key}`;
+    if (path.split("/").some((part) => part === "." || part === "..")) failures.push({ property, reason: `${path} must not hold "." or ".."` });
+    else if (key !== "data" && path.split("/").length < 3) failures.push({ property, reason: `${path} is a folder of the system; give one below it` });
+    const outer = entries.find(([other, value]) => other !== key && (value === path ? other < key : path.startsWith(`${value}/`)));
+    if (outer !== undefined) failures.push({ property, reason: `${path} lies within paths.${outer[0]}; give a place of its own` });
+    if (key === "run" && !/^\/(var\/)?run\/[^/]+$/.test(path)) failures.push({ property, reason: `${path} must be a folder of /run (FreeBSD: /var/run)` });
+  }
+  return failures;
 }
 
 export const connectionOf = (host: Pick<HostInputs, "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "paths">): Connection => ({

@@ -1,5 +1,6 @@
-import { request as httpRequest } from "node:http";
+import { type ClientRequest, request as httpRequest } from "node:http";
 import type { Duplex, Readable } from "node:stream";
+import { withDeadline } from "../../daemon/lib/abort.js";
 import { type ErrorCode, errorCode, errorTable, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { apiSocket } from "../../daemon/lib/node-config.js";
 import type { Connection } from "../schemas/connection.js";
@@ -13,12 +14,20 @@ const maxAnswerBytes = 64 * 1024 * 1024;
 async function apiStream(connection: Connection): Promise<{ stream: Duplex; release: () => void }> {
   const pooled = await connectionTo(connection);
   const release = await pooled.place();
-  return new Promise((resolve, reject) =>
-    pooled.client.openssh_forwardOutStreamLocal(apiSocket(connection.paths), (error, stream) => {
-      if (error === undefined) return void resolve({ stream: stream as unknown as Duplex, release });
-      release();
-      reject(new HcError("UNREACHABLE", `hcd on ${connection.node} does not listen on ${apiSocket(connection.paths)}: ${messageOf(error)}`, { cause: error }));
-    }));
+  const opened = new Promise<Duplex>((resolve, reject) => {
+    const refuse = (cause: unknown): void => reject(new HcError("UNREACHABLE", `hcd on ${connection.node} does not listen on ${apiSocket(connection.paths)}: ${messageOf(cause)}`, { cause }));
+    try {
+      pooled.client.openssh_forwardOutStreamLocal(apiSocket(connection.paths), (error, stream) => (error === undefined ? resolve(stream as unknown as Duplex) : refuse(error)));
+    } catch (cause) {
+      refuse(cause); // "Not connected" is thrown
+    }
+  });
+  try {
+    return { stream: await withDeadline(10_000, `a channel to ${connection.node}`, () => opened), release };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 function errorOf(status: number, text: string, what: string): HcError {
@@ -31,35 +40,49 @@ function errorOf(status: number, text: string, what: string): HcError {
   return new HcError("INTERNAL", `${what}: status ${status}: ${text.slice(0, 300)}`);
 }
 
+type Payload = { headers: Record<string, string | number>; send: (request: ClientRequest, fail: (error: Error) => void) => void };
+function payloadOf(body: unknown): Payload {
+  if (body === undefined) return { headers: {}, send: (request) => void request.end() };
+  if (isStream(body)) return { headers: { "content-type": "application/octet-stream" }, send: (request, fail) => void body.on("error", fail).pipe(request) };
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
+  return { headers: { "content-type": Buffer.isBuffer(body) ? "application/octet-stream" : "application/json", "content-length": bytes.length }, send: (request) => void request.end(bytes) };
+}
+const isStream = (body: unknown): body is Readable => typeof (body as Readable | undefined)?.pipe === "function";
+
 async function callOne(connection: Connection, method: Method, path: string, body: unknown, options: ApiOptions): Promise<{ status: number; text: string }> {
   const what = `${method} ${path} on ${connection.node}`;
   const { stream, release } = await apiStream(connection);
+  const payload = payloadOf(body);
   try {
     return await new Promise((resolve, reject) => {
-      const isStream = typeof (body as Readable | undefined)?.pipe === "function";
-      const payload = body === undefined || isStream ? undefined : Buffer.from(JSON.stringify(body));
-      const request = httpRequest({
-        method, path, createConnection: () => stream as never, signal: options.signal,
-        headers: { host: "hcd", connection: "close", ...(payload === undefined ? {} : { "content-type": "application/json", "content-length": payload.length }), ...(isStream ? { "content-type": "application/octet-stream" } : {}), ...options.headers },
-      }, (response) => {
+      const fail = (cause: Error): void => {
+        reject(errorCode(cause) === undefined ? new HcError("UNREACHABLE", `${what}: ${messageOf(cause)}`, { cause, retry: "unknown" }) : cause);
+        stream.destroy();
+      };
+      stream.on("error", fail);
+      const timer = setTimeout(() => fail(new HcError("TIMEOUT", `${what} did not end within ${options.timeoutMs} ms.`)), options.timeoutMs);
+      const onAbort = (): void => fail(new HcError("ABORTED", `${what}: cancelled.`));
+      options.signal?.addEventListener("abort", onAbort, { once: true });
+      const request = httpRequest({ method, path, createConnection: () => stream as never, headers: { host: "hcd", connection: "close", ...payload.headers, ...options.headers } }, (response) => {
         const parts: Buffer[] = [];
         let bytes = 0;
         response.on("data", (part: Buffer) => {
           bytes += part.length;
-          if (bytes > maxAnswerBytes) request.destroy(new HcError("LIMIT_EXCEEDED", `${what}: the answer is larger than ${maxAnswerBytes} bytes.`));
+          if (bytes > maxAnswerBytes) fail(new HcError("LIMIT_EXCEEDED", `${what}: the answer is larger than ${maxAnswerBytes} bytes.`));
           else parts.push(part);
         });
         response.on("end", () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString("utf8") }));
-        response.on("error", reject);
+        response.on("error", fail);
       });
-      const timer = setTimeout(() => request.destroy(new HcError("TIMEOUT", `${what} did not end within ${options.timeoutMs} ms.`)), options.timeoutMs);
-      request.on("close", () => clearTimeout(timer));
-      request.on("error", (cause) => reject(errorCode(cause) === undefined ? new HcError("UNREACHABLE", `${what}: ${messageOf(cause)}`, { cause, retry: "unknown" }) : cause));
-      if (isStream) (body as Readable).on("error", (error) => request.destroy(error)).pipe(request);
-      else request.end(payload);
+      request.on("error", fail).on("close", () => {
+        clearTimeout(timer);
+        options.signal?.removeEventListener("abort", onAbort);
+      });
+      if (options.signal?.aborted) onAbort();
+      else payload.send(request, fail);
     });
   } finally {
-    stream.destroy();
+    stream.on("error", () => undefined).destroy();
     release();
   }
 }
@@ -80,8 +103,7 @@ export async function apiCall<T>(connections: readonly Connection[], method: Met
     } catch (error) {
       last = error;
       const code = errorCode(error);
-      const stream = typeof (body as Readable | undefined)?.pipe === "function"; // it can be read only once
-      if (code === undefined || !elsewhere.has(code) || stream) throw error;
+      if (code === undefined || !elsewhere.has(code) || isStream(body)) throw error; // a stream can be read only once
     }
   }
   throw last;

@@ -39,20 +39,25 @@ export function connectionTo(target: SshTarget): Promise<Pooled> {
   const key = keyOf(target);
   const present = open.get(key);
   if (present !== undefined) return present;
-  const made = dial(target, () => open.delete(key));
+  // a late word of an old connection must not put a new one out of the table
+  const forget = (): void => {
+    if (open.get(key) === made) open.delete(key);
+  };
+  const made: Promise<Pooled> = dial(target, () => forget());
   open.set(key, made);
-  made.catch(() => open.delete(key));
+  made.catch(forget);
   return made;
 }
 
-function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
+async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
   const name = `${target.user}@${target.address}:${target.port}`;
-  const [, blob = ""] = target.hostKey.split(" ");
+  const [type = "", blob = ""] = target.hostKey.split(" ");
   const pinned = Buffer.from(blob, "base64");
   let shown: Buffer | undefined;
   const config: ConnectConfig = {
     host: target.address, port: target.port, username: target.user, readyTimeout: readyMs, keepaliveInterval: 3_000, keepaliveCountMax: 3,
-    algorithms: { serverHostKey: [target.hostKey.split(" ")[0] as "ssh-ed25519"] },
+    // one kind of key, so that the machine shows the pinned one; an RSA key signs by newer names too (RFC 8332)
+    algorithms: { serverHostKey: type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] : [type as "ssh-ed25519"] },
     hostVerifier: (key: Buffer) => {
       shown = key;
       return key.equals(pinned);
@@ -65,7 +70,7 @@ function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
       throw new HcError("AUTHENTICATION_FAILED", `${name}: the private key ${target.privateKeyPath} cannot be read: ${messageOf(cause)}`, { cause });
     }
   } else if (process.env["SSH_AUTH_SOCK"]) config.agent = process.env["SSH_AUTH_SOCK"];
-  else return Promise.reject(new HcError("AUTHENTICATION_FAILED", `${name}: there is no SSH agent ($SSH_AUTH_SOCK) and no privateKeyPath; start an agent with your key, or name the key's file.`));
+  else throw new HcError("AUTHENTICATION_FAILED", `${name}: there is no SSH agent ($SSH_AUTH_SOCK) and no privateKeyPath; start an agent with your key, or name the key's file.`);
   return new Promise((resolve, reject) => {
     const client = new Client();
     let ready = false;
@@ -80,7 +85,7 @@ function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
       if (shown !== undefined && !shown.equals(pinned))
         reject(new HcError("HOST_KEY_MISMATCH", `${name}: hostKey: the machine shows ${fingerprint(shown)}, pinned is ${fingerprint(pinned)}. If it was installed anew on purpose, pin its new key; else somebody is in between.`));
       else if (error.level === "client-authentication") reject(new HcError("AUTHENTICATION_FAILED", `${name}: the machine refused the key. Put its public half into the user's authorized_keys.`, { cause: error }));
-      else if (/no matching host key/i.test(error.message)) reject(new HcError("HOST_KEY_MISMATCH", `${name}: hostKey: the machine has no key of the pinned type ${target.hostKey.split(" ")[0]}.`, { cause: error }));
+      else if (/no matching host key/i.test(error.message)) reject(new HcError("HOST_KEY_MISMATCH", `${name}: hostKey: the machine has no key of the pinned type ${type}.`, { cause: error }));
       else reject(new HcError("UNREACHABLE", `${name}: ${error.message}. Check address, port and that the machine runs.`, { cause: error }));
     });
     client.on("close", () => {

@@ -1,23 +1,64 @@
 import { Readable } from "node:stream";
-import type { ClientChannel } from "ssh2";
+import type { Client, ClientChannel } from "ssh2";
+import { delay, withDeadline } from "../../daemon/lib/abort.js";
 import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "../../daemon/lib/command.js";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
 import { connectionTo, type SshTarget } from "./pool.js";
 import { quote, quoteAll } from "./quote.js";
 
 const stderrTail = 64 * 1024;
+/** To open a channel on a connection that stands. */
+const openMs = 10_000;
+/** For the end of a program that has passed its deadline. */
+const killMs = 3_000;
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** Printed to standard error before the program's own: the process group that a deadline ends, or that there is no such program. */
+const marker = /^hc:(?:pid ([0-9]+)|missing)\n/m;
+
 /**
- * The shell line for argv. `timeout(1)` ends the remote program when this side has gone; values of the environment come in by standard
- * input, never on the command line. Pure.
+ * The shell line for argv. The login shell may be any (csh on FreeBSD), so it only sees one word of harmless characters, which sh(1) decodes.
+ * `timeout(1)` ends the remote program when this side has gone; values of the environment come in by standard input, never on the
+ * command line. Pure.
  */
-export function remoteLine(argv: readonly string[], options: { timeoutMs: number; cwd?: string | undefined; env: boolean; user: string }): string {
+export function remoteLine(argv: readonly string[], options: { timeoutMs: number; cwd?: string | undefined; env?: readonly string[] | undefined; user: string }): string {
   const seconds = Math.ceil(options.timeoutMs / 1000) + 2;
-  const env = options.env ? 'while IFS= read -r hc_line && [ -n "$hc_line" ]; do export "$hc_line"; done; ' : "";
+  const env = options.env === undefined ? "" : 'while IFS= read -r hc_line && [ -n "$hc_line" ]; do export "$hc_line"; done; ';
   const cwd = options.cwd === undefined ? "" : `cd ${quote(options.cwd)} || exit 126; `;
-  const sudo = options.user === "root" ? "" : "sudo -n -- ";
-  return `PATH=${path} LC_ALL=C.UTF-8; export PATH LC_ALL; ${env}${cwd}command -v ${quote(argv[0] ?? "")} >/dev/null 2>&1 || exit 127; exec ${sudo}timeout -k 2 ${seconds} ${quoteAll(argv)}`;
+  const sudo = options.user === "root" ? "" : `sudo -n ${options.env === undefined || options.env.length === 0 ? "" : `--preserve-env=${options.env.join(",")} `}-- `;
+  const script = `PATH=${path} LC_ALL=C.UTF-8; export PATH LC_ALL; ${env}${cwd}command -v ${quote(argv[0] ?? "")} >/dev/null 2>&1 || { echo hc:missing >&2; exit 127; }; echo "hc:pid $$" >&2; exec ${sudo}timeout -k 2 ${seconds} ${quoteAll(argv)}`;
+  return `exec /bin/sh -c 'eval "$(printf %b "$0")"' '${encode(script)}'`;
+}
+/** Bytes outside a harmless set as octal escapes of printf(1)'s %b. */
+function encode(text: string): string {
+  return Buffer.from(text, "utf8").toString("latin1").replace(/[^A-Za-z0-9_@%+=:,./ -]/g, (byte) => `\\0${byte.charCodeAt(0).toString(8).padStart(3, "0")}`);
+}
+
+type Exit = { code: number | null; signal: string | null };
+interface Opened { channel: ClientChannel; exit: () => Exit | undefined }
+function open(client: Client, line: string): Promise<Opened> {
+  return new Promise((resolve, reject) => {
+    const refuse = (cause: unknown): void => reject(new HcError("UNREACHABLE", `No channel: ${messageOf(cause)}`, { cause }));
+    try {
+      client.exec(line, (error, channel) => {
+        if (error !== undefined) return refuse(error);
+        // at once: the exit of a short program may be in the same packet as the channel's confirmation
+        let exit: Exit | undefined;
+        channel.on("exit", (code: number | null, signal?: string) => {
+          exit = { code, signal: code === null ? (signal ?? "KILL") : null };
+        });
+        resolve({ channel, exit: () => exit });
+      });
+    } catch (cause) {
+      refuse(cause); // "Not connected" is thrown
+    }
+  });
+}
+function drained(channel: ClientChannel): Promise<void> {
+  return new Promise((resolve) => {
+    channel.on("error", () => undefined).on("close", () => resolve()).resume();
+    channel.stderr.resume();
+  });
 }
 
 /** Runs programs on a host over a pooled SSH connection; passes the same contract suite as the local runner. */
@@ -32,32 +73,33 @@ export class SshRunner implements CommandRunner {
     const pooled = await connectionTo(this.target);
     const release = await pooled.place();
     try {
-      const line = remoteLine(argv, { timeoutMs: options.timeoutMs, cwd: options.cwd, env: options.env !== undefined, user: this.target.user });
-      const channel = await new Promise<ClientChannel>((resolve, reject) =>
-        pooled.client.exec(line, (error, stream) => (error === undefined ? resolve(stream) : reject(new HcError("UNREACHABLE", `${label}: ${messageOf(error)}`, { cause: error })))));
-      return await this.follow(channel, argv, options, label, started);
+      const line = remoteLine(argv, { timeoutMs: options.timeoutMs, cwd: options.cwd, env: options.env === undefined ? undefined : Object.keys(options.env), user: this.target.user });
+      const opened = await withDeadline(openMs, label, () => open(pooled.client, line));
+      return await this.follow(pooled.client, opened, argv, options, label, started);
     } finally {
       release();
     }
   }
 
-  private follow(channel: ClientChannel, argv: readonly string[], options: CommandOptions, label: string, started: number): Promise<CommandResult> {
+  private follow(client: Client, { channel, exit: exitOf }: Opened, argv: readonly string[], options: CommandOptions, label: string, started: number): Promise<CommandResult> {
     const limit = options.maxOutputBytes ?? 16 * 1024 * 1024;
     return new Promise((resolve, reject) => {
       const out: Buffer[] = [];
       let outBytes = 0;
       let err: Buffer = Buffer.alloc(0);
-      let exit: { code: number | null; signal: string | null } | undefined;
       let failure: HcError | undefined;
+      let group: string | undefined;
+      let missing = false;
+      let seen = false;
       const end = (error: HcError): void => {
-        failure ??= error;
-        try {
-          channel.signal("KILL");
-        } catch {
-          // the channel has ended by itself
-        }
-        channel.destroy();
-        settle();
+        if (failure !== undefined) return;
+        failure = error;
+        // sshd passes no signals on in a root session (OpenSSH, session_signal_req): a second channel kills the group
+        const killed = group === undefined ? Promise.resolve() : open(client, `exec /bin/sh -c '${this.target.user === "root" ? "" : "sudo -n "}kill -s KILL -- -${group}'`).then((kill) => drained(kill.channel));
+        void Promise.race([killed.catch(() => undefined), delay(killMs)]).then(() => {
+          channel.destroy();
+          settle();
+        });
       };
       const timer = setTimeout(() => end(new HcError("COMMAND_TIMEOUT", `${label}: ended at its deadline of ${options.timeoutMs} ms.`)), options.timeoutMs);
       const onAbort = (): void => end(new HcError("ABORTED", `${label}: cancelled.`));
@@ -69,9 +111,10 @@ export class SshRunner implements CommandRunner {
         clearTimeout(timer);
         options.signal?.removeEventListener("abort", onAbort);
         if (failure !== undefined) return void reject(failure);
+        const exit = exitOf();
         if (exit === undefined) return void reject(new HcError("UNREACHABLE", `${label}: the connection broke; the command may still run.`, { retry: "unknown" }));
         const stderr = err.toString("utf8");
-        if (exit.code === 127 && out.length === 0 && stderr === "") return void reject(new HcError("COMMAND_NOT_FOUND", `${argv[0]} is not installed on ${this.target.address}.`));
+        if (missing) return void reject(new HcError("COMMAND_NOT_FOUND", `${argv[0]} is not installed on ${this.target.address}.`));
         resolve({ code: exit.code ?? 128, signal: exit.signal, stdout: Buffer.concat(out).toString("utf8"), stderr, durationMs: performance.now() - started });
       };
       if (options.output === undefined)
@@ -85,10 +128,15 @@ export class SshRunner implements CommandRunner {
         channel.pipe(options.output);
       }
       channel.stderr.on("data", (chunk: Buffer) => {
-        err = Buffer.concat([err, chunk]).subarray(-stderrTail);
-      });
-      channel.on("exit", (code: number | null, signal?: string) => {
-        exit = { code, signal: code === null ? (signal ?? "KILL") : null };
+        err = Buffer.concat([err, chunk]);
+        const found = seen ? null : marker.exec(err.toString("latin1"));
+        if (found !== null) {
+          seen = true;
+          group = found[1];
+          missing = group === undefined;
+          err = Buffer.concat([err.subarray(0, found.index), err.subarray(found.index + found[0].length)]);
+        }
+        err = err.subarray(-stderrTail);
       });
       channel.on("error", () => undefined); // close follows
       channel.on("close", settle);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
-import { type CommandRunner, runOk } from "../../daemon/lib/command.js";
+import { commandFailed, type CommandRunner, runOk } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
 
 export async function sha256Of(path: string): Promise<string> {
@@ -16,19 +16,17 @@ export async function remoteSha256(runner: CommandRunner, path: string): Promise
   return (await runOk(runner, ["sh", "-c", script, "sh", path], { timeoutMs: 60_000 })).trim();
 }
 
-/** Writes a file on the host under a temporary name, checks the digest there, syncs, renames. */
+const script = `umask 077; mkdir -p -m 755 "$(dirname "$2")" && rm -f "$2".new-* && cat > "$1" || exit 1
+if command -v sha256sum >/dev/null 2>&1; then seen=$(sha256sum < "$1" | cut -d" " -f1); else seen=$(sha256 -q "$1"); fi
+if [ "$seen" != "$4" ]; then rm -f "$1"; echo "$seen"; exit 65; fi
+chmod "$3" "$1" && { sync "$1" 2>/dev/null || sync; } && mv -f "$1" "$2"`;
+
+/** Writes a file on the host under a temporary name, checks the digest there, syncs, renames: in one command. Returns the digest. */
 export async function upload(runner: CommandRunner, target: string, source: { file: string } | { text: string }, options: { mode: string; timeoutMs: number }): Promise<string> {
   const sha256 = "file" in source ? await sha256Of(source.file) : createHash("sha256").update(source.text).digest("hex");
-  const temporary = `${target}.new-${process.pid}`;
-  const input = "file" in source ? createReadStream(source.file) : source.text;
-  try {
-    await runOk(runner, ["sh", "-c", 'umask 077; mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", temporary], { timeoutMs: options.timeoutMs, input });
-    const seen = await remoteSha256(runner, temporary);
-    if (seen !== sha256) throw new HcError("COMMAND_FAILED", `${target}: what arrived has digest ${seen.slice(0, 12)}, not ${sha256.slice(0, 12)}.`, { retry: "transient" });
-    await runOk(runner, ["sh", "-c", 'chmod "$3" "$1" && sync && mv -f "$1" "$2"', "sh", temporary, target, options.mode], { timeoutMs: options.timeoutMs });
-  } catch (error) {
-    await runner.run(["rm", "-f", temporary], { timeoutMs: 10_000 }).catch(() => undefined);
-    throw error;
-  }
+  const argv = ["sh", "-c", script, "sh", `${target}.new-${process.pid}`, target, options.mode, sha256];
+  const result = await runner.run(argv, { timeoutMs: options.timeoutMs, input: "file" in source ? createReadStream(source.file) : source.text });
+  if (result.code === 65) throw new HcError("COMMAND_FAILED", `${target}: what arrived has digest ${result.stdout.slice(0, 12)}, not ${sha256.slice(0, 12)}.`, { retry: "transient" });
+  if (result.code !== 0) throw commandFailed(["upload", target], result);
   return sha256;
 }

@@ -13,7 +13,7 @@ export function neededPackages(inputs: Pick<HostInputs, "platform" | "role">, fa
   const php = debianPhp[release];
   if (php === undefined) return undefined;
   const web = ["apache2", ...["fpm", "cli", "xml", "mbstring", "gd", "curl"].map((part) => `php${php}-${part}`)];
-  return ["etcd-server", "ca-certificates", ...(witness ? [] : [...web, ...(facts.zfs ? [] : ["zfsutils-linux"])])];
+  return ["etcd-server", "ca-certificates", "tzdata", ...(witness ? [] : [...web, ...(facts.zfs ? [] : ["zfsutils-linux"])])];
 }
 
 /** Services that Debian starts by itself when their package is installed, and that we do not use under that name. */

@@ -1,3 +1,4 @@
+import type { NodePaths } from "../../../daemon/lib/node-config.js";
 import type { Manifest } from "./manifest.js";
 
 /** What a look at a machine has shown. */
@@ -11,19 +12,32 @@ export interface HostFacts {
   listening: { port: number; program: string }[];
   users: string[];
   /** Our paths that exist. */
-  paths: Partial<Record<"etc" | "state" | "lib" | "data", "full" | "empty">>;
+  paths: Partial<Record<keyof NodePaths, "full" | "empty">>;
   zfs: boolean;
+  /** Seconds between transaction groups (zfs(4), zfs_txg_timeout); "" where this ZFS has no such setting. */
+  txgSeconds: string;
   systemd: boolean;
   /** Version of our own Node there, and of one in /usr/local/bin; "" for none. */
   node: string;
   otherNode: string;
   /** Digest that `current` points to. */
   current: string;
+  /** Digests of files: the artefact that is current, host.json, the service's definition; "" for none. */
+  artefact: string;
+  hostConfig: string;
+  service: string;
+  /** The service runs. */
+  active: boolean;
   manifest: Manifest | undefined;
 }
 
+export const noFacts: HostFacts = {
+  kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, txgSeconds: "", systemd: false, node: "", otherNode: "",
+  current: "", artefact: "", hostConfig: "", service: "", active: false, manifest: undefined,
+};
+
 export function parseProbe(text: string): HostFacts {
-  const facts: HostFacts = { kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, systemd: false, node: "", otherNode: "", current: "", manifest: undefined };
+  const facts: HostFacts = { ...noFacts, packages: [], listening: [], users: [], paths: {} };
   for (const line of text.split("\n")) {
     const tab = line.indexOf("\t");
     if (tab === -1) continue;
@@ -41,19 +55,27 @@ export function parseProbe(text: string): HostFacts {
       case "user": facts.users.push(value); break;
       case "path": {
         const [key = "", state = ""] = value.split(" ");
-        facts.paths[key as "etc"] = state as "full";
+        facts.paths[key as keyof NodePaths] = state as "full";
         break;
       }
       case "zfs": facts.zfs = true; break;
+      case "txg": facts.txgSeconds = value; break;
       case "systemd": facts.systemd = true; break;
       case "node": facts.node = value.replace(/^v/, ""); break;
       case "othernode": facts.otherNode = value.replace(/^v/, ""); break;
       case "current": facts.current = value; break;
+      case "artefact": facts.artefact = value; break;
+      case "hostconfig": facts.hostConfig = value; break;
+      case "service": facts.service = value; break;
+      case "active": facts.active = true; break;
       case "manifest": facts.manifest = JSON.parse(value) as Manifest; break;
       default: break;
     }
   }
   facts.packages.sort();
-  facts.listening = [...new Map(facts.listening.map((item) => [item.port, item])).values()].sort((a, b) => a.port - b.port);
+  // one line a port; where some sockets show no program (another namespace), the one that does wins
+  const byPort = new Map<number, { port: number; program: string }>();
+  for (const item of facts.listening) if ((byPort.get(item.port)?.program ?? "") === "") byPort.set(item.port, item);
+  facts.listening = [...byPort.values()].sort((a, b) => a.port - b.port);
   return facts;
 }
