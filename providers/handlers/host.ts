@@ -7,7 +7,7 @@ import { progress } from "../core/progress.js";
 import { connectionOf, type HostInputs, type HostOutputs, hostSchema, pathFailures, withHostDefaults } from "../schemas/host.js";
 import { apiCall } from "../ssh/api-client.js";
 import { SshRunner } from "../ssh/ssh-runner.js";
-import { applyHost, startService, switchArtefact } from "./host/apply-host.js";
+import { applyHost, startService, stepsFor, switchArtefact } from "./host/apply-host.js";
 import { withLease } from "./host/lease.js";
 import { ownTexts } from "./host/own-texts.js";
 import { describeStep, planHost } from "./host/plan-host.js";
@@ -68,7 +68,9 @@ async function waitReady(inputs: HostInputs): Promise<void> {
 }
 
 async function converge(inputs: HostInputs): Promise<void> {
-  await withLease(new SshRunner(connectionOf(inputs)), inputs.platform, async (runner) => {
+  const unleased = new SshRunner(connectionOf(inputs));
+  if (stepsFor(inputs, await probeHost(unleased, inputs)).length === 0) return;
+  await withLease(unleased, inputs.platform, async (runner) => {
     const { facts, steps } = await applyHost(runner, inputs);
     if (steps.length === 0) return;
     const upgrade = facts.current !== "" && facts.current !== inputs.hcd.sha256;

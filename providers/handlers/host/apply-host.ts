@@ -91,17 +91,22 @@ async function runStep(work: HostWork, step: HostStep): Promise<void> {
   }
 }
 
-/** Brings a machine from whatever state to the wished one. Conflicts are thrown before anything is changed. Can be repeated after a crash at any step. */
+/** The steps that are missing; throws what stands against them, naming property and remedy. */
+export function stepsFor(inputs: HostInputs, facts: HostFacts): HostStep[] {
+  const { conflicts, steps } = planHost(inputs, facts, ownTexts(inputs));
+  const [first] = conflicts;
+  if (first === undefined) return steps;
+  throw new HcError(first.code, `Host ${inputs.name}: ${conflicts.map((item) => `${item.property}: ${item.reason}`).join("; ")}. Nothing was changed.`, { context: { conflicts } });
+}
+
+/** Brings a machine from whatever state to the wished one. Can be repeated after a crash at any step. */
 export async function applyHost(runner: CommandRunner, inputs: HostInputs): Promise<{ facts: HostFacts; steps: HostStep[] }> {
   const facts = await probeHost(runner, inputs);
-  const plan = planHost(inputs, facts, ownTexts(inputs));
-  const [conflict] = plan.conflicts;
-  if (conflict !== undefined)
-    throw new HcError(conflict.code, `Host ${inputs.name}: ${plan.conflicts.map((item) => `${item.property}: ${item.reason}`).join("; ")}. Nothing was changed.`, { context: { conflicts: plan.conflicts } });
+  const steps = stepsFor(inputs, facts);
   const work: HostWork = { runner, inputs, manifest: { ...emptyManifest(inputs.name, inputs.ports, inputs.paths), ...facts.manifest, ports: inputs.ports } };
-  for (const step of plan.steps) {
+  for (const step of steps) {
     if (step.kind === "packages" || step.kind === "node" || step.kind === "artefact") progress("Host", inputs.name, describeStep(step));
     await runStep(work, step);
   }
-  return { facts, steps: plan.steps };
+  return { facts, steps };
 }
