@@ -1,5 +1,5 @@
 import type { ClusterSpec, SiteSpec } from "../lib/documents.js";
-import { type ObservedUnit, type UnitRecord } from "../lib/records.js";
+import type { ObservedUnit, UnitRecord } from "../lib/records.js";
 import { runtimeTag } from "../lib/documents.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import type { Member } from "../lib/node-config.js";

@@ -58,7 +58,7 @@ export class EtcdMember {
   public async run(signal: AbortSignal): Promise<void> {
     if (!this.isVoter()) return this.retire(signal);
     while (!signal.aborted) {
-      let pauseMs = 500;
+      let pauseMs = 200;
       try {
         const step = await this.step();
         if (step === "none") {
@@ -69,7 +69,7 @@ export class EtcdMember {
         this.problemText = messageOf(error);
         if (messageOf(error) !== this.told) this.options.log.warn({ reason: messageOf(error) }, "etcd membership: not yet");
         this.told = messageOf(error);
-        pauseMs = 1000;
+        pauseMs = 500;
       }
       await this.options.clock.sleep(pauseMs, signal).catch(() => undefined);
     }

@@ -1,3 +1,4 @@
+import type { Clock } from "../lib/clock.js";
 import { HcError } from "../lib/errors.js";
 import type { Compare, KeyValue, Op, Store, TxnResult, WatchEvent } from "./store.js";
 
@@ -87,13 +88,16 @@ export class MemoryState {
   }
 }
 
-/** One node's way to a MemoryState, with the faults of a network: cut, and answers that are lost after the act (invariant 7). */
+/** Time that things take on their way; drawn anew for each. Changes stay in order. */
+export interface MemoryNetwork { clock: Pick<Clock, "sleep">; requestMs(): number; answerMs(): number; watchMs(): number }
+
+/** One node's way to a MemoryState, with the faults of a network: slow, cut, and answers that are lost after the act (invariant 7). */
 export class MemoryStore implements Store {
   private cutOff = false;
   private lose = 0;
   private readonly pumps = new Set<{ pump(): void }>();
 
-  public constructor(private readonly state: MemoryState = new MemoryState()) {}
+  public constructor(private readonly state: MemoryState = new MemoryState(), private readonly network?: MemoryNetwork) {}
 
   public cut(): void {
     this.cutOff = true;
@@ -111,33 +115,54 @@ export class MemoryStore implements Store {
 
   public async get(key: string): Promise<KeyValue | undefined> {
     await this.reach("get");
-    return this.state.get(key);
+    return this.answered(this.state.get(key));
   }
 
   public async list(prefix: string): Promise<{ revision: string; items: KeyValue[] }> {
     await this.reach("list");
-    return this.state.list(prefix);
+    return this.answered(this.state.list(prefix));
   }
 
-  public async txn(compare: readonly Compare[], ops: readonly Op[]): Promise<TxnResult> {
-    await this.reach("txn");
-    const result = this.state.txn(compare, ops);
-    if (this.lose > 0) {
-      this.lose -= 1;
-      throw new HcError("NO_QUORUM", "memory store: the answer was lost.");
-    }
-    return result;
+  /** With `timeoutMs` and a slow network: given up after that time, while the act may still happen. */
+  public async txn(compare: readonly Compare[], ops: readonly Op[], options: { timeoutMs?: number } = {}): Promise<TxnResult> {
+    const act = async (): Promise<TxnResult> => {
+      await this.reach("txn");
+      const result = this.state.txn(compare, ops);
+      if (this.lose > 0) {
+        this.lose -= 1;
+        throw new HcError("NO_QUORUM", "memory store: the answer was lost.");
+      }
+      return this.answered(result);
+    };
+    if (this.network === undefined) return act();
+    const late = this.network.clock.sleep(options.timeoutMs ?? 2000).then(() => Promise.reject(new HcError("NO_QUORUM", "memory store: no answer in time.")));
+    late.catch(() => undefined);
+    const acted = act();
+    acted.catch(() => undefined);
+    return Promise.race([acted, late]);
   }
 
   public watch(prefix: string, afterRevision: string, handlers: { onEvents(events: WatchEvent[], revision: string): void; onReset(): void }, signal: AbortSignal): void {
     if (signal.aborted) return;
-    const entry = this.state.watch({ prefix, ...{ onEvents: handlers.onEvents.bind(handlers), onReset: handlers.onReset.bind(handlers) }, signal }, afterRevision, () => !this.cutOff);
+    const { network } = this;
+    let tail = Promise.resolve();
+    const later = (tell: () => void): void => {
+      if (network === undefined) return tell();
+      tail = tail.then(() => network.clock.sleep(network.watchMs())).then(() => (signal.aborted ? undefined : tell()));
+    };
+    const watcher = { prefix, signal, onEvents: (events: WatchEvent[], revision: string) => later(() => handlers.onEvents(events, revision)), onReset: () => later(() => handlers.onReset()) };
+    const entry = this.state.watch(watcher, afterRevision, () => !this.cutOff);
     this.pumps.add(entry);
     signal.addEventListener("abort", () => this.pumps.delete(entry), { once: true });
   }
 
+  private async answered<T>(answer: T): Promise<T> {
+    if (this.network !== undefined) await this.network.clock.sleep(this.network.answerMs());
+    return answer;
+  }
+
   private async reach(what: string): Promise<void> {
-    await Promise.resolve();
+    await (this.network === undefined ? Promise.resolve() : this.network.clock.sleep(this.network.requestMs()));
     if (this.cutOff) throw new HcError("NO_QUORUM", `memory store: ${what}: cut off.`);
   }
 }

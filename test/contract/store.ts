@@ -23,7 +23,7 @@ export function storeContract(name: string, subject: () => StoreSubject): void {
       let onReset = (): void => undefined;
       const reset = new Promise<void>((resolve) => (onReset = resolve));
       const seen = { events, batches: 0, reset, until: (count: number) => new Promise<WatchEvent[]>((resolve) => { waiting.push({ count, resolve }); check(); }) };
-      const check = (): void => waiting.forEach((one) => events.length >= one.count && one.resolve([...events]));
+      const check = (): void => { for (const one of waiting) if (events.length >= one.count) one.resolve([...events]); };
       store().watch(under, after, { onEvents: (some) => { events.push(...some); seen.batches += 1; check(); }, onReset }, ending.signal);
       return seen;
     }

@@ -29,8 +29,11 @@ class SimNode {
   public readonly leader: Leader;
   public readonly planner: Planner;
   private readonly ending = new AbortController();
-  public constructor(public readonly name: string, state: MemoryState, clock: SimClock) {
-    this.store = new MemoryStore(state);
+  /** ms that this node's watch lags behind at most; changed by the faults. */
+  public lagMs = 30;
+  public slowMs = 20;
+  public constructor(public readonly name: string, state: MemoryState, clock: SimClock, dice: () => number) {
+    this.store = new MemoryStore(state, { clock, requestMs: () => dice() * this.slowMs, answerMs: () => dice() * this.slowMs, watchMs: () => dice() * this.lagMs });
     const { store } = this;
     const view = new WatchedView(store, log);
     this.session = new NodeSession({ node: name, store, clock, log, diskProblem: () => "" });
@@ -53,7 +56,7 @@ async function simulate(seed: number): Promise<{ elections: number; customers: n
   const dice = random(seed);
   const clock = new SimClock();
   const state = new MemoryState();
-  const nodes = new Map(names.map((name) => [name, new SimNode(name, state, clock)]));
+  const nodes = new Map(names.map((name) => [name, new SimNode(name, state, clock, dice)]));
   const cut = new Set<string>();
   const generations = new Map<string, number>();
   const owners = new Map<number, string>(); // uid → customer, for all time
@@ -102,24 +105,33 @@ async function simulate(seed: number): Promise<{ elections: number; customers: n
       cut.delete(name);
     } else if (act < 0.38) {
       node.kill();
-      nodes.set(name, new SimNode(name, state, clock));
+      nodes.set(name, new SimNode(name, state, clock, dice));
       cut.delete(name);
       faults += 1;
     } else if (act < 0.48) {
       node.store.loseAnswers(1 + Math.floor(dice() * 3));
       faults += 1;
-    } else if (act < 0.75) {
+    } else if (act < 0.56) {
+      node.lagMs = dice() < 0.5 ? 30 : 3000;
+      node.slowMs = dice() < 0.7 ? 20 : 700;
+      faults += 1;
+    } else if (act < 0.8) {
       const customer = `c${Math.floor(dice() * 12)}`;
       const key = keys.desired("customer", customer);
       if (state.get(key) === undefined) state.txn([], [{ put: key, value: JSON.stringify({ version: 1, kind: "customer", name: customer, origin: "git", spec: { displayName: "", contact: "" } }) }]);
       else state.txn([], [{ delete: key }]);
+      // two at once, so that a planner with an old picture would give one number twice
+      state.txn([], [{ put: keys.desired("customer", `d${step}`), value: JSON.stringify({ version: 1, kind: "customer", name: `d${step}`, origin: "git", spec: { displayName: "", contact: "" } }) }]);
     }
     await clock.advance(Math.floor(dice() * 3000));
     check();
   }
-  for (const node of nodes.values()) node.store.heal();
+  for (const node of nodes.values()) {
+    node.store.heal();
+    [node.lagMs, node.slowMs] = [30, 20];
+  }
   cut.clear();
-  await clock.advance(20_000);
+  await clock.advance(40_000);
   check();
   // all well again: somebody leads, everybody lives, and the plan is carried out
   expect([...nodes.values()].every((node) => node.session.isLive())).toBe(true);
