@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, pbkdf2, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, pbkdf2, pbkdf2Sync, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { HcError } from "../../../daemon/lib/errors.js";
 
@@ -17,8 +17,9 @@ export interface Crypter {
   decrypt(text: string): string;
 }
 
-async function crypterOf(passphrase: string, salt: Buffer): Promise<Omit<Crypter, "salt">> {
-  const key = await promisify(pbkdf2)(passphrase, salt, rounds, keyBytes, "sha256");
+const crypterOf = async (passphrase: string, salt: Buffer): Promise<Omit<Crypter, "salt">> => withKey(await promisify(pbkdf2)(passphrase, salt, rounds, keyBytes, "sha256"));
+
+function withKey(key: Buffer): Omit<Crypter, "salt"> {
   return {
     encrypt: (clear) => {
       const nonce = randomBytes(nonceBytes);
@@ -44,17 +45,24 @@ export async function createCrypter(passphrase: string): Promise<Crypter> {
   return { ...crypter, salt: `v1:${salt.toString("base64")}:${crypter.encrypt(checkText)}` };
 }
 
-/** Throws AUTHENTICATION_FAILED when the passphrase is not the one that `state` (`v1:<salt>:<check>`) was made with. */
-export async function openCrypter(passphrase: string, state: string): Promise<Crypter> {
-  const [version, salt, ...check] = state.split(":");
+function saltOf(state: string): Buffer {
+  const [version, salt] = state.split(":");
   if (version !== "v1" || salt === undefined) throw new HcError("INVALID_INPUT", "encryptionsalt has an unknown form; it should be v1:<salt>:<check>.");
-  const crypter = await crypterOf(passphrase, Buffer.from(salt, "base64"));
+  return Buffer.from(salt, "base64");
+}
+
+function checked(crypter: Omit<Crypter, "salt">, state: string): Crypter {
   let clear: string | undefined;
   try {
-    clear = crypter.decrypt(check.join(":"));
+    clear = crypter.decrypt(state.split(":").slice(2).join(":"));
   } catch {
     // a wrong key fails the authentication tag
   }
   if (clear !== checkText) throw new HcError("AUTHENTICATION_FAILED", "The passphrase is not the one that this stack was made with; check PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE or the workspace's file passphrase.");
   return { ...crypter, salt: state };
 }
+
+/** Throws AUTHENTICATION_FAILED when the passphrase is not the one that `state` (`v1:<salt>:<check>`) was made with. */
+export const openCrypter = async (passphrase: string, state: string): Promise<Crypter> => checked(await crypterOf(passphrase, saltOf(state)), state);
+/** The same, for readers that have nothing else to do meanwhile. */
+export const openCrypterSync = (passphrase: string, state: string): Crypter => checked(withKey(pbkdf2Sync(passphrase, saltOf(state), rounds, keyBytes, "sha256")), state);

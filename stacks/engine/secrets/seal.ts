@@ -1,5 +1,5 @@
 import type { Properties, Value } from "../types.js";
-import { isObject, isSecret, secretMark, secretOf, signature, unwrap } from "../values.js";
+import { isObject, isSecret, secretMark, secretOf, signature, some, unwrap } from "../values.js";
 import type { Crypter } from "./passphrase.js";
 
 /** Secrets as they lie in the state: `{4dab…: 1b47…, ciphertext}` of the JSON text. */
@@ -26,3 +26,5 @@ export function mapProperties<T extends { inputs?: Properties; outputs?: Propert
   const outputs = changed(record.outputs, act);
   return { ...record, ...(inputs && { inputs }), ...(outputs && { outputs }) };
 }
+
+export const hasSealed = (record: { inputs?: Properties; outputs?: Properties }): boolean => [record.inputs, record.outputs].some((properties) => some(properties, (value) => isObject(value) && value[signature] === secretMark && "ciphertext" in value));

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseDocument } from "yaml";
@@ -9,23 +10,24 @@ import { createCrypter, type Crypter, openCrypter } from "./passphrase.js";
 
 const passphraseBytes = 24;
 
-/** PULUMI_CONFIG_PASSPHRASE, then PULUMI_CONFIG_PASSPHRASE_FILE, then the workspace's own file (0600), made when missing. */
-export async function passphraseOf(workspace: string, env: NodeJS.ProcessEnv): Promise<string> {
+/** PULUMI_CONFIG_PASSPHRASE, then PULUMI_CONFIG_PASSPHRASE_FILE, then the workspace's own file. Throws NOT_FOUND. */
+export function passphraseSync(workspace: string, env: NodeJS.ProcessEnv): string {
   const direct = env["PULUMI_CONFIG_PASSPHRASE"];
   if (direct !== undefined) return direct;
-  const named = env["PULUMI_CONFIG_PASSPHRASE_FILE"];
-  if (named !== undefined && named !== "") {
-    const text = await readFileIfAny(named);
-    if (text === undefined) throw new HcError("NOT_FOUND", `PULUMI_CONFIG_PASSPHRASE_FILE names ${named}, which does not exist.`);
-    return text.replace(/\r?\n$/, "");
-  }
+  const file = env["PULUMI_CONFIG_PASSPHRASE_FILE"] || passphraseFile(workspace);
+  if (!existsSync(file)) throw new HcError("NOT_FOUND", `The passphrase file ${file} does not exist; name it by PULUMI_CONFIG_PASSPHRASE_FILE.`);
+  return readFileSync(file, "utf8").replace(/\r?\n$/, "");
+}
+
+/** The same; the workspace's own file (0600) is made when nothing else is named. */
+export async function passphraseOf(workspace: string, env: NodeJS.ProcessEnv): Promise<string> {
   const file = passphraseFile(workspace);
-  const known = await readFileIfAny(file);
-  if (known !== undefined) return known.replace(/\r?\n$/, "");
-  const made = randomBytes(passphraseBytes).toString("base64url");
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  await writeFileAtomic(file, `${made}\n`, { mode: 0o600 });
-  return made;
+  const named = env["PULUMI_CONFIG_PASSPHRASE"] !== undefined || (env["PULUMI_CONFIG_PASSPHRASE_FILE"] ?? "") !== "";
+  if (!named && !existsSync(file)) {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await writeFileAtomic(file, `${randomBytes(passphraseBytes).toString("base64url")}\n`, { mode: 0o600 });
+  }
+  return passphraseSync(workspace, env);
 }
 
 export interface StackConfig {
