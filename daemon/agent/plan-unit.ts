@@ -47,7 +47,7 @@ export function planUnit(input: NodeInput, unit: UnitInput): UnitPlan {
   if (record === undefined) return local === undefined ? { steps: [] } : failed(quiet(unit), `no record names ${local.dataset}: it is kept, unmounted.`);
   if (local !== undefined && localEpoch(local) > record.value.epoch)
     return failed(quiet(unit), `this disk knows epoch ${localEpoch(local)} of ${unit.id}, the record says ${record.value.epoch}: was etcd restored from an old backup? Nothing is mounted.`);
-  if (record.value.state === "deleting") return planDeleting(input, unit, role);
+  if (record.value.state === "deleting") return planDeleting(unit, role);
   if (role === "home") return planHome(input, unit);
   return role === "replica" ? planReplica(input, unit) : planSurplus(unit);
 }
@@ -61,7 +61,7 @@ function outdated(input: NodeInput, unit: UnitInput, local: LocalDataset): strin
   return found.find((trash) => !input.trashed.has(trash.id))?.id;
 }
 
-function planDeleting(input: NodeInput, unit: UnitInput, role: Role): UnitPlan {
+function planDeleting(unit: UnitInput, role: Role): UnitPlan {
   const steps = quiet(unit);
   if (role !== "home") return waiting(steps, "is being deleted");
   if (unit.local !== undefined) return { steps: [...steps, { action: "bury", unit: unit.id, dataset: unit.local.dataset }] };
