@@ -43,7 +43,8 @@ async function withStore(options: OperationOptions, store: StateStore, config: S
     provider ??= ProviderProcess.start({
       cwd: dirname(options.program), env: { ...env, PULUMI_NODEJS_PROJECT: options.project }, config: config.values,
       say: (line, isError) => {
-        if (line.trim() !== "") emit({ type: "message", severity: isError ? "warning" : "info", from: "provider", text: line, atMs: now().getTime() });
+        // the SDK prints the stack of what a handler throws; the message comes with the step
+        if (line.trim() !== "" && !/^\s+at /.test(line)) emit({ type: "message", severity: isError ? "warning" : "info", from: "provider", text: line, atMs: now().getTime() });
       },
     });
     return provider;
@@ -57,7 +58,10 @@ async function withStore(options: OperationOptions, store: StateStore, config: S
     emit({ type: "phase", phase, atMs: now().getTime() });
     // beside the program: its start takes as long as the program's
     if (kind === "up" || kind === "preview") startProvider().catch((error: Error) => context.fail("", error.message));
-    if (kind === "destroy") await destroyPass(context);
+    if (kind === "destroy") {
+      await destroyPass(context);
+      if (!context.preview && store.entries().length === 0) outputs = {};
+    }
     else if (kind === "refresh") await refreshPass(context);
     else outputs = await programPass(context, config, parallel, env);
     emit({ type: "phase-end", phase, changes: context.changes, ok: !context.failed && !context.cancelled, atMs: now().getTime() });

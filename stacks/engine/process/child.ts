@@ -29,5 +29,6 @@ export function lines(stream: NodeJS.ReadableStream, say: (line: string) => void
 
 /** Detached: a Ctrl-C of the terminal goes to the engine alone, which lets running steps finish. */
 export function startNode(script: string, args: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }): ChildProcess {
-  return spawn(process.execPath, [script, ...args], { cwd: options.cwd, env: options.env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  // the SDK loads experimental parts of Node; its users cannot do anything about that
+  return spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, ...args], { cwd: options.cwd, env: options.env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
 }
