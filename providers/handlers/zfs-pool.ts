@@ -6,7 +6,7 @@ import { parseSize } from "../../daemon/lib/sizes.js";
 import type { Handler } from "../core/handler.js";
 import { PartialError } from "../core/partial-error.js";
 import { progress } from "../core/progress.js";
-import { poolDataset, type ZfsPoolInputs, type ZfsPoolOutputs, zfsPoolSchema } from "../schemas/zfs-pool.js";
+import { devicesOf, poolDataset, type ZfsPoolInputs, type ZfsPoolOutputs, zfsPoolSchema } from "../schemas/zfs-pool.js";
 import { SshRunner } from "../ssh/ssh-runner.js";
 import { withLease } from "./host/lease.js";
 import { lookAtPool } from "./zfs-pool/look-pool.js";
@@ -14,7 +14,7 @@ import { lostVdevs, planPool, type PoolStep } from "./zfs-pool/plan-pool.js";
 
 const stepMs = 5 * 60_000;
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-const platformOf = (inputs: ZfsPoolInputs): "linux" | "freebsd" => (inputs.connection.paths.etc.startsWith("/usr/local/") ? "freebsd" : "linux");
+const platformOf = async (runner: CommandRunner): Promise<"linux" | "freebsd"> => ((await runOk(runner, ["uname", "-s"], { timeoutMs: 20_000 })).trim() === "FreeBSD" ? "freebsd" : "linux");
 const idOf = (inputs: ZfsPoolInputs): string => `${inputs.connection.node}/${poolDataset(inputs)}`;
 
 async function runStep(runner: CommandRunner, inputs: ZfsPoolInputs, step: PoolStep): Promise<void> {
@@ -29,7 +29,8 @@ async function runStep(runner: CommandRunner, inputs: ZfsPoolInputs, step: PoolS
 }
 
 async function converge(inputs: ZfsPoolInputs): Promise<ZfsPoolOutputs> {
-  return withLease(new SshRunner(inputs.connection), platformOf(inputs), async (runner) => {
+  const unleased = new SshRunner(inputs.connection);
+  return withLease(unleased, await platformOf(unleased), async (runner) => {
     for (let round = 0; round < 3; round += 1) {
       const plan = planPool(inputs, await lookAtPool(runner, inputs), inputs.connection.paths.data);
       if ("refused" in plan) throw new HcError(plan.refused.code, `ZfsPool ${inputs.name} on ${inputs.connection.node}: ${plan.refused.reason}. Nothing was changed.`);
@@ -56,6 +57,8 @@ export const zfsPoolHandler: Handler<ZfsPoolInputs, ZfsPoolOutputs> = {
     const inputs = structuredClone(news);
     const failures = validate(zfsPoolSchema, inputs);
     if (failures.length > 0) return { inputs, failures };
+    const twice = holdsUnknown(inputs.vdevs) ? undefined : inputs.vdevs.flatMap(devicesOf).find((device, index, all) => all.indexOf(device) !== index);
+    if (twice !== undefined) failures.push({ property: "vdevs", reason: `${twice} is named twice; a device can be in one vdev only` });
     if (olds.vdevs !== undefined && olds.pool === inputs.pool && !holdsUnknown([olds.vdevs, inputs.vdevs])) {
       const lost = lostVdevs(olds.vdevs, inputs.vdevs);
       if (lost.length > 0) failures.push({ property: "vdevs", reason: `${JSON.stringify(lost)} would be taken out of pool ${inputs.pool}; a pool can only grow by whole vdevs` });
@@ -82,7 +85,8 @@ export const zfsPoolHandler: Handler<ZfsPoolInputs, ZfsPoolOutputs> = {
     return dataset?.mark === props.name ? { id, props } : { id: "", props };
   },
   delete: async (_id, props) => {
-    await withLease(new SshRunner(props.connection), platformOf(props), async (runner) => {
+    const unleased = new SshRunner(props.connection);
+    await withLease(unleased, await platformOf(unleased), async (runner) => {
       const facts = await lookAtPool(runner, props);
       const root = poolDataset(props);
       const own = facts.datasets.find((item) => item.name === root);

@@ -60,7 +60,7 @@ export class Host extends pulumi.dynamic.Resource {
     const nodeName = args.name ?? name;
     register("node name", nodeName, `Host ${name}`);
     const { name: _name, ...rest } = args;
-    super(provider, name, { ...rest, name: nodeName, hcd: carriedDaemon(), runtime: carriedNode() }, options, "hybridcluster", "Host");
+    super(provider, name, { addresses: undefined, zone: undefined, ...rest, name: nodeName, hcd: carriedDaemon(), runtime: carriedNode() }, options, "hybridcluster", "Host");
     this.nodeName = nodeName;
     this.role = args.role ?? "node";
     this.local = local;

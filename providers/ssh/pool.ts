@@ -96,12 +96,17 @@ async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
   });
 }
 
-/** Ends all connections; called at the end of a command and of the provider process. */
+/** Ends all connections; called at the end of a command. What does not say goodbye within a second is cut. */
 export async function closeConnections(): Promise<void> {
   const all = [...open.values()];
   open.clear();
-  for (const each of all) {
-    const pooled = await each.catch(() => undefined);
-    pooled?.client.end();
-  }
+  await Promise.all(all.map(async (each) => {
+    const client = (await each.catch(() => undefined))?.client;
+    if (client === undefined) return;
+    const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+    client.end();
+    const timer = setTimeout(() => client.destroy(), 1_000);
+    await closed;
+    clearTimeout(timer);
+  }));
 }

@@ -37,7 +37,7 @@ async function setTxg(work: HostWork, step: Extract<HostStep, { kind: "txg" }>):
   if (inputs.platform === "linux") manifest.files = [...new Set([...manifest.files, "/etc/modprobe.d/hybridcluster.conf"])];
   await saveManifest(work);
   if (inputs.platform === "freebsd") await sh(runner, 'sysctl "vfs.zfs.txg.timeout=$1" >/dev/null; sysrc -f /etc/sysctl.conf "vfs.zfs.txg.timeout=$1" >/dev/null', [step.seconds]);
-  else await sh(runner, 'echo "options zfs zfs_txg_timeout=$1" > /etc/modprobe.d/hybridcluster.conf; p=/sys/module/zfs/parameters/zfs_txg_timeout; if [ -w "$p" ]; then echo "$1" > "$p"; fi', [step.seconds]);
+  else await sh(runner, 'echo "options zfs zfs_txg_timeout=$1" > /etc/modprobe.d/hybridcluster.conf; modprobe zfs 2>/dev/null; p=/sys/module/zfs/parameters/zfs_txg_timeout; if [ -w "$p" ]; then echo "$1" > "$p"; fi', [step.seconds]);
 }
 
 async function bringNode({ runner, inputs }: HostWork, step: Extract<HostStep, { kind: "node" }>): Promise<void> {

@@ -38,7 +38,7 @@ export function planPool(inputs: ZfsPoolInputs, facts: PoolFacts, mountpoint: st
   const mark = facts.datasets.find((item) => item.name === dataset)?.mark ?? "";
   const present = new Set(facts.devices.map(short));
   const fileSteps = (vdevs: readonly Vdev[]): PoolStep[] => vdevs.flatMap((vdev) => ("file" in vdev && vdev.size !== undefined && !facts.files.includes(vdev.file) ? [{ kind: "make-file" as const, path: vdev.file, size: vdev.size }] : []));
-  const createArgv = (parents: boolean): string[] => ["zfs", "create", ...(parents ? ["-p"] : []), "-o", `mountpoint=${mountpoint}`, "-o", "atime=off", "-o", `${markProperty}=${inputs.name}`, dataset];
+  const createArgv = (): string[] => ["zfs", "create", "-p", ...(facts.compatibilityKnown ? ["-o", "compression=on", "-o", "xattr=sa"] : []), "-o", `mountpoint=${mountpoint}`, "-o", "atime=off", "-o", `${markProperty}=${inputs.name}`, dataset];
   if (!facts.exists && facts.importable) {
     if (!inputs.adopt) return { refused: { code: "ALREADY_EXISTS", reason: `pool ${pool} lies exported on the disks of this host; say \`adopt: true\` to take it over with its data` } };
     return { steps: [{ kind: "import" }] }; // looked at again afterwards
@@ -49,7 +49,7 @@ export function planPool(inputs: ZfsPoolInputs, facts: PoolFacts, mountpoint: st
     const compatibility = inputs.compatibility !== "" ? inputs.compatibility : facts.compatibilityKnown ? portable : "";
     const options = Object.entries({ ...(compatibility === "" ? {} : { compatibility }), ...inputs.properties }).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
     // no -f: disks that hold something are refused by zpool itself
-    steps.push(...fileSteps(inputs.vdevs), { kind: "create", argv: ["zpool", "create", ...options, "-m", "none", pool, ...inputs.vdevs.flatMap(vdevArgv)] }, { kind: "create-dataset", argv: createArgv(true) });
+    steps.push(...fileSteps(inputs.vdevs), { kind: "create", argv: ["zpool", "create", ...options, "-m", "none", pool, ...inputs.vdevs.flatMap(vdevArgv)] }, { kind: "create-dataset", argv: createArgv() });
     return { steps };
   }
   if (mark !== "" && mark !== inputs.name) return { refused: { code: "ALREADY_EXISTS", reason: `${dataset} belongs to ZfsPool ${mark}; give another \`pool\` or \`under\`` } };
@@ -63,7 +63,7 @@ export function planPool(inputs: ZfsPoolInputs, facts: PoolFacts, mountpoint: st
     if (here.length > 0) return { refused: { code: "IMPOSSIBLE_CHANGE", reason: `vdevs: ${JSON.stringify(vdev)} has ${here.join(", ")} in the pool already, but not ${devices.filter((device) => !present.has(device)).join(", ")}; a vdev cannot be changed, only whole vdevs can be added` } };
     steps.push(...fileSteps([vdev]), { kind: "add", argv: ["zpool", "add", pool, ...vdevArgv(vdev)] });
   }
-  if (!facts.datasets.some((item) => item.name === dataset)) steps.push({ kind: "create-dataset", argv: createArgv(true) });
+  if (!facts.datasets.some((item) => item.name === dataset)) steps.push({ kind: "create-dataset", argv: createArgv() });
   else if (mark === "") steps.push({ kind: "mark", argv: ["zfs", "set", `${markProperty}=${inputs.name}`, dataset] });
   return { steps };
 }
