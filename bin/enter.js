@@ -33,7 +33,8 @@ function ensurePackages() {
   const installed = fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === lock;
   if (!installed) {
     say("Installing npm packages (a Node 24 among them) …");
-    run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+    // not `npm ci`: it wants the packages of every platform in the lock file, and not every registry has them all
+    run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
   }
   // npm may hold back install scripts: the package `node` then lacks its binary, and this makes it.
   if (!fs.existsSync(node24)) run([process.execPath, "installArchSpecificPackage.js"], { env: { PWD: path.join(modules, "node") } });
