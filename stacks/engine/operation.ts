@@ -49,6 +49,8 @@ async function withStore(options: OperationOptions, store: StateStore, config: S
     });
     return provider;
   };
+  const giveUp = (): void => void provider?.then((process) => process.kill(), () => undefined);
+  options.hardSignal?.addEventListener("abort", giveUp, { once: true });
   const pass = (preview: boolean): PassContext => new PassContext(options, preview, store, startProvider, config.values, parallel, emit, now);
   const root = stackUrn(options.stack, options.project);
   let outputs: Properties = store.entries().find(([, record]) => record.urn === root)?.[1].outputs ?? {};
@@ -87,6 +89,7 @@ async function withStore(options: OperationOptions, store: StateStore, config: S
     if (errorCode(error) === undefined) emit({ type: "message", severity: "error", from: "engine", text: (error as Error).message, atMs: now().getTime() });
     throw error;
   } finally {
+    options.hardSignal?.removeEventListener("abort", giveUp);
     await store.finish();
     await (await provider?.catch(() => undefined))?.stop();
   }

@@ -128,6 +128,11 @@ export class ProviderProcess {
     await this.call<Empty>("delete", request);
   }
 
+  /** Gives up at once: running calls fail with ProviderGone. */
+  public kill(): void {
+    killGroup(this.child, "SIGKILL");
+  }
+
   public async stop(): Promise<void> {
     this.client.close();
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
