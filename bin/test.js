@@ -34,7 +34,7 @@ for (const { levels, workers } of groups) {
   const file = path.join(os.tmpdir(), `hc-jest-${process.pid}-${levels[0]}.json`);
   const run = spawnSync(
     process.execPath,
-    ["--experimental-vm-modules", require.resolve("jest/bin/jest.js"), "-c", "jest.config.js", `--maxWorkers=${workers}`, "--json", `--outputFile=${file}`, "--passWithNoTests", ...patterns],
+    ["--experimental-vm-modules", path.join(root, "node_modules", "jest", "bin", "jest.js"), "-c", "jest.config.js", `--maxWorkers=${workers}`, "--json", `--outputFile=${file}`, "--passWithNoTests", ...patterns],
     { cwd: root, stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, NODE_OPTIONS: "--experimental-vm-modules --no-warnings", FORCE_COLOR: "0" } },
   );
   try {
