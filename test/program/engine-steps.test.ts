@@ -31,6 +31,15 @@ test("create, no change, update, drop, destroy", async () => {
   expect(stack.things()).toEqual([]);
 });
 
+test("a dynamic resource with a serialized closure", async () => {
+  const stack = newStack();
+  const spec = { closure: true, resources: [thing("a", { value: "1" })], outputs: { made: { of: "a", field: "made" } } };
+  expect(await stack.up(spec)).toMatchObject({ result: "succeeded", changes: { create: 2 }, outputs: { made: "made-a-1" } });
+  expect(stack.resource("a")?.outputs?.["__provider"]).toContain("ENGINE_PROVIDER");
+  expect((await stack.run("destroy")).result).toBe("succeeded");
+  expect(stack.done()).toEqual(["create a", "delete a"]);
+});
+
 test("a preview changes nothing and announces what up does", async () => {
   const stack = newStack();
   expect(await stack.run("preview", { resources: [thing("a"), thing("b", { refTo: "a" })] })).toMatchObject({ result: "succeeded", changes: { create: 3 } });

@@ -3,7 +3,7 @@ import { startProgram } from "../process/program.js";
 import type { StackConfig } from "../secrets/stack-config.js";
 import type { Properties } from "../types.js";
 import { stackUrn } from "../urn.js";
-import { same } from "../values.js";
+import { display, same } from "../values.js";
 import { type PassContext, plannedStep } from "./context.js";
 import { type Deletion, runDeletes } from "./deletes.js";
 import { create } from "./execute.js";
@@ -52,7 +52,7 @@ export async function programPass(context: PassContext, config: StackConfig, par
   const diff = propertyDiff(before, now);
   context.dirty ||= diff.length > 0 || !same(before, now);
   if (registrar.news.has(root)) await registrar.outputs(root, now);
-  context.event({ type: "outputs", outputs: now, diff, preview: context.preview, atMs: Date.now() });
+  context.event({ type: "outputs", outputs: display(now) as Properties, diff, preview: context.preview, atMs: Date.now() });
   if (!context.preview) for (const operation of store.unfinished()) await store.settle(operation.resource.urn);
   return now;
 }
