@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Client, type ConnectConfig } from "ssh2";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
-import { isAbsentLab } from "./lab-address.js";
+import { isAbsentLab, isLabKey } from "./lab-address.js";
 import type { Connection } from "../schemas/connection.js";
 
 /** What is needed of a Connection to open it. */
@@ -52,7 +52,7 @@ export function connectionTo(target: SshTarget): Promise<Pooled> {
 
 async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
   const name = `${target.user}@${target.address}:${target.port}`;
-  if (isAbsentLab(target.address)) throw new HcError("UNREACHABLE", `${name} is a node of a lab on this machine whose network is not up. Start it: npm start, or hc lab start NODE.`);
+  if (isLabKey(target.privateKeyPath) && isAbsentLab(target.address)) throw new HcError("UNREACHABLE", `${name} is a node of a lab on this machine whose network is not up. Start it: npm start, or hc lab start NODE.`);
   const [type = "", blob = ""] = target.hostKey.split(" ");
   const pinned = Buffer.from(blob, "base64");
   let shown: Buffer | undefined;
