@@ -34,8 +34,8 @@ for (const { levels, workers } of groups) {
   const file = path.join(os.tmpdir(), `hc-jest-${process.pid}-${levels[0]}.json`);
   const run = spawnSync(
     process.execPath,
-    ["--experimental-vm-modules", path.join(root, "node_modules", "jest", "bin", "jest.js"), "-c", "jest.config.js", `--maxWorkers=${workers}`, "--json", `--outputFile=${file}`, "--passWithNoTests", ...patterns],
-    { cwd: root, stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, NODE_OPTIONS: "--experimental-vm-modules --no-warnings", FORCE_COLOR: "0" } },
+    ["--experimental-vm-modules", path.join(root, "node_modules", "jest", "bin", "jest.js"), "-c", "jest.config.js", `--maxWorkers=${workers}`, "--json", `--outputFile=${file}`, "--passWithNoTests", "--forceExit", ...patterns],
+    { cwd: root, stdio: ["ignore", "ignore", "inherit"], timeout: 80 * 60_000, env: { ...process.env, ...(command === "soak" ? { HC_SOAK: "1" } : {}), NODE_OPTIONS: "--experimental-vm-modules --no-warnings", FORCE_COLOR: "0" } },
   );
   try {
     const result = JSON.parse(fs.readFileSync(file, "utf8"));
