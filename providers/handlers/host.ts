@@ -67,11 +67,12 @@ async function waitReady(inputs: HostInputs): Promise<void> {
   }
 }
 
-async function converge(inputs: HostInputs): Promise<void> {
+/** `begin` is called before the first change. */
+async function converge(inputs: HostInputs, begin: () => void): Promise<void> {
   const unleased = new SshRunner(connectionOf(inputs));
   if (stepsFor(inputs, await probeHost(unleased, inputs)).length === 0) return;
   await withLease(unleased, inputs.platform, async (runner) => {
-    const { facts, steps } = await applyHost(runner, inputs);
+    const { facts, steps } = await applyHost(runner, inputs, begin);
     if (steps.length === 0) return;
     const upgrade = facts.current !== "" && facts.current !== inputs.hcd.sha256;
     try {
@@ -89,13 +90,12 @@ async function converge(inputs: HostInputs): Promise<void> {
 
 async function create(inputs: HostInputs): Promise<{ id: string; outs: HostOutputs }> {
   const full = withHostDefaults(inputs);
+  let began = false;
   try {
-    await converge(full);
+    await converge(full, () => { began = true; });
   } catch (error) {
-    const code = errorCode(error);
-    // before anything was changed there is nothing to keep
-    if (code !== undefined && ["PORT_IN_USE", "PATH_IN_USE", "UNSUPPORTED", "ALREADY_EXISTS", "UNREACHABLE", "HOST_KEY_MISMATCH", "AUTHENTICATION_FAILED", "LOCKED"].includes(code)) throw error;
-    throw new PartialError(messageOf(error), full.name, full);
+    if (!began) throw error; // nothing to keep: no resource
+    throw new PartialError(`Host ${full.name}: ${messageOf(error)}`, full.name, full);
   }
   return { id: full.name, outs: full };
 }

@@ -28,13 +28,14 @@ async function runStep(runner: CommandRunner, inputs: ZfsPoolInputs, step: PoolS
   }
 }
 
-async function converge(inputs: ZfsPoolInputs): Promise<ZfsPoolOutputs> {
+async function converge(inputs: ZfsPoolInputs, begin: () => void): Promise<ZfsPoolOutputs> {
   const unleased = new SshRunner(inputs.connection);
   return withLease(unleased, await platformOf(unleased), async (runner) => {
     for (let round = 0; round < 3; round += 1) {
       const plan = planPool(inputs, await lookAtPool(runner, inputs), inputs.connection.paths.data);
       if ("refused" in plan) throw new HcError(plan.refused.code, `ZfsPool ${inputs.name} on ${inputs.connection.node}: ${plan.refused.reason}. Nothing was changed.`);
       if (plan.steps.length === 0) return inputs;
+      begin();
       for (const step of plan.steps) {
         if (step.kind === "create" || step.kind === "add") progress("ZfsPool", inputs.name, step.argv.join(" "));
         await runStep(runner, inputs, step);
@@ -44,13 +45,17 @@ async function converge(inputs: ZfsPoolInputs): Promise<ZfsPoolOutputs> {
   });
 }
 async function made(inputs: ZfsPoolInputs): Promise<{ id: string; outs: ZfsPoolOutputs }> {
+  let began = false;
   try {
-    return { id: idOf(inputs), outs: await converge(inputs) };
+    return { id: idOf(inputs), outs: await converge(inputs, () => { began = true; }) };
   } catch (error) {
-    if (/Nothing was changed/.test(messageOf(error)) || ["UNREACHABLE", "HOST_KEY_MISMATCH", "AUTHENTICATION_FAILED", "LOCKED"].includes(String((error as HcError).code))) throw error;
-    throw new PartialError(messageOf(error), idOf(inputs), inputs);
+    if (!began) throw error; // nothing to keep: no resource
+    throw new PartialError(`ZfsPool ${inputs.name}: ${messageOf(error)}`, idOf(inputs), inputs);
   }
 }
+
+/** Below our dataset, what holds nobody's data: templates, and the folders of trash and stash without what is in them. */
+const disposable = /^(tmpl-[^/]+|trash|stash)$/;
 
 export const zfsPoolHandler: Handler<ZfsPoolInputs, ZfsPoolOutputs> = {
   check: async (olds, news) => {
@@ -91,7 +96,7 @@ export const zfsPoolHandler: Handler<ZfsPoolInputs, ZfsPoolOutputs> = {
       const root = poolDataset(props);
       const own = facts.datasets.find((item) => item.name === root);
       if (!facts.exists || own === undefined || (own.mark !== "" && own.mark !== props.name)) return;
-      const held = facts.datasets.filter((item) => item.name.startsWith(`${root}/`) && (item.unit || item.name.startsWith(`${root}/trash/`) || item.name.startsWith(`${root}/stash/`)));
+      const held = facts.datasets.filter((item) => item.name.startsWith(`${root}/`) && (item.unit || !disposable.test(item.name.slice(root.length + 1))));
       if (held.length > 0 && !props.ephemeral)
         throw new HcError("POOL_IN_USE", `ZfsPool ${props.name}: ${root} on ${props.connection.node} holds ${held.slice(0, 5).map((item) => item.name.slice(root.length + 1)).join(", ")}${held.length > 5 ? ` and ${held.length - 5} more` : ""}. Move the units away, and purge the trash (hc trash purge), then delete it.`);
       await runOk(runner, ["zfs", "destroy", "-r", root], { timeoutMs: stepMs });

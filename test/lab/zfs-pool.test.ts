@@ -53,7 +53,7 @@ describe("ZfsPool", () => {
   it("is not destroyed while units or trash are in it, unless it is ephemeral", async () => {
     const node = lab.node("n1");
     const props = await wish(node, { vdevs: [{ file: disk }, { file: "/disks/d1.img" }] });
-    await node.sh("zfs create -o hybridcluster:unit=site-a hpool/hc/site-a; zfs create hpool/hc/trash; zfs create hpool/hc/trash/site-b");
+    await node.sh("zfs create -o hybridcluster:unit=site-a hpool/hc/site-a; zfs create hpool/hc/tmpl-a; zfs snapshot hpool/hc/tmpl-a@1; zfs create hpool/hc/trash; zfs clone hpool/hc/tmpl-a@1 hpool/hc/trash/site-b");
     await expect(zfsPoolHandler.delete("x", props)).rejects.toMatchObject({ code: "POOL_IN_USE", message: expect.stringMatching(/site-a.*trash\/site-b/) });
     await node.sh("zfs destroy hpool/hc/site-a");
     await expect(zfsPoolHandler.delete("x", props)).rejects.toMatchObject({ code: "POOL_IN_USE" });

@@ -100,9 +100,10 @@ export function stepsFor(inputs: HostInputs, facts: HostFacts): HostStep[] {
 }
 
 /** Brings a machine from whatever state to the wished one. Can be repeated after a crash at any step. */
-export async function applyHost(runner: CommandRunner, inputs: HostInputs): Promise<{ facts: HostFacts; steps: HostStep[] }> {
+export async function applyHost(runner: CommandRunner, inputs: HostInputs, begin: () => void): Promise<{ facts: HostFacts; steps: HostStep[] }> {
   const facts = await probeHost(runner, inputs);
   const steps = stepsFor(inputs, facts);
+  if (steps.length > 0) begin();
   const work: HostWork = { runner, inputs, manifest: { ...emptyManifest(inputs.name, inputs.ports, inputs.paths), ...facts.manifest, ports: inputs.ports } };
   for (const step of steps) {
     if (step.kind === "packages" || step.kind === "node" || step.kind === "artefact") progress("Host", inputs.name, describeStep(step));

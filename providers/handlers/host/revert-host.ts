@@ -35,6 +35,7 @@ export async function revertHost(runner: CommandRunner, inputs: HostInputs): Pro
   const { etc, lib, log, run, data, state } = manifest.paths;
   const kept = new Set(manifest.foldersBefore);
   const empty = `find "$1" -xdev -mindepth 1 -delete`;
-  for (const path of [etc, lib, log, run, state]) await sh(runner, `[ -d "$1" ] || exit 0; ${kept.has(path) ? empty : `${empty}; rmdir "$1"`}`, [path], 60_000);
+  for (const path of [etc, lib, log, run]) await sh(runner, `[ -d "$1" ] || exit 0; ${empty} && ${kept.has(path) ? "true" : 'rmdir "$1"'}`, [path], 60_000);
   if (!kept.has(data)) await sh(runner, 'rmdir "$1" 2>/dev/null || true', [data]);
+  await sh(runner, `find "$1" -xdev -mindepth 1 ! -path "$1/manifest.json" -delete && rm -f "$1/manifest.json" && ${kept.has(state) ? "true" : 'rmdir "$1"'}`, [state], 60_000);
 }
