@@ -1,10 +1,13 @@
 import { cpus } from "node:os";
 import { dirname } from "node:path";
-import { errorCode } from "../../daemon/lib/errors.js";
+import { errorCode, HcError } from "../../daemon/lib/errors.js";
+import { stateFolder } from "../../providers/core/workspace.js";
+import { delegate, findPulumi } from "./delegate.js";
 import { ProviderProcess } from "./process/provider.js";
-import { readStackConfig, type StackConfig, stackCrypter } from "./secrets/stack-config.js";
+import { passphraseOf, readStackConfig, type StackConfig, stackCrypter } from "./secrets/stack-config.js";
 import { readCheckpoint } from "./state/checkpoint.js";
-import { type Lock, takeLock } from "./state/lock.js";
+import { readJournal } from "./state/journal.js";
+import { takeLock } from "./state/lock.js";
 import { StateStore } from "./state/store.js";
 import { noChanges, PassContext } from "./steps/context.js";
 import { destroyPass } from "./steps/destroy-pass.js";
@@ -21,17 +24,44 @@ export async function runOperation(options: OperationOptions): Promise<Operation
   const { kind } = options;
   const now = (): Date => new Date();
   const place = { workspace: options.workspace, project: options.project, stack: options.stack };
-  const env = { ...(options.env ?? process.env), HC_WORKSPACE: options.workspace };
-  const lock: Lock | undefined = kind === "preview" ? undefined : await takeLock(place, now());
-  try {
-    const file = await readCheckpoint(place);
-    const crypter = await stackCrypter({ projectRoot: options.projectRoot, stack: options.stack, workspace: options.workspace, stateSalt: file?.salt, env });
-    const config = await readStackConfig({ projectRoot: options.projectRoot, project: options.project, stack: options.stack, overrides: options.configOverrides ?? {} }, crypter);
-    const store = await StateStore.open(place, crypter, now);
-    return await withStore(options, store, config, env, now);
-  } finally {
-    await lock?.release();
+  const env: NodeJS.ProcessEnv = { ...(options.env ?? process.env), HC_WORKSPACE: options.workspace };
+  const pulumi = findPulumi(env);
+  const ownBackend = env["PULUMI_BACKEND_URL"] ?? "";
+  if (pulumi === undefined && ownBackend !== "" && ownBackend !== `file://${stateFolder(options.workspace)}`) {
+    throw new HcError("UNSUPPORTED", `PULUMI_BACKEND_URL names ${ownBackend}, which only the pulumi CLI can use; install it, or unset the variable to use the workspace ${options.workspace}.`);
   }
+  if (pulumi !== undefined) {
+    if (ownBackend === "") await passphraseOf(options.workspace, env);
+    // the CLI knows no journal: what a killed run left is brought into the state file first
+    if (ownBackend === "" && (await readJournal(place)) !== undefined) await locked(options, env, now, recover);
+    return delegate(pulumi, options);
+  }
+  const act = (store: StateStore, config: StackConfig): Promise<OperationResult> => withStore(options, store, config, env, now);
+  // a preview only looks, also beside somebody's `up`
+  return kind === "preview" ? opened(options, env, now, act) : locked(options, env, now, act);
+}
+
+type Act<T> = (store: StateStore, config: StackConfig) => Promise<T>;
+async function locked<T>(options: OperationOptions, env: NodeJS.ProcessEnv, now: () => Date, act: Act<T>): Promise<T> {
+  const lock = await takeLock(options, now());
+  try {
+    return await opened(options, env, now, act);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function opened<T>(options: OperationOptions, env: NodeJS.ProcessEnv, now: () => Date, act: Act<T>): Promise<T> {
+  const { projectRoot, project, stack, workspace } = options;
+  const file = await readCheckpoint(options);
+  const crypter = await stackCrypter({ projectRoot, stack, workspace, stateSalt: file?.salt, env });
+  const config = await readStackConfig({ projectRoot, project, stack, overrides: options.configOverrides ?? {} }, crypter);
+  return act(await StateStore.open(options, crypter, now), config);
+}
+
+async function recover(store: StateStore): Promise<void> {
+  await store.startRecording();
+  await store.finish();
 }
 
 async function withStore(options: OperationOptions, store: StateStore, config: StackConfig, env: NodeJS.ProcessEnv, now: () => Date): Promise<OperationResult> {

@@ -44,7 +44,7 @@ export class TestStack {
   }
 
   public options(kind: OperationKind): OperationOptions {
-    const env = { ...process.env, ENGINE_SPEC: join(this.dir, "spec.json"), ENGINE_RECORD: this.record, ENGINE_WORLD: this.world, ENGINE_PROVIDER: join(fixtures, "thing-provider.js"), PULUMI_CONFIG_PASSPHRASE: undefined, PULUMI_CONFIG_PASSPHRASE_FILE: undefined };
+    const env = { ...process.env, ENGINE_SPEC: join(this.dir, "spec.json"), ENGINE_RECORD: this.record, ENGINE_WORLD: this.world, ENGINE_PROVIDER: join(fixtures, "thing-provider.js"), HC_ENGINE: "embedded", PULUMI_BACKEND_URL: undefined, PULUMI_CONFIG_PASSPHRASE: undefined, PULUMI_CONFIG_PASSPHRASE_FILE: undefined };
     return { kind, projectRoot: join(this.dir, "project"), program: join(fixtures, "program.js"), project: "demo", stack: "dev", workspace: join(this.dir, "ws"), env };
   }
   public write(spec: Spec): void {

@@ -22,11 +22,12 @@ export interface Folded {
 }
 
 export const baseRecords = (resources: readonly ResourceRecord[]): Map<string, ResourceRecord> => new Map(resources.map((record, index) => [`b${index}`, record]));
+export const basePending = (pending: readonly PendingOperation[]): Map<string, PendingOperation> => new Map(pending.map((operation, index) => [`p${index}`, operation]));
 
 /** Pure. A journal of another state file is left aside: its content is in the file already, or the CLI has written since. */
 export function fold(base: Checkpoint, journal: string): Folded {
   const records = baseRecords(base.resources);
-  const pending = new Map(base.pending.map((operation, index): [string, PendingOperation] => [`p${index}`, operation]));
+  const pending = basePending(base.pending);
   const lines = journal.split("\n").slice(0, -1);
   let ours = false;
   for (const line of lines) {

@@ -2,7 +2,7 @@ import { mapProperties, seal, unseal } from "../secrets/seal.js";
 import type { Crypter } from "../secrets/passphrase.js";
 import type { PendingOperation, ResourceRecord } from "../types.js";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
-import { baseRecords, fold, JournalWriter, readJournal, removeJournal } from "./journal.js";
+import { basePending, baseRecords, fold, JournalWriter, readJournal, removeJournal } from "./journal.js";
 import { ordered, withoutDangling } from "./order.js";
 import type { StackPlace } from "./paths.js";
 
@@ -12,18 +12,18 @@ export class StateStore {
   private next = 0;
   private changed = false;
   private constructor(private readonly place: StackPlace, private readonly crypter: Crypter, private readonly now: () => Date, private digest: string | undefined,
-    private readonly records: Map<string, ResourceRecord>, private readonly left: Map<string, PendingOperation>) {}
+    private records: Map<string, ResourceRecord>, private left: Map<string, PendingOperation>) {}
 
   /** Takes in the journal of an operation that was killed; writes nothing yet. */
   public static async open(place: StackPlace, crypter: Crypter, now: () => Date): Promise<StateStore> {
     const file = await readCheckpoint(place);
     const journal = await readJournal(place);
     const base: Checkpoint = file ?? { resources: [], pending: [], digest: "" };
-    const folded = journal === undefined ? { records: baseRecords(base.resources), pending: new Map(base.pending.map((operation, index): [string, PendingOperation] => [`p${index}`, operation])) } : fold(base, journal);
+    const folded = journal === undefined ? { records: baseRecords(base.resources), pending: basePending(base.pending) } : fold(base, journal);
     const open = <T extends ResourceRecord>(record: T): T => mapProperties(record, (value) => unseal(value, crypter));
     const records = [...folded.records.values()].map(open);
     const pending = [...folded.pending.values()].map((operation) => ({ ...operation, resource: open(operation.resource) }));
-    const store = new StateStore(place, crypter, now, file?.digest, baseRecords(records), new Map(pending.map((operation, index) => [`p${index}`, operation])));
+    const store = new StateStore(place, crypter, now, file?.digest, baseRecords(records), basePending(pending));
     store.changed = file === undefined || journal !== undefined;
     return store;
   }
@@ -86,9 +86,13 @@ export class StateStore {
 
   private async write(): Promise<void> {
     // a key may stand in the map's order behind what needs it: the file is sorted
-    const resources = ordered(withoutDangling([...this.records.values()])).map((record) => this.sealed(record));
-    const pending = [...this.left.values()].map((operation) => ({ ...operation, resource: this.sealed(operation.resource) }));
-    this.digest = await writeCheckpoint(this.place, { resources, pending, salt: this.crypter.salt }, this.now().toISOString());
+    const records = ordered(withoutDangling([...this.records.values()]));
+    const left = [...this.left.values()];
+    const pending = left.map((operation) => ({ ...operation, resource: this.sealed(operation.resource) }));
+    this.digest = await writeCheckpoint(this.place, { resources: records.map((record) => this.sealed(record)), pending, salt: this.crypter.salt }, this.now().toISOString());
+    // keys name places in the file that was just written: a journal that follows is folded over that one
+    this.records = baseRecords(records);
+    this.left = basePending(left);
     this.changed = false;
   }
 
