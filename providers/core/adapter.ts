@@ -3,7 +3,7 @@ import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { exitWithEngine } from "./engine-gone.js";
 import type { Handler, Properties } from "./handler.js";
 import { schemaVersion } from "./handler.js";
-import { PartialError } from "./partial-error.js";
+import type { PartialError } from "./partial-error.js";
 import { sanitize } from "./sanitize.js";
 
 /** What stands under a frozen key of providers/index.ts, and is called by trampolines. */

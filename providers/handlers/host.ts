@@ -42,7 +42,7 @@ const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.str
 
 async function waitForDaemon(inputs: HostInputs): Promise<Version> {
   const connections = [connectionOf(inputs)];
-  return until(`hcd on ${inputs.name}`, { withinMs: 60_000, firstMs: 50, capMs: 500 }, async () => {
+  return until(`hcd on ${inputs.name}`, { withinMs: Math.min(60_000, inputs.timeouts.create * 1000), firstMs: 50, capMs: 500 }, async () => {
     try {
       const seen = await apiCall<Version>(connections, "GET", "/v1/version", undefined, { timeoutMs: 5_000 });
       return seen.sha256 === inputs.hcd.sha256 ? seen : undefined;
@@ -57,7 +57,7 @@ async function waitReady(inputs: HostInputs): Promise<void> {
   const connections = [connectionOf(inputs)];
   let reasons: string[] = [];
   try {
-    await until(`${inputs.name} to be ready`, { withinMs: 120_000, firstMs: 100, capMs: 1000 }, async () => {
+    await until(`${inputs.name} to be ready`, { withinMs: Math.min(120_000, inputs.timeouts.create * 1000), firstMs: 100, capMs: 1000 }, async () => {
       const seen = await apiCall<{ ready: boolean; reasons: string[] }>(connections, "GET", "/v1/ready", undefined, { timeoutMs: 10_000 });
       reasons = seen.reasons;
       return seen.ready ? true : undefined;

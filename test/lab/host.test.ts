@@ -24,7 +24,7 @@ async function inputsFor(node: TestNode, more: Partial<HostInputs> = {}): Promis
 async function pictureOf(node: TestNode): Promise<Record<string, string[]>> {
   const list = async (script: string): Promise<string[]> => (await node.sh(script)).split("\n").filter((line) => line !== "").sort();
   return {
-    packages: await list("dpkg-query -W -f '${db:Status-Abbrev}${Package} ${Version}\\n'"),
+    packages: await list(`dpkg-query -W -f '\${db:Status-Abbrev}\${Package} \${Version}\\n'`),
     users: await list("cat /etc/passwd /etc/group"),
     ports: await list("ss -Hltn | awk '{print $4}'"),
     // what the machine writes by itself is left out: journals, caches, package lists, and backups of passwd
@@ -121,6 +121,39 @@ describe("a machine with a web server of its own", () => {
     expect((await hostHandler.read(id, outs)).id).toBe("");
     await hostHandler.delete(id, outs); // again: success
   }
+});
+
+describe("an upgrade", () => {
+  /** Puts an artefact on the node, as an earlier or later up would have; returns its digest. */
+  const bring = async (node: TestNode, text: string): Promise<string> => (await node.sh(`cd /usr/local/lib/hybridcluster; cat > /tmp/new.cjs; d=$(sha256sum < /tmp/new.cjs | cut -d" " -f1); mkdir -p $d; mv /tmp/new.cjs $d/hcd.cjs; chmod 755 $d $d/hcd.cjs; echo $d`, { input: text })).trim();
+
+  it("switches to the new daemon, and goes back from one that does not run", async () => {
+    const node = lab.node("n2");
+    if ((await node.exec(["test", "-d", "/srv/repo"])).code !== 0) await prepare(node);
+    const inputs = await inputsFor(node, { ports: { http: 8081 } as never, timeouts: { create: 10 } });
+    const { id, outs } = await hostHandler.create(inputs);
+    const version = (): Promise<{ sha256: string }> => apiCall([connectionOf(inputs)], "GET", "/v1/version", undefined, { timeoutMs: 10_000 });
+    const current = async (): Promise<string> => (await node.ok(["readlink", "/usr/local/lib/hybridcluster/current"])).trim();
+
+    const other = await bring(node, `${readFileSync(join(process.cwd(), "dist/hcd/hcd.cjs"), "utf8")}\n// another version\n`);
+    const newer = { ...inputs, hcd: { version: "0.2.0", sha256: other } };
+    expect(await hostHandler.diff(id, outs, newer)).toMatchObject({ changes: true, replaces: [] });
+    const upgraded = (await hostHandler.update(id, outs, newer)).outs;
+    expect(await version()).toMatchObject({ sha256: other });
+    expect(await hostHandler.read(id, upgraded)).toEqual({ id, props: upgraded });
+    // the one of before is kept for a way back, and is seen as drift by a program that wants it
+    expect((await node.sh("ls /usr/local/lib/hybridcluster")).split("\n")).toEqual(expect.arrayContaining([hcd.sha256, other]));
+    expect((await hostHandler.read(id, outs)).props.hcd.sha256).toBe(other);
+
+    const broken = await bring(node, "process.exit(1)");
+    await expect(hostHandler.update(id, upgraded, { ...newer, hcd: { version: "0.3.0", sha256: broken } })).rejects.toMatchObject({ partial: true, message: expect.stringContaining("hcd on n2") });
+    expect(await current()).toBe(other);
+    await node.sh("for i in $(seq 100); do curl -fs --unix-socket /run/hybridcluster/hcd.sock http://hcd/v1/version && exit 0; sleep 0.1; done; exit 1");
+    expect(await version()).toMatchObject({ sha256: other });
+    // hosts behind it are not upgraded in the same run
+    await expect(hostHandler.update(id, upgraded, { ...inputs, hcd })).rejects.toMatchObject({ partial: true, message: expect.stringContaining("because n2 did not become ready") });
+    await hostHandler.delete(id, upgraded);
+  }, 2 * minute);
 });
 
 describe("kill -9 of the process that bootstraps", () => {

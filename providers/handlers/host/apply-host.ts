@@ -1,27 +1,16 @@
-import { type CommandRunner, runOk } from "../../../daemon/lib/command.js";
+import type { CommandRunner } from "../../../daemon/lib/command.js";
 import { HcError } from "../../../daemon/lib/errors.js";
 import { progress } from "../../core/progress.js";
 import type { HostInputs } from "../../schemas/host.js";
 import { remoteSha256, sha256Of, upload } from "../../ssh/upload.js";
 import { installPackages } from "./install-packages.js";
-import { emptyManifest, type Manifest, manifestFile } from "./manifest.js";
+import { emptyManifest } from "./manifest.js";
 import { artefactFile, nodeBinaryFile } from "./own-files.js";
 import { hostConfigText, ownTexts, serviceText } from "./own-texts.js";
 import type { HostFacts } from "./parse-probe.js";
 import { describeStep, type HostStep, planHost } from "./plan-host.js";
 import { probeHost } from "./probe.js";
-
-const quickMs = 30_000;
-
-/** Everything that a step needs. */
-export interface HostWork { runner: CommandRunner; inputs: HostInputs; manifest: Manifest }
-
-export async function sh(runner: CommandRunner, script: string, args: readonly string[] = [], timeoutMs = quickMs): Promise<string> {
-  return runOk(runner, ["sh", "-c", script, "sh", ...args], { timeoutMs });
-}
-export async function saveManifest({ runner, inputs, manifest }: HostWork): Promise<void> {
-  await upload(runner, manifestFile(inputs.paths), { text: `${JSON.stringify(manifest)}\n` }, { mode: "600", timeoutMs: quickMs });
-}
+import { type HostWork, quickMs, saveManifest, sh } from "./work.js";
 
 async function createUser(work: HostWork, name: string): Promise<void> {
   work.manifest.users = [...new Set([...work.manifest.users, name])];

@@ -1,15 +1,15 @@
 import type { CommandRunner } from "../../../daemon/lib/command.js";
 import { progress } from "../../core/progress.js";
 import type { HostInputs } from "../../schemas/host.js";
-import { type HostWork, saveManifest, sh } from "./apply-host.js";
 import type { HostStep } from "./plan-host.js";
+import { type HostWork, saveManifest, sh } from "./work.js";
 
 const installMs = 15 * 60_000;
 type Platform = HostInputs["platform"];
 
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
 const installed = async (runner: CommandRunner, platform: Platform): Promise<string[]> =>
-  lines(await sh(runner, platform === "freebsd" ? "pkg query %n" : "dpkg-query -W -f '${db:Status-Abbrev}${Package}\\n' | sed -n 's/^ii \\{0,1\\}//p'"));
+  lines(await sh(runner, platform === "freebsd" ? "pkg query %n" : `dpkg-query -W -f '\${db:Status-Abbrev}\${Package}\\n' | sed -n 's/^ii \\{0,1\\}//p'`));
 const users = async (runner: CommandRunner): Promise<string[]> => lines(await sh(runner, "cut -d: -f1 /etc/passwd"));
 /** Of these services, those that the machine knows: they are somebody's, and stay as they are. */
 const known = async (runner: CommandRunner, services: readonly string[]): Promise<string[]> =>

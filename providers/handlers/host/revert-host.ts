@@ -1,9 +1,9 @@
 import type { CommandRunner } from "../../../daemon/lib/command.js";
 import type { HostInputs } from "../../schemas/host.js";
-import { sh } from "./apply-host.js";
 import { removePackages } from "./install-packages.js";
 import { serviceFile } from "./plan-host.js";
 import { probeHost } from "./probe.js";
+import { sh } from "./work.js";
 
 /** hcd first; then what it would have taken back itself had the cluster been deleted in order: its services, the users of customers. */
 const stopLinux = `systemctl disable --now hcd.service >/dev/null 2>&1
