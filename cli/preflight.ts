@@ -13,14 +13,16 @@ const changes = (step: PlannedStep): boolean => step.op === "create" || step.op 
 
 /** What cannot be known without a look at the machines: hosts (one bounded SSH call each) and the cluster's units. Nothing is changed. */
 export async function preflight(plan: readonly PlannedStep[]): Promise<void> {
-  const hosts = plan.filter((step) => typeOf(step) === "Host" && changes(step) && step.newInputs !== undefined && !holdsUnknown(step.newInputs));
+  // lab nodes that this very run starts cannot be looked at yet
+  const starting = new Set(plan.filter((step) => typeOf(step) === "LocalHost" && changes(step)).map((step) => step.newInputs?.["address"]).filter((address) => address !== undefined));
+  const hosts = plan.filter((step) => typeOf(step) === "Host" && changes(step) && step.newInputs !== undefined && !holdsUnknown(step.newInputs) && !starting.has(step.newInputs["address"]));
   const failures: PreflightFailure[] = await preflightHosts(hosts.map((step) => ({ resource: step.name, inputs: step.newInputs as unknown as HostInputs })));
   const sites = plan.filter((step) => typeOf(step) === "Site" && changes(step) && step.newInputs !== undefined && !holdsUnknown(step.newInputs["connection"]));
-  failures.push(...(await lookAtSites(sites)));
+  failures.push(...(await lookAtSites(sites, starting.size > 0)));
   if (failures.length > 0) throw new HcError("INVALID_INPUT", `Nothing was changed. ${failures.map((item) => `${item.resource}: ${item.property}: ${item.reason}`).join("; ")}`, { context: { failures } });
 }
 
-async function lookAtSites(steps: readonly PlannedStep[]): Promise<PreflightFailure[]> {
+async function lookAtSites(steps: readonly PlannedStep[], starting: boolean): Promise<PreflightFailure[]> {
   const [first] = steps;
   if (first === undefined) return [];
   const planned = steps.map((step): PlannedSite => ({ resource: step.name, op: step.op as "create", inputs: step.newInputs as unknown as SiteInputs }));
@@ -32,7 +34,7 @@ async function lookAtSites(steps: readonly PlannedStep[]): Promise<PreflightFail
       failures.push(...preflightSites(mine, status));
     } catch (error) {
       // A cluster that is only now being made has nothing to look at. One that was there and does not answer is told at the first step.
-      if (mine.some((site) => site.op !== "create") && errorCode(error) !== undefined) failures.push({ resource: cluster, property: "connection", reason: messageOf(error) });
+      if (!starting && mine.some((site) => site.op !== "create") && errorCode(error) !== undefined) failures.push({ resource: cluster, property: "connection", reason: messageOf(error) });
     }
   }
   return failures;
