@@ -15,7 +15,7 @@ const changes = (step: PlannedStep): boolean => step.op === "create" || step.op 
 export async function preflight(plan: readonly PlannedStep[]): Promise<void> {
   // lab nodes that this very run starts cannot be looked at yet
   const starting = new Set(plan.filter((step) => typeOf(step) === "LocalHost" && changes(step)).map((step) => step.newInputs?.["address"]).filter((address) => address !== undefined));
-  const hosts = plan.filter((step) => typeOf(step) === "Host" && changes(step) && step.newInputs !== undefined && !holdsUnknown(step.newInputs) && !starting.has(step.newInputs["address"]));
+  const hosts = plan.filter((step) => typeOf(step) === "Host" && changes(step) && step.newInputs !== undefined && !holdsUnknown(step.newInputs) && !starting.has(step.newInputs["address"] ?? ""));
   const failures: PreflightFailure[] = await preflightHosts(hosts.map((step) => ({ resource: step.name, inputs: step.newInputs as unknown as HostInputs })));
   const sites = plan.filter((step) => typeOf(step) === "Site" && changes(step) && step.newInputs !== undefined && !holdsUnknown(step.newInputs["connection"]));
   failures.push(...(await lookAtSites(sites, starting.size > 0)));
