@@ -1,6 +1,8 @@
 import { table } from "../output.js";
 import { labsOf } from "./lab.js";
 import { command, type CommandContext } from "../context.js";
+import { entriesOf, removeEntry } from "../../providers/lab/entry.js";
+import { workspaceDir } from "../../providers/core/workspace.js";
 import { deploy, type DeployArgs } from "../deploy.js";
 import { stackOutputs } from "../stack-outputs.js";
 
@@ -35,6 +37,11 @@ export const stopCommand = command<object>({
   describe: "stops the nodes of this project's labs; their data stays (npm stop)",
   run: async ({ args, output, project }) => {
     const stopped: string[] = [];
+    const workspace = workspaceDir(project().root);
+    for (const entry of entriesOf(workspace)) {
+      await removeEntry(workspace, entry.name, entry.port);
+      stopped.push(`the entry on port ${entry.port}`);
+    }
     for (const lab of labsOf(project())) {
       const nodes = (await lab.nodes()).filter((node) => lab.pid(node) !== undefined);
       await Promise.all(nodes.map((node) => lab.stop(node.name)));

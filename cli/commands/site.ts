@@ -1,6 +1,7 @@
 import type { Argv } from "yargs";
 import type { DesiredDocument } from "../../daemon/lib/documents.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
+import { HcError } from "../../daemon/lib/errors.js";
 import { command, type GlobalOptions } from "../context.js";
 import { json, table } from "../output.js";
 import { unitId } from "../unit-name.js";
@@ -24,6 +25,7 @@ const showCommand = command<{ site: string }>({
   builder: (yargs) => yargs.positional("site", { type: "string", demandOption: true }),
   run: async ({ args, output, cluster }) => {
     const unit = await cluster().call<UnitAnswer>("GET", `/v1/units/${unitId(args.site)}`);
+    if (unit.record === undefined) throw new HcError("NOT_READY", `${unitId(args.site)} is declared but not placed yet; \`hc why ${args.site}\` tells what it waits for.`);
     output.out(args.json ? json(unit) : unitText(unit));
     return 0;
   },
@@ -31,13 +33,15 @@ const showCommand = command<{ site: string }>({
 
 export const siteCommand = { command: "site", describe: "sites: show", builder: (yargs: Argv<GlobalOptions>) => yargs.command(showCommand).demandCommand(1), handler: () => undefined };
 
-interface Why { site: string; steps: { what: string; ok: boolean; detail: string }[]; errors: { atMs: number; node?: string; text: string }[]; events: { atMs: number; node: string; event: string; detail: string }[] }
+interface Event { atMs: number; node: string; unit: string; event: string; detail: string }
+interface Why { site: string; steps: { step: string; ok: boolean; detail: string }[]; errors: { atMs: number; node: string; text: string }[]; logs: string; events: Event[] }
 
 export function whyText(why: Why): string {
   const time = (atMs: number): string => new Date(atMs).toISOString();
   const list = (title: string, lines: string[]): string => (lines.length === 0 ? "" : `\n${title}\n${lines.map((line) => `  ${line}\n`).join("")}`);
-  return why.steps.map((step) => `${step.ok ? "ok " : "!! "} ${step.what}: ${step.detail}\n`).join("")
-    + list("Last errors", why.errors.map((error) => `${time(error.atMs)} ${error.node ?? ""} ${error.text}`))
+  return why.steps.map((step) => `${step.ok ? "ok " : "!! "} ${step.step}: ${step.detail}\n`).join("")
+    + list("Last errors at the proxies", why.errors.map((error) => `${time(error.atMs)} ${error.node} ${error.text}`))
+    + list("Last lines of PHP and Apache", why.logs.split("\n").filter((line) => line !== "").slice(-10))
     + list("What changed", why.events.map((event) => `${time(event.atMs)} ${event.node} ${event.event} ${event.detail}`));
 }
 
@@ -57,8 +61,8 @@ export const logsCommand = command<{ unit: string; lines: number }>({
   describe: "the last lines of a site's PHP and web errors",
   builder: (yargs) => yargs.positional("unit", { type: "string", demandOption: true }).option("lines", { type: "number", default: 50, alias: "n" }),
   run: async ({ args, output, cluster }) => {
-    const { text } = await cluster().call<{ text: string }>("GET", `/v1/logs/${unitId(args.unit)}?lines=${args.lines}`, undefined, 20_000);
-    output.out(args.json ? json({ unit: unitId(args.unit), text }) : text.endsWith("\n") || text === "" ? text : `${text}\n`);
+    const { node, lines: text } = await cluster().call<{ node: string; lines: string }>("GET", `/v1/logs/${unitId(args.unit)}?lines=${args.lines}`, undefined, 20_000);
+    output.out(args.json ? json({ unit: unitId(args.unit), node, lines: text.split("\n").filter((line) => line !== "") }) : text.endsWith("\n") || text === "" ? text : `${text}\n`);
     return 0;
   },
 });
@@ -68,7 +72,7 @@ export const eventsCommand = command<{ unit: string | undefined; limit: number }
   describe: "what happened, newest last",
   builder: (yargs) => yargs.positional("unit", { type: "string" }).option("limit", { type: "number", default: 50 }),
   run: async ({ args, output, cluster }) => {
-    const { events } = await cluster().call<{ events: (Why["events"][number] & { unit: string })[] }>("GET", `/v1/events?limit=${args.limit}${args.unit === undefined ? "" : `&unit=${unitId(args.unit)}`}`);
+    const { events } = await cluster().call<{ events: Event[] }>("GET", `/v1/events?limit=${args.limit}${args.unit === undefined ? "" : `&unit=${unitId(args.unit)}`}`);
     output.out(args.json ? json(events) : table(["TIME", "NODE", "UNIT", "EVENT", "DETAIL"], events.map((event) => [new Date(event.atMs).toISOString(), event.node, event.unit, event.event, event.detail])));
     return 0;
   },

@@ -26,7 +26,7 @@ export function unitsTable(units: readonly StatusUnit[]): string {
     units.map((unit) => [
       unit.id + (unit.origin === "api" ? " *" : ""), unit.state, unit.home === "" ? "-" : unit.home, String(unit.epoch),
       unit.replicas.map((replica) => `${replica.node} (${lagText(replica.lagSeconds)})`).join(", ") || "-",
-      formatSize(unit.usedBytes), formatSize(unit.quota), unit.hostnames.slice(0, 2).join(", ") + (unit.hostnames.length > 2 ? ` +${unit.hostnames.length - 2}` : ""),
+      formatSize(unit.usedBytes), unit.quota === "" ? "-" : unit.quota, unit.hostnames.slice(0, 2).join(", ") + (unit.hostnames.length > 2 ? ` +${unit.hostnames.length - 2}` : ""),
     ]),
   );
 }

@@ -5,12 +5,33 @@ import type { Status } from "../lib/status.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { readEvents } from "./events.js";
 
-export interface WhyStep { step: "name" | "placement" | "home" | "service" | "replicas"; ok: boolean; detail: string }
-export interface Why { site: string; unit: string; hostnames: string[]; home: string; epoch: number; steps: WhyStep[]; logs: string; events: EventRecord[] }
+export interface WhyStep { step: "name" | "edge" | "placement" | "home" | "service" | "replicas"; ok: boolean; detail: string }
+export interface Why { site: string; unit: string; hostnames: string[]; home: string; epoch: number; steps: WhyStep[]; errors: { atMs: number; node: string; text: string }[]; logs: string; events: EventRecord[] }
+
+/** What a node's proxy has seen of a unit (registered by proxy/control.ts). */
+interface EdgeView { requests: number; held: number; errors: { atMs: number; text: string }[] }
+/** A site is meant by its name or by one of its host names. */
+function siteNamed(context: NodeContext, text: string): string {
+  const { desired } = context.view.current();
+  if (desired.has(`site/${text}`)) return text;
+  for (const { value } of desired.values()) if (value.kind === "site" && (value.spec as { hostnames: string[] }).hostnames.includes(text.toLowerCase())) return value.name;
+  return text;
+}
+async function edgeViews(context: NodeContext, unit: string, nodes: readonly string[]): Promise<{ node: string; view: EdgeView }[]> {
+  const seen = await Promise.all(nodes.map(async (node) => {
+    try {
+      return { node, view: await context.peers.call<EdgeView>(node, "GET", `/peer/v1/proxy/${encodeURIComponent(unit)}`, undefined, { timeoutMs: 3000 }) };
+    } catch {
+      return undefined; // a node that cannot be asked has its own step, or is in `hc status`
+    }
+  }));
+  return seen.filter((one) => one !== undefined);
+}
 
 /** Follows a request the way it goes: name → edge → home → PHP; with the last lines of the log and who changed what. */
-export async function explainSite(context: NodeContext, site: string, status: Status): Promise<Why> {
+export async function explainSite(context: NodeContext, named: string, status: Status): Promise<Why> {
   const state = context.view.current();
+  const site = siteNamed(context, named);
   const unit = `site-${site}`;
   const document = desiredOf(state, "site", site);
   const record = state.units.get(unit)?.value;
@@ -20,6 +41,9 @@ export async function explainSite(context: NodeContext, site: string, status: St
   const add = (step: WhyStep["step"], ok: boolean, detail: string): void => void steps.push({ step, ok, detail });
   const hostnames = document === undefined ? [] : [...document.value.spec.hostnames];
   add("name", hostnames.length > 0, document === undefined ? "the site is no longer declared" : `${hostnames.join(", ")} → ${unit} (declared by ${document.value.origin}, revision ${document.revision})`);
+  const edges = await edgeViews(context, unit, status.nodes.filter((node) => node.alive && node.role === "node").map((node) => node.name));
+  add("edge", edges.length > 0, edges.map(({ node, view }) => `${node}: ${view.requests} requests, ${view.held} held, ${view.errors.length} errors`).join("; ") || "no proxy can be asked");
+  const errors = edges.flatMap(({ node, view }) => view.errors.map((error) => ({ ...error, node }))).sort((a, b) => a.atMs - b.atMs).slice(-20);
   if (record === undefined) add("placement", false, placementDetail(context, site));
   else {
     add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}`);
@@ -32,7 +56,7 @@ export async function explainSite(context: NodeContext, site: string, status: St
   }
   const logs = record === undefined ? "" : await logsOf(context, unit, record.home);
   const events = await readEvents(context.store, { unit, limit: 20 }).catch(() => []);
-  return { site, unit, hostnames, home: record?.home ?? "", epoch: record?.epoch ?? 0, steps, logs, events };
+  return { site, unit, hostnames, home: record?.home ?? "", epoch: record?.epoch ?? 0, steps, errors, logs, events };
 }
 
 function placementDetail(context: NodeContext, site: string): string {

@@ -61,18 +61,20 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   if (await context.platform.defineService(service)) await context.platform.restartService(service.name);
   else await context.platform.startService(service.name);
   const reports = (): Extract<ToControl, { type: "report" }>[] => [...workers.values()].filter((report) => report !== undefined);
+  const viewOf: ProxyControl["unit"] = (unit) => {
+    const seen = reports();
+    const stats = seen.map((report) => report.units[unit]).filter((item): item is UnitStats => item !== undefined);
+    const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
+    return {
+      inFlight: sum(seen.map((report) => report.inFlight[unit] ?? 0)),
+      requests: sum(stats.map((item) => item.requests)),
+      held: sum(stats.map((item) => item.held)),
+      errors: stats.flatMap((item) => item.errors).sort((a, b) => a.atMs - b.atMs).slice(-20),
+    };
+  };
+  context.peerRoutes.route("GET", "/peer/v1/proxy/:unit", async ({ params }) => viewOf(params["unit"] as string));
   return {
-    unit: (unit) => {
-      const seen = reports();
-      const stats = seen.map((report) => report.units[unit]).filter((item): item is UnitStats => item !== undefined);
-      const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
-      return {
-        inFlight: sum(seen.map((report) => report.inFlight[unit] ?? 0)),
-        requests: sum(stats.map((item) => item.requests)),
-        held: sum(stats.map((item) => item.held)),
-        errors: stats.flatMap((item) => item.errors).sort((a, b) => a.atMs - b.atMs).slice(-20),
-      };
-    },
+    unit: viewOf,
     metrics: () => reports().flatMap((report) => [
       { name: "hc_proxy_connections", labels: {}, value: report.connections },
       { name: "hc_proxy_held", labels: {}, value: report.held },

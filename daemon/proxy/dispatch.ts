@@ -97,7 +97,7 @@ export async function dispatch(worker: WorkerState, client: ByteStream, head: Re
     for (;;) {
       const route = worker.routes.route(unit);
       if (route === undefined) return { own: 503 };
-      if (worker.routes.mayServe(unit)) return await toApache(worker, client, head, headOut, unit, () => worker.routes.mayServe(unit, route.epoch));
+      if (worker.routes.mayServe(unit) && !worker.full(unit)) return await toApache(worker, client, head, headOut, unit, () => worker.routes.mayServe(unit, route.epoch));
       if (route.home !== worker.routes.table?.node) {
         try {
           const result = await toPeer(worker, client, head, headOut, unit, address);

@@ -11,7 +11,7 @@ import type { WorkerState } from "./worker-state.js";
 
 function verdictOf(worker: WorkerState, unit: string, epoch: number): Verdict {
   const route = worker.routes.route(unit);
-  if (worker.routes.mayServe(unit, epoch)) return "accepted";
+  if (worker.routes.mayServe(unit, epoch)) return worker.full(unit) ? "held" : "accepted";
   // the edge knows an older epoch, or this is the home and its gate is closed for now
   return route?.home === worker.routes.table?.node && worker.routes.live() ? "held" : "not-home";
 }

@@ -43,11 +43,11 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
 
 /** Exact name, else the nearest wildcard. */
 export function unitOfHost(table: RouteTable, host: string): string | undefined {
-  const exact = table.hosts[host];
-  if (exact !== undefined) return exact;
+  // own properties only: "constructor" is a host name that anybody may send
+  if (Object.hasOwn(table.hosts, host)) return table.hosts[host];
   for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
-    const found = table.hosts[`*${host.slice(dot)}`];
-    if (found !== undefined) return found;
+    const wildcard = `*${host.slice(dot)}`;
+    if (Object.hasOwn(table.hosts, wildcard)) return table.hosts[wildcard];
   }
   return undefined;
 }

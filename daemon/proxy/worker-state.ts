@@ -8,6 +8,7 @@ export interface UnitStats { requests: number; status: Record<string, number>; h
 /** What all sessions of one worker share. Everything in it is bounded. */
 export class WorkerState {
   public connections = 0;
+  public peerConnections = 0;
   public held = 0;
   public readonly inFlight = new Map<string, number>();
   private readonly heldBy = new Map<string, number>();
@@ -31,6 +32,10 @@ export class WorkerState {
     else this.heldBy.set(unit, left);
   }
 
+  /** One unit must not take all of Apache's workers. */
+  public full(unit: string): boolean {
+    return (this.inFlight.get(unit) ?? 0) >= limits.inFlightPerUnit;
+  }
   public begin(unit: string): void {
     this.inFlight.set(unit, (this.inFlight.get(unit) ?? 0) + 1);
   }

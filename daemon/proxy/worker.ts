@@ -64,21 +64,21 @@ export async function startWorker(options: WorkerOptions): Promise<{ httpPort: n
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   };
-  const accept = (socket: Socket): boolean => {
-    if (worker.connections >= limits.connections) return socket.destroy(), false;
-    worker.connections += 1;
+  const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
+    if (worker[kind] >= limits[kind]) return socket.destroy(), false;
+    worker[kind] += 1;
     track(socket);
     socket.setNoDelay(true);
     socket.once("close", () => {
-      worker.connections -= 1;
+      worker[kind] -= 1;
     });
     return true;
   };
   const http = createServer({ allowHalfOpen: true }, (socket) => {
-    if (accept(socket)) void publicSession(worker, socket);
+    if (accept(socket, "connections")) void publicSession(worker, socket);
   });
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
-    if (accept(socket)) void peerSession(worker, socket);
+    if (accept(socket, "peerConnections")) void peerSession(worker, socket);
   });
   peer.on("connection", track); // also what never finishes its handshake
   peer.on("tlsClientError", (error, socket) => {

@@ -18,7 +18,10 @@ async function converge(inputs: TemplateInputs): Promise<TemplateOutputs> {
     let builder = "";
     const record = await until(`template ${inputs.name}`, { withinMs: inputs.timeouts.create * 1000, firstMs: 50, capMs: 500 }, async () => {
       const seen = await getIfAny<TemplateRecord>(hosts, `/v1/templates/${inputs.name}/${inputs.version}`);
-      if (seen !== undefined && seen.builder !== builder) progress("Template", inputs.name, `is built on ${(builder = seen.builder)}`);
+      if (seen?.builder !== undefined && seen.builder !== builder) {
+        builder = seen.builder;
+        progress("Template", inputs.name, `is built on ${builder}`);
+      }
       if (seen?.state === "failed") throw new HcError("COMMAND_FAILED", `${inputs.name}@${inputs.version} could not be built on ${seen.builder}: ${seen.error}`);
       return seen?.state === "ready" ? seen : undefined;
     });

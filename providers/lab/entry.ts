@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../../daemon/lib/backoff.js";
 import { HcError } from "../../daemon/lib/errors.js";
@@ -24,6 +24,13 @@ function readRecord(port: number): EntryRecord | undefined {
 export function runningEntry(port: number): EntryRecord | undefined {
   const record = readRecord(port);
   return record !== undefined && isAlive(record.process) ? record : undefined;
+}
+
+/** All entries of one owner (a workspace) that run now. */
+export function entriesOf(owner: string): EntryRecord[] {
+  if (!existsSync(entryFolder)) return [];
+  const ports = readdirSync(entryFolder).map((name) => /^([0-9]+)\.json$/.exec(name)?.[1]).filter((port) => port !== undefined);
+  return ports.map((port) => runningEntry(Number(port))).filter((record) => record !== undefined && record.owner === owner) as EntryRecord[];
 }
 
 export function sameSettings(record: EntrySettings, wanted: EntrySettings): boolean {
