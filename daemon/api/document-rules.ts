@@ -42,13 +42,22 @@ function siteRule(document: DesiredDocument<"site">, all: readonly DesiredDocume
   if (!has("customer", spec.customer)) throw new HcError("INVALID_INPUT", `site ${name}: customer: there is no customer ${JSON.stringify(spec.customer)}.`);
   if (!has("template", spec.template)) throw new HcError("INVALID_INPUT", `site ${name}: template: there is no template ${JSON.stringify(spec.template)}.`);
   if (nodes > 0 && spec.replicas > nodes) throw new HcError("INVALID_INPUT", `site ${name}: replicas: ${spec.replicas} copies need as many nodes; there are ${nodes}.`);
-  const mine = new Set(spec.hostnames.map(plain));
+  const mine = spec.hostnames.map(plain);
+  const reserved = mine.find((hostname) => hostname.endsWith("hybridcluster.invalid"));
+  if (reserved !== undefined) throw new HcError("INVALID_INPUT", `site ${name}: hostnames: ${reserved} is kept for the cluster itself.`);
+  const exact = new Set(mine);
+  const wild = mine.filter((hostname) => hostname.startsWith("*."));
   for (const other of all) {
     if (other.kind !== "site" || other.name === name) continue;
-    const taken = (other.spec as SiteSpec).hostnames.find((hostname) => mine.has(plain(hostname)));
+    const taken = (other.spec as SiteSpec).hostnames.map(plain).find((hostname) => exact.has(hostname) || wild.some((mask) => covers(mask, hostname)) || (hostname.startsWith("*.") && mine.some((own) => covers(hostname, own))));
     if (taken !== undefined) throw new HcError("CONFLICT", `site ${name}: hostnames: ${taken} belongs to the site ${other.name}.`, { retry: "never", context: { site: other.name } });
   }
 }
+/**
+ * "*.x" takes every name below x. Such a name of another site is refused: Apache gives it to whichever site's file it reads first, whatever the proxy's table says
+ * (https://httpd.apache.org/docs/2.4/vhosts/name-based.html), and it would let one customer take another's visitors.
+ */
+const covers = (mask: string, hostname: string): boolean => hostname.endsWith(mask.slice(1));
 const plain = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
 
 /** Pure: which sites use this customer or template. */

@@ -68,6 +68,19 @@ test("a site needs its customer and template, free host names, and no more copie
   await expect(put("site", "blog", "git", { change: (document) => { (document.spec as { replicas: number }).replicas = 4; } })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("replicas") });
 });
 
+test("a wildcard and a name below it never belong to two sites, in whichever order they come; the cluster's own names are kept", async () => {
+  const { put } = setup();
+  const named = (...hostnames: string[]) => ({ change: (document: DesiredDocument) => { (document.spec as { hostnames: string[] }).hostnames = hostnames; } });
+  await put("customer", "acme");
+  await put("template", "php");
+  await put("site", "wiki", "git", named("*.x.example", "a.x.example"));
+  for (const name of ["b.x.example", "c.b.x.example", "*.b.x.example", "*.example"])
+    await expect(put("site", "blog", "git", named("blog.example.net", name))).rejects.toMatchObject({ code: "CONFLICT", context: { site: "wiki" } });
+  await put("site", "blog", "git", named("x.example", "ax.example", "*.y.example"));
+  await expect(put("site", "wiki", "git", named("deep.y.example"))).rejects.toMatchObject({ code: "CONFLICT", context: { site: "blog" } });
+  await expect(put("site", "wiki", "git", named("site-blog.hybridcluster.invalid"))).rejects.toMatchObject({ code: "INVALID_INPUT" });
+});
+
 test("what is in use cannot be deleted", async () => {
   const { put, call } = setup();
   await put("customer", "acme");
