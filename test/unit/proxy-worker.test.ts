@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
+import { limits } from "../../daemon/proxy/limits.js";
 import { monotonicMs } from "../../daemon/proxy/route-store.js";
 import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
 import { startWorker } from "../../daemon/proxy/worker.js";
@@ -157,6 +158,10 @@ test("an unknown host gets a page of the proxy's own that names nothing of the c
   expect(answer.body.toString()).not.toMatch(/n1|n2|apache/i);
   expect((await ask({ host: "a.b.wild.example" })).status).toBe(200);
 });
+test.each(["constructor", "__proto__", "toString", "x.constructor"])("%s is an unknown host as any other", async (host) => {
+  expect((await ask({ host })).status).toBe(404);
+  expect(Object.keys(edge.state.report())).toEqual(["site-wiki"]);
+});
 test("8 MiB up (length and chunked) and down keep their digest, also for a slow reader", async () => {
   const body = randomBytes(8 * 1024 * 1024);
   expect((await ask({ method: "POST", body })).body.toString()).toBe(digest(body));
@@ -227,6 +232,25 @@ test("a closed gate holds the request at the edge until the picture changes; it 
   expect(seen.map((item) => item.url)).toEqual(["/held"]);
   expect(edge.state.held).toBe(0);
   await route({});
+});
+test.each(["edge", "home"] as const)("a unit with its share of Apache's workers taken waits at the %s and runs when one is free", async (at) => {
+  const port = { edge, home }[at].httpPort;
+  for (let i = 0; i < limits.inFlightPerUnit; i += 1) home.state.begin("site-wiki");
+  const waiting = ask({ port, path: "/full" });
+  await until(() => ({ edge, home })[at].state.held === 1);
+  expect(seen).toHaveLength(0);
+  for (let i = 0; i < limits.inFlightPerUnit; i += 1) home.state.end("site-wiki");
+  expect((await waiting).status).toBe(200);
+  expect(home.state.inFlight.size).toBe(0);
+});
+test("a full public port leaves the way between the nodes open", async () => {
+  home.state.connections += limits.connections;
+  try {
+    await expect(ask({ port: home.httpPort })).rejects.toThrow();
+    expect((await ask({ path: "/over-the-edge" })).status).toBe(200);
+  } finally {
+    home.state.connections -= limits.connections;
+  }
 });
 test("past the deadline the home serves nobody, and does again when it is renewed (OWNERSHIP 5)", async () => {
   const own = await startWorker({ httpPort: 0, peerPort: 0, channel: (controls[1] as Control).path + ".none", pki: pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
