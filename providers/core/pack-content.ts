@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { HcError } from "../../daemon/lib/errors.js";
 
@@ -15,8 +15,9 @@ function header(name: string, mode: number, size: number, type: "0" | "2" | "5",
     const cut = name.lastIndexOf("/", 154);
     prefix = cut === -1 ? "" : name.slice(0, cut);
     short = cut === -1 ? name : name.slice(cut + 1);
-    if (prefix === "" || Buffer.byteLength(short) > 100) throw new HcError("INVALID_INPUT", `content: the path ${name} is too long for an archive.`);
+    if (prefix === "" || Buffer.byteLength(prefix) > 155 || Buffer.byteLength(short) > 100) throw new HcError("INVALID_INPUT", `content: the path ${name} is too long for an archive.`);
   }
+  if (Buffer.byteLength(link) > 100) throw new HcError("INVALID_INPUT", `content: the target of the link ${name} is too long for an archive.`);
   block.write(short, 0);
   block.write(`${mode.toString(8).padStart(7, "0")}\0`, 100);
   block.write("0000000\0", 108);
@@ -32,9 +33,19 @@ function header(name: string, mode: number, size: number, type: "0" | "2" | "5",
   return block;
 }
 
+function archive(path: string): Buffer {
+  const data = readFileSync(path);
+  if (data.length > maxContentBytes) throw new HcError("LIMIT_EXCEEDED", `content: ${path} is larger than ${maxContentBytes} bytes.`, { retry: "never" });
+  // RFC 1952 §2.3.1; a node would find out only when the site is made
+  if (data[0] !== 0x1f || data[1] !== 0x8b) throw new HcError("INVALID_INPUT", `content: ${path} is neither a folder nor a .tar.gz archive.`);
+  return data;
+}
+
 /** A folder as a gzipped ustar archive (POSIX.1-1988), deterministic: sorted, no times, no owners. An archive file is taken as it is. */
 export function packContent(path: string): Buffer {
-  if (!statSync(path).isDirectory()) return readFileSync(path);
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) throw new HcError("INVALID_INPUT", `content: ${resolve(path)} does not exist. A relative path begins at the program's folder (that of \`main\` in Pulumi.yaml); \`\${__dirname}/…\` begins at the file's.`);
+  if (!found.isDirectory()) return archive(path);
   const parts: Buffer[] = [];
   let bytes = 0;
   const add = (part: Buffer): void => {
