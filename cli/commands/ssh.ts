@@ -26,7 +26,9 @@ export const sshCommand = command<{ node: string; argv: string[] }>({
     try {
       const known = join(folder, "known_hosts");
       writeFileSync(known, knownHostsLine(connection), { mode: 0o600 });
-      const [file, ...rest] = sshArgv(connection, known, args.argv ?? []);
+      // yargs gives what follows "--" to no positional, and reads numbers in it as numbers
+      const after = process.argv.indexOf("--");
+      const [file, ...rest] = sshArgv(connection, known, [...(args.argv ?? []), ...(after === -1 ? [] : process.argv.slice(after + 1))]);
       return await new Promise<number>((resolve, reject) => {
         const child = spawn(file as string, rest, { stdio: "inherit" });
         child.on("error", (cause) => reject(new HcError("COMMAND_NOT_FOUND", "The OpenSSH client is not installed here.", { cause })));
