@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { HcError } from "../daemon/lib/errors.js";
+import { dropAllPending } from "../providers/core/connection-file.js";
 import { workspaceDir } from "../providers/core/workspace.js";
 import { closeConnections } from "../providers/ssh/pool.js";
 import { checkDeletes } from "../stacks/engine/delete-guard.js";
@@ -66,6 +67,8 @@ export async function deploy(kind: OperationKind, args: DeployArgs, context: Com
       signal: abort.signal,
     });
     display.finish(result);
+    // from here on the state has the clusters' keys (sealed)
+    if (result.result === "succeeded" && kind === "up") dropAllPending(workspace);
     if (result.result === "succeeded" && kind === "destroy" && args.removeStack) {
       removeStack(workspace, project.root, project.name, stack);
       if (stacksLeft(workspace, project.name).length === 0) rmSync(workspace, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../daemon/lib/atomic-file.js";
 import type { Connection } from "../schemas/connection.js";
@@ -34,6 +34,11 @@ export async function keepPending(cluster: string, pending: { clusterId: string;
 export function readPending(cluster: string): { clusterId: string; secrets: string } | undefined {
   const file = fileOf(cluster, ".pending");
   return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { clusterId: string; secrets: string }) : undefined;
+}
+/** After an `up` that succeeded: nothing is left in clear text. A `pulumi up` leaves it to the next look at the cluster. */
+export function dropAllPending(workspace: string): void {
+  const clusters = connectionsFolder(workspace);
+  if (existsSync(clusters)) for (const name of readdirSync(clusters)) if (name.endsWith(".pending.json")) rmSync(join(clusters, name), { force: true });
 }
 export function dropPending(cluster: string): void {
   rmSync(fileOf(cluster, ".pending"), { force: true });
