@@ -23,7 +23,9 @@ function operation(dir: string, sites: number): OperationOptions {
 
 async function writeState(options: OperationOptions): Promise<void> {
   let plan: PlannedStep[] = [];
-  const planned = await runOperation({ ...options, beforeApply: async (steps) => void (plan = steps) });
+  const planned = await runOperation({ ...options, beforeApply: async (steps) => {
+    plan = steps;
+  } });
   if (planned.result !== "succeeded") throw new Error(planned.diagnostics[0]);
   const provider = { urn: defaultProviderUrn("dev", "bench"), id: "00000000-0000-4000-8000-000000000000" };
   const root = stackUrn("dev", "bench");
@@ -48,7 +50,9 @@ async function measure(sites: number): Promise<{ ms: number; result: OperationRe
     // the salt was made anew with the state; the project's file follows it
     let why = "";
     const startedMs = performance.now();
-    const result = await runOperation({ ...options, beforeApply: async (plan) => void (why = JSON.stringify(plan.find((step) => step.op !== "same" && step.diff.length > 0)?.diff ?? "")) });
+    const result = await runOperation({ ...options, beforeApply: async (plan) => {
+      why = JSON.stringify(plan.find((step) => step.op !== "same" && step.diff.length > 0)?.diff ?? "");
+    } });
     return { ms: performance.now() - startedMs, result, why };
   } finally {
     rmSync(dir, { recursive: true, force: true });

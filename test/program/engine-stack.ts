@@ -55,7 +55,10 @@ export class TestStack {
     if (spec !== undefined) this.write(spec);
     this.events = [];
     this.plan = [];
-    return runOperation({ ...this.options(kind), events: (event) => this.events.push(event), beforeApply: async (plan) => void (this.plan = plan), ...more });
+    const keep = async (plan: PlannedStep[]): Promise<void> => {
+      this.plan = plan;
+    };
+    return runOperation({ ...this.options(kind), events: (event) => this.events.push(event), beforeApply: keep, ...more });
   }
   public up = (spec?: Spec, more: Partial<OperationOptions> = {}): Promise<OperationResult> => this.run("up", spec, more);
 

@@ -27,7 +27,7 @@ test("secrets: encrypted in state and journal, marked in outputs, in clear for t
   expect(readFileSync(join(stack.dir, "project", "Pulumi.dev.yaml"), "utf8")).toMatch(/^config:\n {2}demo:size: "5"\nencryptionsalt: v1:\S+:v1:\S+:\S+\n$/);
   // opened again by the next operation: no change, and a secret is no reason for one
   expect((await stack.up(undefined, { configOverrides: { over: "ride" } })).changes).toMatchObject({ same: 3, update: 0 });
-  await expect(stack.up(undefined, { env: { ...stack.options("up").env, PULUMI_CONFIG_PASSPHRASE: "wrong" } })).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" });
+  await expect(stack.up(undefined, { env: { ...stack.options("up").env, PULUMI_CONFIG_PASSPHRASE: "wrong" } })).rejects.toMatchObject({ code: "INVALID_INPUT" });
 });
 
 test("the state folder has the CLI's layout", async () => {

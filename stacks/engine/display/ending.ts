@@ -28,7 +28,9 @@ function diagnostics(model: Model, paint: Paint): string[] {
   })];
 }
 
-export function resultLine(result: OperationResult, paint: Paint): string[] {
+/** `preview`: the phase that was shown last, so that a failed preview does not speak of what was done. */
+export function resultLine(result: OperationResult, paint: Paint, preview: boolean): string[] {
+  if (preview && result.result !== "succeeded") return ["", paint("red", result.result === "cancelled" ? "Cancelled: nothing was changed." : "Failed: nothing was changed.")];
   if (result.result === "cancelled") return ["", paint("yellow", "Cancelled: what had been started was finished and is in the state; run the same command again to go on.")];
   if (result.result === "failed") return ["", paint("red", "Failed: what was done is in the state; run the same command again when the cause is gone.")];
   return [];

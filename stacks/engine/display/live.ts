@@ -55,7 +55,7 @@ export class LiveDisplay implements Display {
 
   public finish(result: OperationResult): void {
     this.stop();
-    const lines = resultLine(result, this.paint).slice(1);
+    const lines = resultLine(result, this.paint, this.model.preview).slice(1);
     if (lines.length > 0) this.options.out(`${lines.join("\n")}\n`);
   }
 }

@@ -58,11 +58,11 @@ function checked(crypter: Omit<Crypter, "salt">, state: string): Crypter {
   } catch {
     // a wrong key fails the authentication tag
   }
-  if (clear !== checkText) throw new HcError("AUTHENTICATION_FAILED", "The passphrase is not the one that this stack was made with; check PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE or the workspace's file passphrase.");
+  if (clear !== checkText) throw new HcError("INVALID_INPUT", "The passphrase is not the one that this stack was made with; check PULUMI_CONFIG_PASSPHRASE, PULUMI_CONFIG_PASSPHRASE_FILE or the workspace's file passphrase.");
   return { ...crypter, salt: state };
 }
 
-/** Throws AUTHENTICATION_FAILED when the passphrase is not the one that `state` (`v1:<salt>:<check>`) was made with. */
+/** Throws INVALID_INPUT when the passphrase is not the one that `state` (`v1:<salt>:<check>`) was made with. */
 export const openCrypter = async (passphrase: string, state: string): Promise<Crypter> => checked(await crypterOf(passphrase, saltOf(state)), state);
 /** The same, for readers that have nothing else to do meanwhile. */
 export const openCrypterSync = (passphrase: string, state: string): Crypter => checked(withKey(pbkdf2Sync(passphrase, saltOf(state), rounds, keyBytes, "sha256")), state);

@@ -7,7 +7,7 @@ const salt = "v1:fozI5u6B030=:v1:F+6ZduKKd8G0/V7L:PGMFeIzwobWRKmEAzUdaQHqC5mMRIQ
 
 test("a salt of the CLI opens with its passphrase and no other", async () => {
   expect((await openCrypter("password", salt)).salt).toBe(salt);
-  await expect(openCrypter("wrong", salt)).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" });
+  await expect(openCrypter("wrong", salt)).rejects.toMatchObject({ code: "INVALID_INPUT" });
   await expect(openCrypter("password", "fozI5u6B030=:v1:F+6ZduL:x")).rejects.toMatchObject({ code: "INVALID_INPUT" });
 });
 
