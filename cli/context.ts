@@ -1,5 +1,6 @@
 import type { Argv, CommandModule } from "yargs";
 import { chooseCluster, type ClusterClient, openCluster } from "./cluster-client.js";
+import { closeConnections } from "../providers/ssh/pool.js";
 import { type Output, processOutput } from "./output.js";
 import { findProject, type Project } from "./project.js";
 
@@ -36,6 +37,7 @@ export function command<A>(spec: CommandSpec<A>, output: Output = processOutput)
         process.exitCode = await spec.run({ args: args as unknown as A & GlobalOptions, output, project, cluster: () => (client ??= openCluster(chooseCluster(root(), args.cluster))) });
       } finally {
         await client?.close();
+        await closeConnections(); // an open connection would keep the process alive
       }
     },
   } as CommandModule<GlobalOptions, A & GlobalOptions>;
