@@ -2,6 +2,8 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { testStacks, thing, type Spec } from "./engine-stack.js";
 
+// an `up` is three processes; on a busy machine that takes its time
+jest.setTimeout(120_000);
 const newStack = testStacks();
 
 test.each<[string, Partial<Spec>]>([["throws", { throws: "boom" }], ["rejects", { reject: "boom" }], ["exits", { exit: 0 }]])("a program that %s keeps everything", async (_how, fault) => {

@@ -23,6 +23,8 @@ export interface Spec {
 }
 
 const fixtures = join(process.cwd(), "test", "fixtures", "engine");
+/** The SDK is loaded three times an `up`; compiled once it costs a fifth less. */
+const compileCache = mkdtempSync(join(tmpdir(), "engine-test-cache-"));
 export const thing = (name: string, props: Record<string, unknown> = {}, opts: Record<string, unknown> = {}): SpecResource => ({ name, props, opts });
 
 /** A stack of its own in a temporary folder, run by the real SDK processes. */
@@ -44,7 +46,7 @@ export class TestStack {
   }
 
   public options(kind: OperationKind): OperationOptions {
-    const env = { ...process.env, ENGINE_SPEC: join(this.dir, "spec.json"), ENGINE_RECORD: this.record, ENGINE_WORLD: this.world, ENGINE_PROVIDER: join(fixtures, "thing-provider.js"), HC_ENGINE: "embedded", PULUMI_BACKEND_URL: undefined, PULUMI_CONFIG_PASSPHRASE: undefined, PULUMI_CONFIG_PASSPHRASE_FILE: undefined };
+    const env = { ...process.env, ENGINE_SPEC: join(this.dir, "spec.json"), ENGINE_RECORD: this.record, ENGINE_WORLD: this.world, ENGINE_PROVIDER: join(fixtures, "thing-provider.js"), HC_ENGINE: "embedded", NODE_COMPILE_CACHE: compileCache, PULUMI_BACKEND_URL: undefined, PULUMI_CONFIG_PASSPHRASE: undefined, PULUMI_CONFIG_PASSPHRASE_FILE: undefined };
     return { kind, projectRoot: join(this.dir, "project"), program: join(fixtures, "program.js"), project: "demo", stack: "dev", workspace: join(this.dir, "ws"), env };
   }
   public write(spec: Spec): void {
@@ -121,6 +123,7 @@ export function testStacks(): () => TestStack {
   const stacks: TestStack[] = [];
   afterAll(() => {
     for (const stack of stacks) stack.remove();
+    rmSync(compileCache, { recursive: true, force: true });
   });
   return () => {
     const stack = new TestStack();

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { removeStack, stackOutputs, stackResources, stacksLeft } from "../../stacks/engine/state-reader.js";
 import { testStacks, thing } from "./engine-stack.js";
 
+// an `up` is three processes; on a busy machine that takes its time
+jest.setTimeout(120_000);
 const newStack = testStacks();
 const walk = (dir: string): string[] => readdirSync(dir, { recursive: true, withFileTypes: true }).filter((item) => item.isFile()).map((item) => join(item.parentPath, item.name).slice(dir.length + 1)).sort();
 

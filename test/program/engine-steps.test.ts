@@ -1,5 +1,7 @@
 import { testStacks, thing } from "./engine-stack.js";
 
+// an `up` is three processes; on a busy machine that takes its time
+jest.setTimeout(120_000);
 const newStack = testStacks();
 
 test("create, no change, update, drop, destroy", async () => {

@@ -111,7 +111,7 @@ export class Registrar {
   private async custom(urn: string, goal: Goal, old: Entry | undefined): Promise<Registered> {
     const { context } = this;
     const providerRef = await this.defaultProvider();
-    const wanted = withIgnored(old?.record.inputs ?? {}, goal.properties, goal.ignoreChanges);
+    const wanted = old === undefined ? goal.properties : withIgnored(old.record.inputs ?? {}, goal.properties, goal.ignoreChanges);
     let looked: { decision: Decision; inputs: Properties };
     try {
       looked = await context.looks.run(() => this.look(urn, goal, wanted, old));
@@ -132,7 +132,7 @@ export class Registrar {
     const made = this.news.get(urn)?.record ?? record;
     const known = decision.op === "same" || !context.preview;
     const id = decision.op === "same" || decision.op === "update" || !context.preview ? (made.id ?? "") : "";
-    return { urn, id, outputs: known ? { ...made.inputs, ...made.outputs } : inputs, propertyDependencies: goal.propertyDependencies };
+    return { urn, id, outputs: known ? (made.outputs ?? {}) : inputs, propertyDependencies: goal.propertyDependencies };
   }
 
   private noteOf(urn: string, old: Entry | undefined, decision: Decision): string | undefined {
