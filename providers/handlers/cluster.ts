@@ -123,16 +123,21 @@ export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
     return { outs };
   },
   read: async (id, props) => {
-    let seen: { clusterId: string; clustered: boolean } | undefined;
-    for (const connection of props.connections) {
-      seen = await apiCall<{ clusterId: string; clustered: boolean }>([connection], "GET", "/v1/version", undefined, { timeoutMs: 10_000 }).catch(() => undefined);
-      if (seen?.clustered === true) break;
-    }
-    if (seen === undefined) throw new HcError("UNREACHABLE", `Cluster ${props.name}: no host can be asked.`);
-    return { id: seen.clusterId === props.clusterId ? id : "", props };
+    const answers = await Promise.all(props.connections.map((connection) =>
+      apiCall<{ clusterId: string; clustered: boolean }>([connection], "GET", "/v1/version", undefined, { timeoutMs: 10_000 }).catch(() => undefined)));
+    if (answers.some((seen) => seen?.clusterId === props.clusterId)) return { id, props };
+    // gone only on every host's word: forgetting it would lose the keys of those that do not answer
+    const silent = props.connections.filter((_, index) => answers[index] === undefined).map((connection) => connection.node);
+    if (silent.length > 0) throw new HcError("UNREACHABLE", `Cluster ${props.name}: ${silent.join(", ")} cannot be asked, and no other host belongs to it.`);
+    return { id: "", props };
   },
   delete: async (_id, props) => {
-    await Promise.all(props.connections.map((connection) => tearDown(connection)));
+    const left = await Promise.all(props.connections.map((connection) => tearDown(connection).then(() => "", (error: unknown) => {
+      if (errorCode(error) !== "UNREACHABLE") throw error;
+      progress("Cluster", props.name, `${connection.node} could not be asked (${messageOf(error)}): it keeps its identity, which fits to no cluster any more`);
+      return connection.node;
+    })));
+    if (left.every((node) => node !== "")) throw new HcError("UNREACHABLE", `Cluster ${props.name}: none of ${left.join(", ")} could be asked; nothing was taken back.`);
     removeConnectionFile(props.name);
     dropPending(props.name);
   },

@@ -1,9 +1,8 @@
-import { Readable } from "node:stream";
 import { until } from "../../daemon/lib/backoff.js";
 import { siteUnit } from "../../daemon/lib/documents.js";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
-import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
+import { type Failure, holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import { currentHosts } from "../core/api-connections.js";
 import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
 import type { Handler } from "../core/handler.js";
@@ -22,7 +21,7 @@ async function bringContent(hosts: readonly Connection[], inputs: SiteInputs): P
   if (sha256 === "" || inputs.contentPath === "") return;
   const data = packContent(inputs.contentPath);
   if (contentDigest(data) !== sha256) throw new HcError("CONFLICT", `Site ${inputs.name}: content: ${inputs.contentPath} has changed while \`up\` ran; run it again.`, { retry: "never" });
-  await apiCall(hosts.slice(0, 1), "PUT", `/v1/blobs/${sha256}`, Readable.from([data]), { timeoutMs: 600_000, headers: { "content-length": String(data.length) } });
+  await apiCall(hosts, "PUT", `/v1/blobs/${sha256}`, data, { timeoutMs: 600_000 });
 }
 
 const outputs = (inputs: SiteInputs, record: UnitRecord | undefined): SiteOutputs => ({ ...inputs, home: record?.home ?? "", replicaNodes: record?.replicas ?? [], epoch: record?.epoch ?? 0, urls: siteUrls(inputs) });
@@ -48,19 +47,38 @@ async function converge(inputs: SiteInputs, isNew: boolean): Promise<SiteOutputs
   return outputs(inputs, seen?.record);
 }
 
+/** What of the wishes the cluster cannot do. */
+function wishesBeyond(inputs: SiteInputs): Failure[] {
+  const { nodes, hosts, zones } = inputs.connection;
+  const failures: Failure[] = [];
+  if (inputs.replicas > nodes) failures.push({ property: "replicas", reason: `${inputs.replicas} copies need as many nodes; the cluster has ${nodes}` });
+  const known = hosts.map((host) => host.node);
+  const { pin, ...wishes } = inputs.placement;
+  if (pin !== "" && !holdsUnknown(pin) && !known.includes(pin)) failures.push({ property: "placement.pin", reason: `there is no node ${pin}; there are ${known.join(", ")}` });
+  const places = [...known, ...zones];
+  for (const wish of ["prefer", "require", "avoid"] as const)
+    for (const place of wishes[wish]) if (!holdsUnknown(place) && !places.includes(place)) failures.push({ property: `placement.${wish}`, reason: `there is no node or zone ${place}; there are ${places.join(", ")}` });
+  return failures;
+}
+
+/** What replaces the data needs an explicit word: the name of the site whose data goes. */
+function unspokenReplace(olds: Partial<SiteInputs>, inputs: SiteInputs): Failure[] {
+  if (olds.name === undefined || inputs.allowReplace === olds.name) return [];
+  const told = (property: string, before: unknown, after: unknown): Failure[] =>
+    before === undefined || holdsUnknown([before, after]) || before === after ? [] : [{ property, reason: `changing it from ${JSON.stringify(before)} to ${JSON.stringify(after)} replaces site ${olds.name} and its data (the old data goes to the trash); if that is meant, say allowReplace: ${JSON.stringify(olds.name)}` }];
+  return [
+    ...(["name", "customer", "template"] as const).flatMap((field) => told(field, olds[field], inputs[field])),
+    ...told("connection.cluster", olds.connection?.cluster, inputs.connection.cluster),
+  ].slice(0, 1);
+}
+
 export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
   check: async (olds, news) => {
     const inputs = structuredClone(news);
     const failures = validate(siteSchema, inputs);
-    if (failures.length > 0 || holdsUnknown(inputs.connection)) return { inputs, failures };
-    const { nodes, hosts } = inputs.connection;
-    if (inputs.replicas > nodes) failures.push({ property: "replicas", reason: `${inputs.replicas} copies need as many nodes; the cluster has ${nodes}` });
-    const known = new Set(hosts.map((host) => host.node));
-    if (inputs.placement.pin !== "" && !known.has(inputs.placement.pin)) failures.push({ property: "placement.pin", reason: `there is no node ${inputs.placement.pin}; there are ${[...known].join(", ")}` });
-    // what replaces the data needs an explicit word
-    const lost = (["name", "customer", "template"] as const).filter((field) => olds[field] !== undefined && !holdsUnknown([olds[field], inputs[field]]) && olds[field] !== inputs[field]);
-    if (lost.length > 0 && olds.name !== undefined && inputs.allowReplace !== olds.name)
-      failures.push({ property: lost[0] as string, reason: `changing it from ${JSON.stringify(olds[lost[0] as "name"])} to ${JSON.stringify(inputs[lost[0] as "name"])} replaces site ${olds.name} and its data (the old data goes to the trash); if that is meant, say allowReplace: ${JSON.stringify(olds.name)}` });
+    if (failures.length > 0) return { inputs, failures };
+    failures.push(...unspokenReplace(olds, inputs));
+    if (!holdsUnknown(inputs.connection)) failures.push(...wishesBeyond(inputs));
     return { inputs, failures };
   },
   diff: async (_id, olds, news) => {

@@ -1,7 +1,7 @@
 import { until } from "../../daemon/lib/backoff.js";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
 import type { TemplateRecord } from "../../daemon/lib/records.js";
-import { validate } from "../../daemon/lib/schema.js";
+import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import { currentHosts } from "../core/api-connections.js";
 import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
 import type { Handler } from "../core/handler.js";
@@ -32,9 +32,14 @@ async function converge(inputs: TemplateInputs): Promise<TemplateOutputs> {
 }
 
 export const templateHandler: Handler<TemplateInputs, TemplateOutputs> = {
-  check: async (_olds, news) => {
+  check: async (olds, news) => {
     const inputs = structuredClone(news);
-    return { failures: validate(templateSchema, inputs), inputs };
+    const failures = validate(templateSchema, inputs);
+    // a version names what was built: other contents under the same one would reach no node, and `up` would claim that they did
+    const changed = (["recipe", "settings"] as const).find((field) => olds[field] !== undefined && !holdsUnknown([olds[field], inputs[field]]) && !same(olds[field], inputs[field]));
+    if (failures.length === 0 && changed !== undefined && olds.name === inputs.name && olds.version === inputs.version)
+      failures.push({ property: "version", reason: `${changed} changes what is built, and ${JSON.stringify(inputs.version)} names what is there; give another version (existing sites stay as they are)` });
+    return { inputs, failures };
   },
   diff: async (_id, olds, news) => {
     const replaces = (["name"] as const).filter((field) => olds[field] !== news[field]) as string[];

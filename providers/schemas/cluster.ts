@@ -47,8 +47,8 @@ export const clusterSchema = {
 } as const;
 
 /** What children carry to reach the cluster. */
-export interface ClusterConnection { cluster: string; hosts: Connection[]; nodes: number; httpPort: number }
+export interface ClusterConnection { cluster: string; hosts: Connection[]; /** how many can hold copies */ nodes: number; zones: string[]; httpPort: number }
 export const clusterConnectionSchema = {
-  type: "object", additionalProperties: false, required: ["cluster", "hosts", "nodes", "httpPort"],
-  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), httpPort: integer(1, 65_535) },
+  type: "object", additionalProperties: false, required: ["cluster", "hosts", "nodes", "zones", "httpPort"],
+  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), zones: { type: "array", items: { type: "string" } }, httpPort: integer(1, 65_535) },
 } as const;
