@@ -47,7 +47,9 @@ export async function deploy(kind: OperationKind, args: DeployArgs, context: Com
   if (kind !== "destroy") buildUserProject(project, output);
   const display = createDisplay({ mode: context.args.json ? "json" : output.terminal ? "tree" : "plain", kind, out: output.out });
   const abort = new AbortController();
-  const onSignal = (): void => abort.abort();
+  const giveUp = new AbortController();
+  // once: no new steps, running ones finish; twice: they are left to themselves
+  const onSignal = (): void => (abort.signal.aborted ? giveUp : abort).abort();
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   try {
@@ -65,6 +67,7 @@ export async function deploy(kind: OperationKind, args: DeployArgs, context: Com
         await confirm(kind, plan, { ...context, args: { ...context.args, yes: args.yes } });
       },
       signal: abort.signal,
+      hardSignal: giveUp.signal,
     });
     display.finish(result);
     // from here on the state has the clusters' keys (sealed)

@@ -1,0 +1,121 @@
+import type { Status } from "../../daemon/lib/status.js";
+import type { TrashRecord } from "../../daemon/lib/records.js";
+import { delay } from "../../daemon/lib/abort.js";
+import { HcProject, stepText } from "../support/hc-project.js";
+
+// A web host's own project on a real three-node lab, through the command line: Must hold 1, 3, 4, 8 and the trash.
+jest.setTimeout(240_000);
+let project: HcProject;
+const site = (unit: string, status: Status) => status.units.find((one) => one.id === unit);
+const status = (): Promise<Status> => project.json<Status>(["status"]);
+async function eventually<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  const end = performance.now() + 60_000;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined) return seen;
+    if (performance.now() > end) throw new Error(`never: ${what}`);
+    await delay(200);
+  }
+}
+
+beforeAll(async () => {
+  project = new HcProject(`program-${process.pid}`);
+  project.wish.sites = { one: {}, two: {} };
+  const up = await project.operate("up");
+  if (up.ran.code !== 0) throw new Error(up.error);
+});
+afterAll(async () => {
+  expect(await project.remove()).toBe(0);
+});
+
+test("again: every resource unchanged", async () => {
+  const up = await project.operate("up");
+  expect(up.result).toMatchObject({ result: "succeeded", changes: { create: 0, update: 0, replace: 0, delete: 0 } });
+  expect(up.planned).toEqual([]);
+});
+
+test("the preview of each change shows exactly what up then does", async () => {
+  const change = async (change: () => void, expected: string[]): Promise<void> => {
+    change();
+    const preview = await project.operate("preview");
+    expect(preview.planned.map(stepText).sort()).toEqual(expected);
+    const up = await project.operate("up");
+    expect(up.error).not.toMatch(/error/i);
+    expect(up.done.map(stepText).sort()).toEqual(expected);
+    expect((await project.operate("preview")).planned).toEqual([]);
+  };
+  const { sites } = project.wish;
+  await change(() => { sites["one"] = { quota: "96M" }; }, ["update Site one (quota)"]);
+  await change(() => { sites["one"] = { quota: "96M", hostnames: ["one.localhost", "www.one.localhost"] }; }, ["update Site one (hostnames)"]);
+  await change(() => { sites["three"] = {}; }, [expect.stringMatching(/^create Site three/) as unknown as string]);
+  const seen = await status();
+  expect(site("site-one", seen)).toMatchObject({ quota: "96M", hostnames: ["one.localhost", "www.one.localhost"], state: "serving" });
+  await change(() => { delete sites["three"]; }, [expect.stringMatching(/^delete Site three/) as unknown as string]);
+});
+
+test("a removed site lies in the trash and comes back", async () => {
+  const [record] = (await project.json<TrashRecord[]>(["trash", "list"])).filter((item) => item.unit === "site-three");
+  expect(record?.unit).toBe("site-three");
+  expect((await project.hc(["trash", "restore", record?.id ?? ""])).code).toBe(0);
+  const back = await eventually("site-three serves again", async () => {
+    const unit = site("site-three", await status());
+    return unit?.state === "serving" ? unit : undefined;
+  });
+  expect(back).toMatchObject({ origin: "api" });
+  // what lives without the program is not touched by up, and taken over when it is declared with adopt
+  expect((await project.operate("up")).done).toEqual([]);
+  project.wish.sites["three"] = {};
+  expect((await project.operate("preview")).error).toMatch(/three: name: site-three exists and was made through the API; say adopt: true/);
+  project.wish.sites["three"] = { adopt: true };
+  expect((await project.operate("up")).result?.result).toBe("succeeded");
+  expect(site("site-three", await status())).toMatchObject({ origin: "git", state: "serving" });
+});
+
+describe("bad values fail with the property named, before anything was changed", () => {
+  const refused = async (change: (wish: HcProject["wish"]) => void, message: RegExp): Promise<void> => {
+    const before = structuredClone(project.wish);
+    change(project.wish);
+    const up = await project.operate("up");
+    project.wish = before;
+    expect(up.error).toMatch(message);
+    expect(up.ran.code).not.toBe(0);
+    expect(up.done).toEqual([]);
+  };
+  test.each<[string, (wish: HcProject["wish"]) => void, RegExp]>([
+    ["an unknown property", (wish) => { wish.sites["one"] = { qouta: "1G" }; }, /qouta.*is not a known property/],
+    ["more copies than nodes", (wish) => { wish.sites["one"] = { replicas: 4 }; }, /replicas.*4 copies need as many nodes/],
+    ["a bad host name", (wish) => { wish.sites["one"] = { hostnames: ["not_a name"] }; }, /hostnames.*cannot be used/],
+    ["a host name twice", (wish) => { wish.sites["one"] = { hostnames: ["two.localhost"] }; }, /two\.localhost.*already used by Site/],
+    ["a quota below what is used", (wish) => { wish.sites["one"] = { quota: "16K", hostnames: ["one.localhost"] }; }, /one: quota: 16K is below the .* that site-one uses/],
+    ["another pool", (wish) => { wish.pool = { pool: "other" }; }, /pool.*replaces hpool\/hc.*allowReplace: "hpool\/hc"/],
+    ["a host key that does not match", (wish) => { wish.hosts = { n2: { hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" } }; }, /n2: hostKey/],
+    ["an unreachable host", (wish) => { wish.host = { address: "127.0.0.1", port: 1, hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }; }, /extra: address/],
+  ])("%s", async (_what, change, message) => refused(change, message));
+});
+
+test("after a move the preview shows no change, and the old home is a replica again", async () => {
+  const before = site("site-one", await status());
+  const target = ["n1", "n2", "n3"].find((node) => node !== before?.home && !before?.replicas.some((replica) => replica.node === node)) ?? "";
+  expect((await project.hc(["move", "one", "--to", target])).code).toBe(0);
+  expect((await project.operate("preview")).planned).toEqual([]);
+  const after = await eventually("the old home is a replica in step", async () => {
+    const unit = site("site-one", await status());
+    const old = unit?.replicas.find((replica) => replica.node === before?.home);
+    return unit?.home === target && unit.state === "serving" && old?.lagSeconds !== null && old?.lagSeconds !== undefined ? unit : undefined;
+  });
+  expect(after.epoch).toBe((before?.epoch ?? 0) + 1);
+});
+
+test("more than three removed sites are refused without a word, and come back from the trash with one", async () => {
+  const kept = structuredClone(project.wish.sites);
+  project.wish.sites = { ...kept, four: {}, five: {} };
+  expect((await project.operate("up")).result?.result).toBe("succeeded");
+  project.wish.sites = {};
+  const refused = await project.operate("up");
+  expect(refused.ran.code).toBe(4);
+  expect(refused.error).toMatch(/--allow-delete=5/);
+  expect((await status()).units).toHaveLength(5);
+  expect((await project.operate("up", ["--allow-delete", "5"])).result?.changes.delete).toBe(5);
+  const trash = await project.json<TrashRecord[]>(["trash", "list"]);
+  expect(trash.map((item) => item.unit)).toEqual(expect.arrayContaining(["site-one", "site-two", "site-three", "site-four", "site-five"]));
+});

@@ -1,0 +1,54 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { EngineEvent, OperationResult, PlannedStep } from "../../stacks/engine/types.js";
+import { plainEnv, type Ran, runProgram } from "./hc-process.js";
+
+export interface Wish { lab: string; sites: Record<string, object>; pool?: object; host?: object; hosts?: Record<string, object> }
+export interface Said { ran: Ran; result: OperationResult | undefined; error: string; planned: PlannedStep[]; done: PlannedStep[] }
+
+/** A project folder of a web host with a home of its own, driven by the command line as its user would. */
+export class HcProject {
+  public readonly folder = mkdtempSync(join(tmpdir(), "hc-project-"));
+  public readonly env: NodeJS.ProcessEnv;
+  public wish: Wish;
+
+  public constructor(lab: string) {
+    const root = process.cwd();
+    this.env = { ...plainEnv(join(this.folder, "home")), HC_TEST_PROJECT: this.folder };
+    this.wish = { lab, sites: {} };
+    mkdirSync(join(this.folder, "node_modules"));
+    symlinkSync(root, join(this.folder, "node_modules", "hybridcluster"));
+    writeFileSync(join(this.folder, "Pulumi.yaml"), "name: web-host\nruntime: { name: nodejs, options: { typescript: false } }\nmain: index.js\n");
+    writeFileSync(join(this.folder, "index.js"), readFileSync(join(root, "test", "fixtures", "program", "index.js")));
+  }
+
+  public hc(args: readonly string[], options: { timeoutMs?: number; seen?: (text: string, kill: () => void) => void } = {}): Promise<Ran> {
+    writeFileSync(join(this.folder, "wish.json"), JSON.stringify(this.wish));
+    return runProgram([process.execPath, join(process.cwd(), "dist", "cli", "main.js"), ...args], { cwd: this.folder, env: this.env, timeoutMs: 180_000, ...options });
+  }
+  public async json<T>(args: readonly string[]): Promise<T> {
+    const ran = await this.hc([...args, "--json"]);
+    try {
+      return JSON.parse(ran.stdout) as T;
+    } catch {
+      throw new Error(`hc ${args.join(" ")}: ${ran.stdout.slice(-2000)}${ran.stderr.slice(-2000)}`);
+    }
+  }
+  /** An operation of the engine with its events. */
+  public async operate(kind: "up" | "preview" | "destroy", args: readonly string[] = []): Promise<Said> {
+    const ran = await this.hc([kind, "--json", ...(kind === "preview" ? [] : ["--yes"]), ...args]);
+    const lines = ran.stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as EngineEvent | { type: "result" } | { type?: undefined; error: { message: string } });
+    const steps = (preview: boolean): PlannedStep[] => lines.flatMap((line) => (line.type === "step-end" && line.preview === preview && line.step.op !== "same" ? [line.step] : []));
+    const result = lines.find((line) => line.type === "result") as unknown as OperationResult | undefined;
+    const thrown = lines.find((line) => "error" in line && line.type === undefined) as { error: { message: string } } | undefined;
+    return { ran, result, error: [thrown?.error.message ?? "", ...(result?.diagnostics ?? []), ran.stderr].join("\n"), planned: steps(true), done: steps(false) };
+  }
+  public async remove(): Promise<number | null> {
+    const { code } = await this.hc(["destroy", "--yes", "--remove-stack"]);
+    if (code === 0) rmSync(this.folder, { recursive: true, force: true });
+    return code;
+  }
+}
+/** "update Site shop (quota)" */
+export const stepText = (step: PlannedStep): string => `${step.op} ${step.type.split(":").at(-1)} ${step.name}${step.diff.length === 0 ? "" : ` (${step.diff.map((diff) => diff.key).sort().join(", ")})`}`;
