@@ -26,7 +26,10 @@ export async function makeCa(commonName: string, now: Date): Promise<KeyPair> {
   const { keys, pem } = await newKeys();
   const cert = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(), name: `CN=${commonName}`, notBefore: new Date(now.getTime() - dayMs), notAfter: new Date(now.getTime() + caDays * dayMs), keys: keys as never, signingAlgorithm: algorithm,
-    extensions: [new x509.BasicConstraintsExtension(true, 0, true), new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true)],
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true), new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey as never), // RFC 5280 §4.2.1.2: every CA has one
+    ],
   });
   return { cert: `${cert.toString("pem")}\n`, key: pem };
 }
@@ -45,6 +48,7 @@ export async function issue(ca: KeyPair, name: string, addresses: readonly strin
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
       new x509.SubjectAlternativeNameExtension(names),
+      await x509.AuthorityKeyIdentifierExtension.create(authority), // RFC 5280 §4.2.1.1: strict verifiers refuse a certificate without
     ],
   });
   return { cert: `${cert.toString("pem")}\n`, key: pem };

@@ -12,7 +12,8 @@ import type { Connection } from "../schemas/connection.js";
 import { type SiteInputs, type SiteOutputs, siteSchema, siteSpec, siteUrls } from "../schemas/site.js";
 import { apiCall } from "../ssh/api-client.js";
 
-interface UnitAnswer { record: UnitRecord; observed: Record<string, ObservedUnit>; ready: boolean; appliedRevision: string }
+/** `error`: there is a document and no unit yet. */
+interface UnitAnswer { record?: UnitRecord; observed?: Record<string, ObservedUnit>; ready?: boolean; appliedRevision?: string; error?: { message: string } }
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** The initial content lies on one node before the document names it; the home fetches it from there. */
@@ -26,9 +27,10 @@ async function bringContent(hosts: readonly Connection[], inputs: SiteInputs): P
 
 const outputs = (inputs: SiteInputs, record: UnitRecord | undefined): SiteOutputs => ({ ...inputs, home: record?.home ?? "", replicaNodes: record?.replicas ?? [], epoch: record?.epoch ?? 0, urls: siteUrls(inputs) });
 const homeError = (seen: UnitAnswer | undefined): string => {
-  const { home } = seen?.record ?? { home: "" };
-  const unit = seen?.observed[home];
-  return seen === undefined ? "no home was chosen yet; see `hc status`" : `on ${home} it is ${unit?.state ?? "not made yet"}${unit?.error ? `: ${unit.error}` : ""}; see \`hc why\``;
+  const home = seen?.record?.home;
+  if (home === undefined) return seen?.error?.message ?? "no home was chosen yet; see `hc status`";
+  const unit = seen?.observed?.[home];
+  return `on ${home} it is ${unit?.state ?? "not made yet"}${unit?.error ? `: ${unit.error}` : ""}; see \`hc why\``;
 };
 
 async function converge(inputs: SiteInputs, isNew: boolean): Promise<SiteOutputs> {
