@@ -5,5 +5,5 @@ module.exports = {
   testEnvironment: "node",
   coverageProvider: "v8",
   transform: {},
-  testTimeout: 30_000,
+  testTimeout: 120_000,
 };
