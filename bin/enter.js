@@ -89,7 +89,9 @@ function ensureLab() {
 
 const hc = (args) => process.exit(run([node24, path.join(root, "dist", "cli", "main.js"), ...args], { returns: true }));
 const node = (args) => process.exit(run([node24, ...args], { returns: true }));
-const needs = (...steps) => steps.forEach((step) => step());
+const needs = (...steps) => {
+  for (const step of steps) step();
+};
 
 switch (command) {
   case "build":

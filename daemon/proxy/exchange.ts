@@ -1,5 +1,5 @@
 import { BodyReader } from "./body-framing.js";
-import { ByteStream, writeAll } from "./byte-stream.js";
+import { type ByteStream, writeAll } from "./byte-stream.js";
 import { type RequestHead, type ResponseHead, headEnd, parseResponse } from "./http-head.js";
 import { responseOut } from "./heads-out.js";
 import { limits } from "./limits.js";

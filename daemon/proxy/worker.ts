@@ -65,7 +65,10 @@ export async function startWorker(options: WorkerOptions): Promise<{ httpPort: n
     socket.once("close", () => sockets.delete(socket));
   };
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
-    if (worker[kind] >= limits[kind]) return socket.destroy(), false;
+    if (worker[kind] >= limits[kind]) {
+      socket.destroy();
+      return false;
+    }
     worker[kind] += 1;
     track(socket);
     socket.setNoDelay(true);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { renderTemplate } from "../../templates/render.js";
 import { copyResolved, unpackPackages } from "./debian-packages.js";
-import type { Build } from "./recipes.js";
+import type { Build } from "./recipe.js";
 
 /** A hash that no password has (crypt(3): "*" is no valid hash). Without a hash in the settings nobody can log in until one is set. */
 const locked = "*";

@@ -1,4 +1,4 @@
-import { type Build, copyRecipeFiles } from "./recipes.js";
+import { type Build, copyRecipeFiles } from "./recipe.js";
 
 /** A page that shows node, epoch and time. */
 export async function buildPhp({ root }: Build): Promise<Record<string, string>> {

@@ -1,35 +1,11 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
-import { templateFolder, templateText } from "../../templates/render.js";
-import type { CommandRunner } from "../lib/command.js";
+import { templateText } from "../../templates/render.js";
 import { HcError } from "../lib/errors.js";
-import type { Logger } from "../lib/log.js";
 import { failuresText, validate } from "../lib/schema.js";
+import type { Build, BuildOptions, Recipe } from "./recipe.js";
 import { buildDokuwiki } from "./recipe-dokuwiki.js";
 import { buildPhp } from "./recipe-php.js";
 
-export interface BuildOptions {
-  recipe: string;
-  version: string;
-  settings: Record<string, string>;
-  /** Mount point of the template's dataset, empty. */
-  root: string;
-  runner: CommandRunner;
-  log: Logger;
-  signal: AbortSignal;
-  /** Debian packages that need no download. */
-  packagesDir?: string;
-}
-/** What `recipe.json` of a recipe says. */
-export interface Recipe {
-  version: 1;
-  description: string;
-  /** Debian packages that it is made from. */
-  packages: string[];
-  /** JSON schema of its settings. */
-  settings: object;
-}
-/** What a step of a recipe is given. */
-export interface Build extends BuildOptions { recipeFile: Recipe; packagesDir: string }
 export interface BuildReport { recipe: string; version: string; packages: Record<string, string> }
 
 export const defaultPackagesDir = "/var/cache/hybridcluster/packages";
@@ -59,14 +35,4 @@ export async function buildTemplate(options: BuildOptions): Promise<BuildReport>
   await writeFile(`${root}/.hc-template.json`, `${JSON.stringify({ format: 1, ...report }, null, 2)}\n`);
   log.info({ recipe, version, packages, durationMs: Math.round(performance.now() - startedMs) }, "template built");
   return report;
-}
-
-/** Copies `recipes/<name>/<below>/…` to `target`, as they are. */
-export async function copyRecipeFiles(name: string, below: string, target: string): Promise<void> {
-  const prefix = `recipes/${name}/${below}/`;
-  for (const file of templateFolder(prefix)) {
-    const path = `${target}/${file.slice(prefix.length)}`;
-    await mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-    await writeFile(path, templateText(file), { mode: 0o644 });
-  }
 }

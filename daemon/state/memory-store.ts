@@ -147,8 +147,8 @@ export class MemoryStore implements Store {
     const { network } = this;
     let tail = Promise.resolve();
     const later = (tell: () => void): void => {
-      if (network === undefined) return tell();
-      tail = tail.then(() => network.clock.sleep(network.watchMs())).then(() => (signal.aborted ? undefined : tell()));
+      if (network === undefined) tell();
+      else tail = tail.then(() => network.clock.sleep(network.watchMs())).then(() => (signal.aborted ? undefined : tell()));
     };
     const watcher = { prefix, signal, onEvents: (events: WatchEvent[], revision: string) => later(() => handlers.onEvents(events, revision)), onReset: () => later(() => handlers.onReset()) };
     const entry = this.state.watch(watcher, afterRevision, () => !this.cutOff);

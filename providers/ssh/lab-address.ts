@@ -15,4 +15,4 @@ export function isAbsentLab(address: string, interfaces = networkInterfaces()): 
 }
 
 /** The key of a workspace's labs (providers/core/workspace.ts): hosts of one's own in the same address range have another key. */
-export const isLabKey = (path: string | undefined): boolean => path !== undefined && path.endsWith("/ssh/id_ed25519") && existsSync(join(dirname(dirname(path)), "labs"));
+export const isLabKey = (path: string | undefined): boolean => path?.endsWith("/ssh/id_ed25519") === true && existsSync(join(dirname(dirname(path)), "labs"));

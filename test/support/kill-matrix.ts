@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { delay } from "../../daemon/lib/abort.js";
 import type { Connection } from "../../providers/schemas/connection.js";
 import { apiCall } from "../../providers/ssh/api-client.js";
-import { HcProject } from "./hc-project.js";
+import type { HcProject } from "./hc-project.js";
 
 export type Victim = "engine" | "provider" | "hcd" | "node";
 export interface Strike { seed: number; victim: Victim; node: string; afterMs: number; sites: Record<string, object> }

@@ -16,7 +16,7 @@ test("tables for people", () => {
     "NODE  ADDRESS     ALIVE      ZONE  POOL          FREE          MEMORY FREE   ETCD (FSYNC)       MAY BE LOST\n" +
     "n1    10.77.1.11  yes        a     hpool ONLINE  1.0G of 2.0G  512M of 1.0G  voter 1.2 ms       NO\n" +
     "n2    10.77.1.12  NO (12 s)  -     -             -             -             voter (unhealthy)  yes\n");
-  expect(unitsTable(status.units)).toMatch(/^site-wiki \*  serving  n1    3      n2 \(\?\) +1\.5K  10G    a, b \+1$/m);
+  expect(unitsTable(status.units)).toMatch(/^site-wiki \* {2}serving {2}n1 {4}3 {6}n2 \(\?\) +1\.5K {2}10G {4}a, b \+1$/m);
 });
 test("what needs a person comes with the next command; the exit code is for monitoring", () => {
   expect(statusText(status)).toContain("!  n2 is not alive\n   next: hc lab start n2");

@@ -1,4 +1,4 @@
-import { headEnd, HeadError, maxHeadBytes, parseRequest, parseResponse } from "../../daemon/proxy/http-head.js";
+import { headEnd, type HeadError, maxHeadBytes, parseRequest, parseResponse } from "../../daemon/proxy/http-head.js";
 
 const head = (text: string): Buffer => Buffer.from(text.replace(/\n/g, "\r\n") + "\r\n\r\n", "latin1");
 const status = (act: () => unknown): number => {
