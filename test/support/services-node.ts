@@ -7,7 +7,8 @@ import { runOk } from "../../daemon/lib/command.js";
 import type { ErrorCode } from "../../daemon/lib/errors.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import type { Platform } from "../../daemon/platform/platform.js";
-import type { BuildOptions, BuildReport } from "../../daemon/services/recipes.js";
+import type { BuildOptions } from "../../daemon/services/recipe.js";
+import type { BuildReport } from "../../daemon/services/recipes.js";
 import type { SiteServices } from "../../daemon/services/site-services.js";
 
 function templates(folder: string): Record<string, string> {
