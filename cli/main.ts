@@ -1,6 +1,6 @@
 import yargs, { type CommandModule } from "yargs";
-import { errorCode, errorTable, messageOf } from "../daemon/lib/errors.js";
-import { completionCommand } from "./commands/completion.js";
+import { errorCode, errorTable, HcError, messageOf } from "../daemon/lib/errors.js";
+import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
 import { moveCommand } from "./commands/move.js";
@@ -12,34 +12,20 @@ import { trashCommand } from "./commands/trash.js";
 import { destroyCommand, previewCommand, refreshCommand, upCommand } from "./commands/up.js";
 import { versionCommand } from "./commands/version.js";
 import { globalOptions, type GlobalOptions } from "./context.js";
-import { exitCodeOf, exitCodes } from "./exit-codes.js";
+import { exitCodeOf } from "./exit-codes.js";
 
-type AnyCommand = CommandModule<GlobalOptions, GlobalOptions>;
+const modules = [
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, unitsCommand, siteCommand, whyCommand, moveCommand, logsCommand, eventsCommand,
+  trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
+] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
+const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);
 
 function buildCli(argv: readonly string[]) {
   const parser = globalOptions(yargs([...argv]).scriptName("hc"))
     .usage("hc <command>: hosting that a web host writes down in git")
-    .command(upCommand as AnyCommand)
-    .command(previewCommand as AnyCommand)
-    .command(refreshCommand as AnyCommand)
-    .command(destroyCommand as AnyCommand)
-    .command(startCommand as AnyCommand)
-    .command(stopCommand as AnyCommand)
-    .command(statusCommand as AnyCommand)
-    .command(nodesCommand as AnyCommand)
-    .command(unitsCommand as AnyCommand)
-    .command(siteCommand as AnyCommand)
-    .command(whyCommand as AnyCommand)
-    .command(moveCommand as AnyCommand)
-    .command(logsCommand as AnyCommand)
-    .command(eventsCommand as AnyCommand)
-    .command(trashCommand as AnyCommand)
-    .command(labCommand as AnyCommand)
-    .command(doctorCommand as AnyCommand)
-    .command(sshCommand as AnyCommand)
-    .command(versionCommand as AnyCommand)
+    .command([...modules])
     .example("hc preview", "what `hc up` would change")
-    .example("hc move wiki --to n3", "moves a site; requests wait meanwhile")
+    .example("hc move wiki --to n3", "moves a site")
     .epilogue("Exit codes: 0 well, 1 failed (status: warning), 2 wrong use (status: critical), 3 not reachable, 4 refused to protect data, 130 cancelled.")
     .completion("completion-script", false as never)
     .version(false)
@@ -48,29 +34,27 @@ function buildCli(argv: readonly string[]) {
     .demandCommand(1, "Name a command; `hc --help` lists them.")
     .wrap(Math.min(110, process.stdout.columns ?? 110))
     .exitProcess(false);
-  return parser.command(completionCommand(parser as never) as AnyCommand);
+  return parser.command(completionCommand(parser as never) as (typeof modules)[number]);
 }
 
 async function main(): Promise<void> {
   const argv = process.argv.slice(2);
-  let failed: unknown;
+  if (argv[0] === "completion") chooseShell(argv[1]);
+  let misused = false;
+  // What yargs itself finds wrong comes without an error; thrown, or it would go on and run the command.
   const parser = buildCli(argv).fail((message, error) => {
-    failed = error ?? new Error(message);
-    if (error === undefined) {
-      process.stderr.write(`hc: ${message}\nSee hc --help.\n`);
-      process.exitCode = exitCodes.usage;
-    }
+    misused = error === undefined;
+    throw error ?? new HcError("INVALID_INPUT", message.trim());
   });
   try {
     await parser.parseAsync();
   } catch (error) {
-    failed ??= error;
+    process.exitCode = exitCodeOf(error);
+    const code = errorCode(error);
+    if (argv.includes("--json")) process.stdout.write(`${JSON.stringify({ error: { code: code ?? "INTERNAL", message: messageOf(error) } })}\n`);
+    else if (misused) process.stderr.write(`hc: ${messageOf(error)}\nSee hc ${commands.includes(argv[0] ?? "") ? `${argv[0]} ` : ""}--help.\n`);
+    else process.stderr.write(`hc: ${messageOf(error)}\n${code === undefined ? `${(error as Error).stack ?? ""}\n` : `(${code}: ${errorTable[code].meaning})\n`}`);
   }
-  if (failed === undefined || process.exitCode === exitCodes.usage) return;
-  process.exitCode = exitCodeOf(failed);
-  const code = errorCode(failed);
-  if (argv.includes("--json")) process.stdout.write(`${JSON.stringify({ error: { code: code ?? "INTERNAL", message: messageOf(failed) } })}\n`);
-  else process.stderr.write(`hc: ${messageOf(failed)}\n${code === undefined ? `${(failed as Error).stack ?? ""}\n` : `(${code}: ${errorTable[code].meaning})\n`}`);
 }
 
 void main();

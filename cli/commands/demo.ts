@@ -16,7 +16,7 @@ export function welcome(outputs: DemoOutputs): string {
   return `\nIt runs. Open\n\n${table(["SITE", "ADDRESS"], urls)}${outputs.login === undefined ? "" : `\n${outputs.login}\n`}\nThe wiki answers at every node's own address too\n\n${table(["NODE", "ADDRESS"], nodes)}
 Try next
   npx hc status               nodes, units, lag, what needs a person
-  npx hc move wiki --to ${last}    requests wait meanwhile, none fails
+  npx hc move wiki --to ${last}    its home moves in seconds; a page under edit stays
   npx hc lab kill n2          a power cut; npx hc lab start n2 brings it back
 `;
 }

@@ -85,9 +85,13 @@ export function place(wish: PlacementWish, candidates: readonly Candidate[]): Pl
   return { home: home.node, replicas: chooseReplicas(wish, candidates, [home.node], Math.max(0, wish.copies - 1)) };
 }
 
-/** Which of the present replicas go when there are too many: those on nodes that may not hold one, then the worst ranked. */
+/**
+ * Which of the present replicas go when there are too many: those on nodes that may not hold one, then those that the wish likes least. Where the wish does not
+ * care, the newest stay (last in `replicas`): a move puts the old home there, which knows the unit's files best and is reached by an increment.
+ */
 export function surplusReplicas(wish: PlacementWish, candidates: readonly Candidate[], home: string, replicas: readonly string[], count: number): string[] {
-  const keep = chooseReplicas(wish, candidates.filter((candidate) => candidate.node === home || replicas.includes(candidate.node)), [home], count);
+  const holding = candidates.filter((candidate) => candidate.node === home || replicas.includes(candidate.node));
+  const keep = chooseReplicas(wish, holding.map((candidate) => ({ ...candidate, copies: -replicas.indexOf(candidate.node) })), [home], count);
   const rest = replicas.filter((node) => !keep.includes(node));
   return rest.slice(0, Math.max(0, replicas.length - count));
 }

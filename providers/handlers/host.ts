@@ -140,5 +140,5 @@ export async function planForPeople(inputs: HostInputs): Promise<{ ok: boolean; 
   const plan = planHost(full, await probeHost(new SshRunner(connectionOf(full)), full), ownTexts(full));
   if (plan.conflicts.length > 0) return { ok: false, lines: plan.conflicts.map((item) => `${item.code} ${item.property}: ${item.reason}`) };
   const ports = Object.entries(full.ports).map(([name, port]) => `${name} ${port}`).join(", ");
-  return { ok: true, lines: [...plan.steps.map(describeStep), `ports that will be used: ${ports}`, "deleting the Host takes all of this back; what was there before stays"] };
+  return { ok: true, lines: [...(plan.steps.length === 0 ? ["nothing to change: it is as the program says"] : plan.steps.map(describeStep)), `ports that will be used: ${ports}`, "deleting the Host takes all of this back; what was there before stays"] };
 }

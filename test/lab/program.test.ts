@@ -1,3 +1,5 @@
+import { validate } from "../../daemon/lib/schema.js";
+import { statusSchema } from "../../daemon/api/status-schema.js";
 import type { Status } from "../../daemon/lib/status.js";
 import type { TrashRecord } from "../../daemon/lib/records.js";
 import { delay } from "../../daemon/lib/abort.js";
@@ -96,6 +98,9 @@ describe("bad values fail with the property named, before anything was changed",
 test("after a move the preview shows no change, and the old home is a replica again", async () => {
   const before = site("site-one", await status());
   const target = ["n1", "n2", "n3"].find((node) => node !== before?.home && !before?.replicas.some((replica) => replica.node === node)) ?? "";
+  const datasetOf = async (node: string): Promise<string> => (await project.hc(["ssh", node, "--", "zfs", "get", "-Hpo", "value", "createtxg", "hpool/hc/site-one"])).stdout.trim();
+  const kept = await datasetOf(before?.home ?? "");
+  expect(kept).toMatch(/^[0-9]+$/);
   expect((await project.hc(["move", "one", "--to", target])).code).toBe(0);
   expect((await project.operate("preview")).planned).toEqual([]);
   const after = await eventually("the old home is a replica in step", async () => {
@@ -104,6 +109,22 @@ test("after a move the preview shows no change, and the old home is a replica ag
     return unit?.home === target && unit.state === "serving" && old?.lagSeconds !== null && old?.lagSeconds !== undefined ? unit : undefined;
   });
   expect(after.epoch).toBe((before?.epoch ?? 0) + 1);
+  expect(await datasetOf(before?.home ?? "")).toBe(kept); // the same dataset, reached by an increment: a full send makes a new one
+});
+
+test("the command line on a living cluster: what programs read, what people ask, exit codes", async () => {
+  const seen = await project.hc(["status", "--json"]);
+  expect(validate(statusSchema, JSON.parse(seen.stdout))).toEqual([]);
+  expect(seen.code).toBe(0);
+  expect((await project.hc(["why", "one.localhost"])).stdout).toMatch(/^ok {2}name: one\.localhost → site-one/);
+  expect((await project.json<{ record: { unit: string } }>(["site", "show", "one"])).record.unit).toBe("site-one");
+  expect((await project.json<{ event: string }[]>(["events", "one"])).map(({ event }) => event)).toContain("moved");
+  expect(await project.hc(["ssh", "n2", "--", "uname", "-n"])).toMatchObject({ code: 0, stdout: "n2\n" });
+  expect(await project.hc(["ssh", "n2", "--", "sh", "-c", "exit 7"])).toMatchObject({ code: 7 });
+  expect((await project.json<{ ok: boolean }[]>(["doctor"])).map(({ ok }) => ok)).toEqual([true, true, true]);
+  expect((await project.hc(["doctor", "--plan", "n1"])).stdout).toContain("nothing to change");
+  expect(await project.hc(["move", "one", "--to", "n9"])).toMatchObject({ code: 2, stderr: expect.stringMatching(/to: there is no node "n9"; nodes are n1, n2, n3/) });
+  expect(await project.hc(["why", "nosuch"])).toMatchObject({ code: 1, stderr: expect.stringContaining("There is no site nosuch") });
 });
 
 test("more than three removed sites are refused without a word, and come back from the trash with one", async () => {

@@ -27,6 +27,12 @@ describe("place", () => {
   test("acrossZones: the second copy goes to another zone, however full that is of copies", () => {
     expect(place(wish({ acrossZones: true, prefer: ["a"] }), [candidate("n1"), candidate("n2"), candidate("n3", { zone: "b", copies: 50, homes: 50 })])).toEqual({ home: "n1", replicas: ["n3"] });
   });
+  test("of too many copies the oldest goes, so that a move's old home stays; a wish is stronger", () => {
+    expect(surplusReplicas(wish(), three, "n2", ["n3", "n1"], 1)).toEqual(["n3"]);
+    expect(surplusReplicas(wish(), three, "n2", ["n1", "n3"], 1)).toEqual(["n1"]);
+    expect(surplusReplicas(wish({ acrossZones: true }), three, "n2", ["n3", "n1"], 1)).toEqual(["n1"]);
+    expect(surplusReplicas(wish({ avoid: ["n1"] }), three, "n2", ["n3", "n1"], 1)).toEqual(["n1"]);
+  });
   test("a nearly full node comes last", () => {
     expect(place(wish({ prefer: ["n1"] }), [candidate("n1", { freeBytes: 50n }), candidate("n2"), candidate("n3")])).toMatchObject({ home: "n2" });
   });
