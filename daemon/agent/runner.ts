@@ -110,7 +110,7 @@ export class Runner {
       try {
         const act = this.options.execute(step, signal);
         await (abandoned.has(step.action) ? orAborted(act, signal) : act);
-        log.debug({ key, step: step.action, durationMs: Math.round(clock.monotonicMs() - began) }, "step done");
+        log.debug({ task: key, step: step.action, durationMs: Math.round(clock.monotonicMs() - began) }, "step done");
       } catch (error) {
         if (signal.aborted) return;
         this.fail(key, wish, step, error);
@@ -130,7 +130,7 @@ export class Runner {
     const attempts = before?.wish === wish ? before.attempts + 1 : 1;
     const pause = pauseMs(attempts, { firstMs: firstPauseMs, capMs: longestPauseMs, ...(this.options.random === undefined ? {} : { random: this.options.random }) });
     this.failed.set(key, { wish, attempts, notBeforeMs: this.options.clock.monotonicMs() + pause, text: messageOf(error) });
-    if (attempts === 1 || attempts % 10 === 0) this.options.log.warn({ key, step: step.action, code: errorCode(error), reason: messageOf(error), attempts }, "step failed");
+    if (attempts === 1 || attempts % 10 === 0) this.options.log.warn({ task: key, step: step.action, code: errorCode(error), reason: messageOf(error), attempts }, "step failed");
   }
 
   /** Ends everything that runs but the sequences that only stop. Resolves when all have ended. */

@@ -100,7 +100,7 @@ export class Planner {
     if (!result.succeeded) return false; // somebody was first: the next picture shows it
     this.writes += 1;
     if (BigInt(result.revision) > this.writtenRevision) this.writtenRevision = BigInt(result.revision);
-    context.log.info({ key: write.key, why: write.why }, "planned");
+    context.log.info({ record: write.key, why: write.why }, "planned");
     if (write.event !== undefined) context.event(write.event.unit, write.event.event, write.event.detail);
     return true;
   }

@@ -96,6 +96,6 @@ export class WatchedView implements View {
   }
 
   private report(unreadable: readonly string[]): void {
-    for (const key of unreadable) this.log.warn({ key }, "record cannot be understood: made by a newer hcd?");
+    for (const key of unreadable) this.log.warn({ record: key }, "record cannot be understood: made by a newer hcd?");
   }
 }

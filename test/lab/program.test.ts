@@ -116,7 +116,7 @@ test("the command line on a living cluster: what programs read, what people ask,
   const seen = await project.hc(["status", "--json"]);
   expect(validate(statusSchema, JSON.parse(seen.stdout))).toEqual([]);
   expect(seen.code).toBe(0);
-  expect((await project.hc(["why", "one.localhost"])).stdout).toMatch(/^ok {2}name: one\.localhost → site-one/);
+  expect((await project.hc(["why", "one.localhost"])).stdout).toMatch(/^ok {2}name: one\.localhost, www\.one\.localhost → site-one/);
   expect((await project.json<{ record: { unit: string } }>(["site", "show", "one"])).record.unit).toBe("site-one");
   expect((await project.json<{ event: string }[]>(["events", "one"])).map(({ event }) => event)).toContain("moved");
   expect(await project.hc(["ssh", "n2", "--", "uname", "-n"])).toMatchObject({ code: 0, stdout: "n2\n" });
