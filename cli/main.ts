@@ -53,7 +53,7 @@ async function main(): Promise<void> {
     const code = errorCode(error);
     if (argv.includes("--json")) process.stdout.write(`${JSON.stringify({ error: { code: code ?? "INTERNAL", message: messageOf(error) } })}\n`);
     else if (misused) process.stderr.write(`hc: ${messageOf(error)}\nSee hc ${commands.includes(argv[0] ?? "") ? `${argv[0]} ` : ""}--help.\n`);
-    else process.stderr.write(`hc: ${messageOf(error)}\n${code === undefined ? `${(error as Error).stack ?? ""}\n` : `(${code}: ${errorTable[code].meaning})\n`}`);
+    else process.stderr.write(`hc: ${messageOf(error)}\n${code === undefined ? `${(error as Error).stack ?? ""}\n` : `(${code}: ${errorTable[code].meaning} ${errorTable[code].fix})\n`}`);
   }
 }
 
