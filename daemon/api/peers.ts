@@ -96,7 +96,13 @@ export class PeerClient implements Peers {
 
   /** A connection whose certificate names the node, kept or new; each address gets 2 s. */
   private async socket(node: string, signal: AbortSignal): Promise<TLSSocket> {
-    for (let kept = this.idle.get(node)?.pop(); kept !== undefined; kept = this.idle.get(node)?.pop()) if (!kept.destroyed && kept.writable) return kept;
+    for (let kept = this.idle.get(node)?.pop(); kept !== undefined; kept = this.idle.get(node)?.pop()) {
+      if (kept.destroyed || !kept.writable) continue;
+      // in use again: a call may be silent for longer than an idle connection is kept
+      kept.removeAllListeners("timeout");
+      kept.setTimeout(0);
+      return kept.ref();
+    }
     const where = this.where(node);
     if (where === undefined || where.addresses.length === 0) throw new HcError("NOT_FOUND", `${node} is not a member of this cluster.`);
     let last: unknown;

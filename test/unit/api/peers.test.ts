@@ -64,6 +64,20 @@ test("the caller is known by its certificate; connections are used again", async
   expect(await n2.call("n1", "POST", "/peer/v1/echo", { ü: [1, 2] }, { timeoutMs: 5000 })).toEqual({ body: { ü: [1, 2] } });
 });
 
+test("a connection that is used again and again gathers no listeners", async () => {
+  const n2 = await client("n2");
+  const warnings: string[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning.message);
+  process.on("warning", onWarning);
+  try {
+    for (let i = 0; i < 25; i += 1) await get(n2, "/peer/v1/who");
+    await new Promise((resolve) => setImmediate(resolve)); // warnings come on the next tick
+  } finally {
+    process.off("warning", onWarning);
+  }
+  expect(warnings).toEqual([]);
+});
+
 test("refused: a certificate of the edge CA, none, and one of the cluster's CA that names no member; no handler runs", async () => {
   const before = handled;
   await expect(get(await client("n2", edgeCa), "/peer/v1/who")).rejects.toMatchObject({ code: "UNREACHABLE" });
