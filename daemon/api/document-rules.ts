@@ -1,5 +1,7 @@
 import type { ClusterSpec, DesiredDocument, Kind, SiteSpec } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
+import { failuresText } from "../lib/schema.js";
+import { checkPhpSettings } from "../platform/php-settings.js";
 
 export interface PutFacts {
   document: DesiredDocument;
@@ -44,6 +46,8 @@ function siteRule(document: DesiredDocument<"site">, all: readonly DesiredDocume
   if (nodes > 0 && spec.replicas > nodes) throw new HcError("INVALID_INPUT", `site ${name}: replicas: ${spec.replicas} copies need as many nodes; there are ${nodes}.`);
   const mine = spec.hostnames.map(plain);
   const reserved = mine.find((hostname) => hostname.endsWith("hybridcluster.invalid"));
+  const refused = checkPhpSettings(spec.php);
+  if (refused.length > 0) throw new HcError("INVALID_INPUT", `site ${name}: ${failuresText(refused)}`);
   if (reserved !== undefined) throw new HcError("INVALID_INPUT", `site ${name}: hostnames: ${reserved} is kept for the cluster itself.`);
   const exact = new Set(mine);
   const wild = mine.filter((hostname) => hostname.startsWith("*."));

@@ -1,6 +1,7 @@
 import { until } from "../../daemon/lib/backoff.js";
 import { siteUnit } from "../../daemon/lib/documents.js";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
+import { checkPhpSettings } from "../../daemon/platform/php-settings.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
 import { type Failure, holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import { currentHosts } from "../core/api-connections.js";
@@ -79,7 +80,7 @@ export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
     const inputs = structuredClone(news);
     const failures = validate(siteSchema, inputs);
     if (failures.length > 0) return { inputs, failures };
-    failures.push(...unspokenReplace(olds, inputs));
+    failures.push(...unspokenReplace(olds, inputs), ...checkPhpSettings(Object.fromEntries(Object.entries(inputs.php).filter(([, value]) => !holdsUnknown(value)))));
     if (!holdsUnknown(inputs.connection)) failures.push(...wishesBeyond(inputs));
     return { inputs, failures };
   },

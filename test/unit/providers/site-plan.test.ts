@@ -31,6 +31,8 @@ test.each<[string, object, RegExp]>([
   ["a pin to a zone", { placement: { pin: "fra" } }, /^placement\.pin: there is no node fra/],
   ["a wish for no place", { placement: { require: ["fra", "par"] } }, /^placement\.require: there is no node or zone par; there are n1, n2, n3, fra, lon$/],
   ["a path that is none", { ready: { path: "index.php" } }, /^ready\.path: /],
+  ["a setting of PHP that no site may have", { php: { extension: "evil.so" } }, /^php\.extension: is not a setting of PHP that a site may have; known here: .*memory_limit/],
+  ["a value that PHP would not understand", { php: { memory_limit: "lots" } }, /^php\.memory_limit: "lots" cannot be used/],
   ["a customer's name", { customer: "Acme Inc." }, /^customer: "Acme Inc\." cannot be used; use 1 to 32/],
 ])("%s is refused, and named", async (_what, more, message) => {
   const failures = await check(more);
@@ -40,7 +42,7 @@ test.each<[string, object, RegExp]>([
 
 test.each<[string, object]>([
   ["everything", { connection: unknownValue, hostnames: unknownValue, quota: unknownValue, replicas: unknownValue, customer: unknownValue }],
-  ["parts", { hostnames: ["shop.example", unknownValue], placement: { prefer: [unknownValue], pin: unknownValue }, limits: { memory: unknownValue } }],
+  ["parts", { hostnames: ["shop.example", unknownValue], placement: { prefer: [unknownValue], pin: unknownValue }, limits: { memory: unknownValue }, php: { memory_limit: unknownValue } }],
 ])("%s that a preview cannot know is no failure", async (_what, more) => expect(await check(more)).toEqual([]));
 
 test.each([{ placement: { prefer: ["fra"], avoid: ["n3"], require: ["n1", "lon"] } }, { replicas: 3 }, { hostnames: ["*.shop.example", "192.0.2.1", "[2001:db8::1]"] }])("what can be wished: %j", async (more) => {
