@@ -66,6 +66,7 @@ test("a site needs its customer and template, free host names, and no more copie
   await put("site", "wiki");
   await expect(put("site", "blog", "git", { change: (document) => { (document.spec as { hostnames: string[] }).hostnames.push("wiki.example"); } })).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("wiki.example belongs to the site wiki") });
   await expect(put("site", "blog", "git", { change: (document) => { (document.spec as { replicas: number }).replicas = 4; } })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("replicas") });
+  await expect(put("site", "blog", "git", { change: (document) => { (document.spec as { php: object }).php = { "extension": "x.so" }; } })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("php.extension") });
 });
 
 test("a wildcard and a name below it never belong to two sites, in whichever order they come; the cluster's own names are kept", async () => {
