@@ -13,6 +13,7 @@ export interface LocalDataset {
   /** `hybridcluster:*` set here, without the prefix. */
   user: Readonly<Record<string, string>>;
   /** Oldest first. */
+  /** Oldest first; not looked up for what lies in the trash. */
   snapshots: readonly SnapshotInfo[];
 }
 export type ServiceOutcome = "active" | "failed" | "inactive";

@@ -17,7 +17,7 @@ const options = (properties: Readonly<Record<string, string>>): string[] => Obje
 export const zfsCommands = {
   datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", [...datasetProperties, ...userProperties.map((name) => userPrefix + name)].join(","), root],
   snapshots: (dataset: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", dataset],
-  allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", root],
+  allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "2", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", root],
   guid: (name: string): string[] => ["zfs", "get", "-Hp", "-o", "value", "guid", name],
   /** Only the lab's exact form makes its zfs bring everything to disk first; OpenZFS takes it as it is. */
   written: (root: string): string[] => ["zfs", "get", "-Hpr", "-t", "filesystem", "-o", "name,value", "written", root],

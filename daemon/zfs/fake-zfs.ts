@@ -89,7 +89,7 @@ export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: ()
     async allSnapshots(root) {
       operation("allSnapshots", root);
       get(root);
-      return new Map(below(root).flatMap(([name, dataset]) => (dataset.snapshots.length === 0 ? [] : [[name, listed(dataset)] as const])));
+      return new Map(below(root).flatMap(([name, dataset]) => (dataset.snapshots.length === 0 || name.slice(root.length + 1).includes("/") ? [] : [[name, listed(dataset)] as const])));
     },
     async written(root) {
       operation("written", root);

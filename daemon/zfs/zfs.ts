@@ -29,7 +29,7 @@ export interface Zfs {
   datasets(root: string): Promise<Dataset[]>;
   /** Oldest first. */
   snapshots(dataset: string): Promise<Snapshot[]>;
-  /** All snapshots below `root`, by dataset. */
+  /** All snapshots of `root` and its children, by dataset; not of what lies deeper (the trash), which only costs time at each look. */
   allSnapshots(root: string): Promise<Map<string, Snapshot[]>>;
   /** One command for the whole tree: dataset → bytes written since its newest snapshot. */
   written(root: string): Promise<Map<string, string>>;

@@ -80,6 +80,10 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       expect(Math.abs((listed[0]?.atMs ?? 0) - Date.now())).toBeLessThan(3_600_000);
       const all = await one.zfs.allSnapshots(one.root);
       expect(all.get(b)?.map((item) => item.name)).toEqual(["s1"]);
+      const deep = await make1("many-a/deep");
+      await one.zfs.snapshot([`${deep}@s`]);
+      expect((await one.zfs.allSnapshots(one.root)).has(deep)).toBe(false);
+      expect(await one.zfs.snapshots(deep)).toHaveLength(1);
       expect(await one.zfs.snapshots(one.root)).toEqual([]);
     });
 

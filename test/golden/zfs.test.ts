@@ -10,7 +10,7 @@ const fixture = (name: string): string => readFileSync(join(process.cwd(), "test
 test("command lines", () => {
   const s = "hpool/hc/site-a@1-20260102T030405.678Z-n1";
   expect(commands.snapshots("hpool/hc/site-a").join(" ")).toBe("zfs get -Hp -r -d 1 -t snapshot -o name,property,value guid,createtxg,creation,userrefs hpool/hc/site-a");
-  expect(commands.allSnapshots("hpool/hc").join(" ")).toBe("zfs get -Hp -r -t snapshot -o name,property,value guid,createtxg,creation,userrefs hpool/hc");
+  expect(commands.allSnapshots("hpool/hc").join(" ")).toBe("zfs get -Hp -r -d 2 -t snapshot -o name,property,value guid,createtxg,creation,userrefs hpool/hc");
   expect(commands.written("hpool/hc").join(" ")).toBe("zfs get -Hpr -t filesystem -o name,value written hpool/hc");
   expect(commands.datasets("hpool/hc").slice(0, 8).join(" ")).toBe("zfs get -Hp -r -t filesystem -o name,property,value,source");
   expect(commands.datasets("hpool/hc").at(8)).toContain("guid,origin,mounted,mountpoint,readonly,used,referenced,available,quota,hybridcluster:unit,");
