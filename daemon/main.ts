@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { App } from "./app.js";
+import { logged } from "./lib/command.js";
 import { messageOf } from "./lib/errors.js";
 import { LocalRunner } from "./lib/local-runner.js";
 import { createLogger } from "./lib/log.js";
@@ -18,7 +19,7 @@ function readHost(path: string): HostConfig {
 
 async function control(path: string): Promise<void> {
   const log = createLogger("hcd");
-  const app = new App({ host: readHost(path), log, runner: new LocalRunner(), parts: realParts });
+  const app = new App({ host: readHost(path), log, runner: logged(new LocalRunner(), log), parts: realParts });
   let ending = false;
   const end = (signal: string): void => {
     if (ending) return;

@@ -15,7 +15,7 @@ import { createZfs } from "./zfs/create-zfs.js";
 export const realParts: Parts<Agent> = {
   create: (host, _cluster, runner, log) => {
     const platform = createPlatform(host.platform, { runner, paths: host.paths, log });
-    return { platform, zfs: createZfs(runner, { log }), services: createSiteServices({ platform, host, runner, log }) };
+    return { platform, zfs: createZfs(runner), services: createSiteServices({ platform, host, runner, log }) };
   },
   startReplication: (context) => startReplication(context),
   startAgent: (context, replication, isAlive) => startAgent(context, { replication, isAlive, buildTemplate }),

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import { HcError } from "./errors.js";
+import type { Logger } from "./log.js";
 
 /** What a command is given. Every command has a deadline and bounded output. */
 export interface CommandOptions {
@@ -34,6 +35,17 @@ export interface CommandResult {
  */
 export interface CommandRunner {
   run(argv: readonly string[], options: CommandOptions): Promise<CommandResult>;
+}
+
+/** Tells each command's end and time at level debug. */
+export function logged(runner: CommandRunner, log: Pick<Logger, "debug">): CommandRunner {
+  return {
+    run: async (argv, options) => {
+      const result = await runner.run(argv, options);
+      log.debug({ argv: argv.slice(0, 8).map((word) => redact(word, options.secrets)), exit: result.code, durationMs: Math.round(result.durationMs) }, "command ended");
+      return result;
+    },
+  };
 }
 
 export function redact(text: string, secrets: readonly string[] = []): string {

@@ -2,7 +2,6 @@ import { PassThrough, type Readable, Writable } from "node:stream";
 import { retry } from "../lib/backoff.js";
 import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
-import type { Logger } from "../lib/log.js";
 import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
 import { parseDatasets, parseSnapshots, parseWritten } from "./parse.js";
@@ -16,7 +15,6 @@ const streamMs = 24 * 3_600_000;
 const busyWithinMs = 2_000;
 
 export interface ZfsOptions {
-  log?: Pick<Logger, "debug">;
   /** Deadline for retries of "dataset is busy", ms. */
   busyWithinMs?: number;
 }
@@ -25,7 +23,6 @@ export interface ZfsOptions {
 export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs {
   async function once(argv: readonly string[], signal?: AbortSignal): Promise<string> {
     const result = await runner.run(argv, { timeoutMs: shortMs, maxOutputBytes: 256 * 1024 * 1024, ...(signal === undefined ? {} : { signal }) });
-    options.log?.debug({ argv: argv.slice(0, 8), exit: result.code, durationMs: Math.round(result.durationMs) }, "zfs command ended");
     if (result.code !== 0) throw zfsError(argv, result);
     return result.stdout;
   }
