@@ -32,7 +32,7 @@ export class App {
   private stopped = false;
 
   public constructor(private readonly options: AppOptions) {
-    this.router = new Router(options.log, () => (this.config === undefined ? notClustered(options.host.node) : undefined));
+    this.router = new Router(options.log, () => (this.config === undefined ? notClustered(options.host.node) : this.node?.starting()));
     nodeRoutes(this.router, {
       node: options.host.node,
       version: hcdVersion,

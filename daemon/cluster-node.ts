@@ -13,7 +13,7 @@ import type { NodeContext, Running } from "./context.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
-import { messageOf } from "./lib/errors.js";
+import { HcError, messageOf } from "./lib/errors.js";
 import type { Logger } from "./lib/log.js";
 import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
 import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
@@ -85,6 +85,8 @@ export class ClusterNode {
   private readonly publisher: NodePublisher;
   private readonly planner: Planner;
   private agent: AgentPart | undefined;
+  /** Are all routes there that this node will have? */
+  private complete = false;
 
   public constructor(private readonly options: ClusterNodeOptions) {
     const { host, cluster, pki, log, runner, parts, clock } = options;
@@ -107,7 +109,7 @@ export class ClusterNode {
     this.liveness = new Liveness(clock, () => this.session.isLive());
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
     this.events = new EventWriter(store, host.node, clock, log);
-    this.peerRouter = new Router(log);
+    this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, store, services,
@@ -162,7 +164,9 @@ export class ClusterNode {
         await this.homesClaimed();
         const proxy = await this.stage("proxy", () => parts.startProxy(context));
         if (proxy !== undefined) this.sampled.push(proxy);
-      })().catch((error: unknown) => log.error({ err: error }, "start of the node failed")),
+      })().then(() => {
+        this.complete = true;
+      }, (error: unknown) => log.error({ err: error }, "start of the node failed")),
     );
   }
 
@@ -188,6 +192,12 @@ export class ClusterNode {
     const alive = this.liveness.alive(state);
     const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
     return buildStatus({ problems, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+  }
+
+  /** Why a route may be missing: its part has not started yet. */
+  public starting(): HcError | undefined {
+    if (this.complete) return undefined;
+    return new HcError("NOT_READY", `hcd on ${this.options.host.node} is starting${this.problems().map((problem) => `; ${problem}`).join("")}.`);
   }
 
   private problems(): string[] {

@@ -12,11 +12,11 @@ export interface LocalDataset {
   usedBytes: string;
   /** `hybridcluster:*` set here, without the prefix. */
   user: Readonly<Record<string, string>>;
-  /** Oldest first. */
   /** Oldest first; not looked up for what lies in the trash. */
   snapshots: readonly SnapshotInfo[];
 }
-export type ServiceOutcome = "active" | "failed" | "inactive";
+/** "none": the supervisor knows no service of this unit. */
+export type ServiceOutcome = "active" | "failed" | "inactive" | "none";
 
 /** All that the plan for one unit may look at. */
 export interface UnitInput {

@@ -68,7 +68,7 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
       document,
       customer: document === undefined ? undefined : customers.get(document.value.spec.customer),
       local: found === undefined ? undefined : local(found, facts),
-      service: facts.services.get(id) ?? "inactive",
+      service: facts.services.get(id) ?? "none",
       trash: [...state.trash.values()].map(({ value }) => value).filter((value) => value.unit === id),
       homeHolds: observed !== undefined && observed.epoch === record?.value.epoch && observed.snapshots.length > 0,
       configured: memory.sites.get(id) ?? "",

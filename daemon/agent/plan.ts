@@ -46,7 +46,10 @@ export function planNode(input: NodeInput): NodePlan {
   const users = planUsers(input, sites);
   const removals = users.filter((step) => step.action === "remove-user");
   const node: Step[] = users.filter((step) => step.action === "ensure-user");
-  if (input.configured !== text) node.push({ action: "configure", sites, text });
+  // a service that was still running when the configuration without it was made keeps its definition until it has ended
+  const wanted = new Set(sites.map((site) => site.unit));
+  const stray = input.units.some(({ id, service }) => (service === "inactive" || service === "failed") && !wanted.has(id));
+  if (input.configured !== text || stray) node.push({ action: "configure", sites, text });
   // a user is removed after the configuration that ran as it
   node.push(...removals);
   if (node.length > 0) work.push({ key: "node:services", steps: node });

@@ -12,6 +12,8 @@ import { makeMoveId, type Operation, OperationBook, operationOf, parseMoveId } f
 import { checkMove } from "./plan-move.js";
 
 const callMs = 10_000;
+/** How long a home that cannot be reached is asked again before a move is refused, ms. */
+const homeBackMs = 10_000;
 /** Moves at once from one node. */
 const maxMoves = 4;
 /** Rest of a unit after a failed move, before one that the leader orders again is tried, ms. */
@@ -135,10 +137,19 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
 
   const migration: Migration = {
     async move(unit, to, reason) {
-      const record = context.view.current().units.get(unit)?.value;
-      if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
-      if (record.home === node) return await moveHere(unit, to, reason);
-      return (await context.peers.call<{ operation: string }>(record.home, "POST", `/peer/v1/units/${unit}/move`, { to, reason }, { timeoutMs: callMs, signal })).operation;
+      // a home whose hcd starts again (an upgrade, a crash) is there in a moment; the same move asked for twice is one move
+      return await retry(`move of ${unit}`, { firstMs: 100, capMs: 1_000, withinMs: homeBackMs, signal }, async () => {
+        const record = context.view.current().units.get(unit)?.value;
+        if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
+        if (record.home === node) return await moveHere(unit, to, reason);
+        try {
+          return (await context.peers.call<{ operation: string }>(record.home, "POST", `/peer/v1/units/${unit}/move`, { to, reason }, { timeoutMs: callMs, signal })).operation;
+        } catch (error) {
+          throw error instanceof HcError && error.code !== "UNREACHABLE" && error.code !== "NOT_READY" ? new HcError(error.code, error.message, { context: error.context, retry: "never" }) : error;
+        }
+      }).catch((error: unknown) => {
+        throw error instanceof HcError && error.cause instanceof HcError ? error.cause : error;
+      });
     },
     async operation(id) {
       const { unit, source, target, epoch } = parseMoveId(id);

@@ -87,10 +87,10 @@ async function callOne(connection: Connection, method: Method, path: string, bod
   }
 }
 
-const elsewhere = new Set<string>(["UNREACHABLE", "NO_QUORUM"]);
+const elsewhere = new Set<string>(["UNREACHABLE", "NO_QUORUM", "NOT_READY"]);
 
 /**
- * One call to the cluster's API through the first host that answers. The next host is tried when one cannot be reached (all calls are
+ * One call to the cluster's API through the first host that answers. The next host is tried when one cannot be reached or is just starting (all calls are
  * idempotent). Errors of hcd come back with their own code. Returns the JSON answer (undefined when it is empty).
  */
 export async function apiCall<T>(connections: readonly Connection[], method: Method, path: string, body: unknown, options: ApiOptions): Promise<T> {

@@ -31,7 +31,7 @@ function input(given: Case): NodeInput {
     const local = unit.local === undefined ? undefined : dataset(`hpool/hc/${unit.id}`, { ...unit.local, user: { ...unit.local.user, ...(unit.local.user?.["definition"] === "@" ? { definition: JSON.stringify(document) } : {}) } });
     return {
       id: unit.id, record: record === undefined ? undefined : { value: record, revision: "9" }, document: unit.document === null ? undefined : { value: document, revision: "5" }, customer: acme, local,
-      service: unit.service ?? "inactive", trash: (unit.trash ?? []).map(trashRecord), homeHolds: unit.homeHolds ?? false, configured: unit.configured === "@" && run !== undefined ? serviceText(run) : (unit.configured ?? ""), started: fill(unit.started), checked: fill(unit.checked),
+      service: unit.service ?? "none", trash: (unit.trash ?? []).map(trashRecord), homeHolds: unit.homeHolds ?? false, configured: unit.configured === "@" && run !== undefined ? serviceText(run) : (unit.configured ?? ""), started: fill(unit.started), checked: fill(unit.checked),
     };
   });
   const trash = [...(given.trash ?? []), ...(given.units ?? []).flatMap((unit) => unit.trash ?? [])].map(trashRecord);
