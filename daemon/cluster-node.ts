@@ -207,6 +207,7 @@ export class ClusterNode {
 
   private notReady(): string[] {
     const reasons = this.problems();
+    if (!this.complete && reasons.length === 0) reasons.push("hcd is starting");
     if (!this.session.isLive()) reasons.push(`no live session: ${this.session.problem()}`);
     const etcd = this.health.last();
     if (!etcd.healthy) reasons.push(`etcd is not healthy: ${etcd.why}`);

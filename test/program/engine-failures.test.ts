@@ -1,5 +1,7 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { until } from "../../daemon/lib/backoff.js";
+import { childrenOf } from "../support/hc-process.js";
 import { testStacks, thing, type Spec } from "./engine-stack.js";
 
 // an `up` is three processes; on a busy machine that takes its time
@@ -88,8 +90,12 @@ test("kill -9 in the middle of a create: the next up takes it up again, and noth
   const go = join(stack.dir, "go");
   const { child, result } = stack.start("up", { resources: [thing("first"), thing("a", { waitFor: go, refTo: "first" })] });
   await stack.begun("a");
+  const helpers = childrenOf(child.pid as number, "pulumi");
+  expect(helpers.length).toBe(2);
   child.kill("SIGKILL");
   await expect(result).rejects.toThrow("killed");
+  // program and provider end with their engine: no step goes on beside the next operation
+  await until("the end of program and provider", { withinMs: 10_000 }, async () => (helpers.some((pid) => existsSync(`/proc/${pid}/stat`)) ? undefined : true));
   const made = readFileSync(join(stack.world, "a"), "utf8");
   expect(stack.exists(stack.journal)).toBe(true);
   stack.touch("go");

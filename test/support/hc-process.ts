@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter } from "node:path";
 
@@ -43,5 +44,17 @@ export function freePort(): Promise<number> {
       const { port } = server.address() as { port: number };
       server.close(() => resolve(port));
     });
+  });
+}
+
+/** Processes of Linux by their parent and a word of their command line. */
+export function childrenOf(parent: number, words: string): number[] {
+  return readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name)).map(Number).filter((pid) => {
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      return Number(/^PPid:\s+([0-9]+)/m.exec(status)?.[1]) === parent && readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(words);
+    } catch {
+      return false; // ended in between
+    }
   });
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { delay } from "../../daemon/lib/abort.js";
 import type { Connection } from "../../providers/schemas/connection.js";
 import { apiCall } from "../../providers/ssh/api-client.js";
+import { childrenOf } from "./hc-process.js";
 import type { HcProject } from "./hc-project.js";
 
 export type Victim = "engine" | "provider" | "hcd" | "node";
@@ -30,16 +31,6 @@ export function strikeOf(seed: number, withinMs: number): Strike {
   };
 }
 
-function childrenOf(parent: number, words: string): number[] {
-  return readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name)).map(Number).filter((pid) => {
-    try {
-      const status = readFileSync(`/proc/${pid}/status`, "utf8");
-      return Number(/^PPid:\s+([0-9]+)/m.exec(status)?.[1]) === parent && readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(words);
-    } catch {
-      return false; // ended in between
-    }
-  });
-}
 const kill = (pid: number): void => {
   try {
     process.kill(pid, "SIGKILL");

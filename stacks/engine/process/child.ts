@@ -27,8 +27,10 @@ export function lines(stream: NodeJS.ReadableStream, say: (line: string) => void
   });
 }
 
-/** Detached: a Ctrl-C of the terminal goes to the engine alone, which lets running steps finish. */
+/** Detached: a Ctrl-C of the terminal goes to the engine alone, which lets running steps finish. It ends with the engine all the same (with-parent.ts). */
 export function startNode(script: string, args: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }): ChildProcess {
   // the SDK loads experimental parts of Node; its users cannot do anything about that
-  return spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, ...args], { cwd: options.cwd, env: options.env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", "--require", require.resolve("./with-parent.js"), script, ...args], { cwd: options.cwd, env: options.env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  child.stdin.on("error", () => undefined);
+  return child;
 }
