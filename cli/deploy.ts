@@ -26,8 +26,8 @@ export function configOverrides(pairs: readonly string[], project: string): Reco
   }));
 }
 
-async function confirm(kind: OperationKind, plan: readonly PlannedStep[], context: CommandContext<DeployArgs>): Promise<void> {
-  if (context.args.yes || kind === "preview" || !plan.some((step) => step.op !== "same" && step.op !== "read")) return;
+async function confirm(kind: OperationKind, plan: readonly PlannedStep[], yes: boolean): Promise<void> {
+  if (yes || kind === "preview" || !plan.some((step) => step.op !== "same" && step.op !== "read")) return;
   if (!process.stdin.isTTY) throw new HcError("INVALID_INPUT", `There is no terminal to ask on; say --yes to let \`hc ${kind}\` change what the preview shows.`);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
@@ -42,8 +42,8 @@ async function confirm(kind: OperationKind, plan: readonly PlannedStep[], contex
 export async function deploy(kind: OperationKind, args: DeployArgs, context: CommandContext<DeployArgs>): Promise<number> {
   const { output } = context;
   const project = context.project();
-  const stack = chooseStack(project, args.stack);
   const workspace = workspaceDir(project.root);
+  const stack = chooseStack(project, args.stack, stacksLeft(workspace, project.name));
   if (kind !== "destroy") buildUserProject(project, output);
   const display = createDisplay({ mode: context.args.json ? "json" : output.terminal ? "tree" : "plain", kind, out: output.out });
   const abort = new AbortController();
@@ -63,8 +63,7 @@ export async function deploy(kind: OperationKind, args: DeployArgs, context: Com
           checkDeletes(plan, args.allowDelete);
           await preflight(plan);
         }
-        // what lies on machines of one's own goes by an explicit word; a lab's data goes with the lab
-        await confirm(kind, plan, { ...context, args: { ...context.args, yes: args.yes } });
+        await confirm(kind, plan, args.yes);
       },
       signal: abort.signal,
       hardSignal: giveUp.signal,

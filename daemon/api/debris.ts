@@ -1,7 +1,6 @@
-import { readdir } from "node:fs/promises";
 import type { NodeContext } from "../context.js";
 
-export interface Debris { node: string; datasets: string[]; users: string[]; services: string[]; mounts: string[]; journal: string[] }
+export interface Debris { node: string; datasets: string[]; users: string[]; services: string[]; mounts: string[] }
 
 /** What this node holds that no record names (for the checker of tests, and `hc doctor`). Nothing is removed here. */
 export async function findDebris(context: NodeContext): Promise<Debris> {
@@ -38,6 +37,5 @@ export async function findDebris(context: NodeContext): Promise<Debris> {
     users: (await platform.listUsers("hc-")).map(({ user }) => user).filter((user) => !customers.has(user)),
     services,
     mounts: datasets.filter(({ name, mounted }) => mounted && name.startsWith(`${root}/site-`) && units.get(name.slice(root.length + 1))?.home !== host.node).map(({ mountpoint }) => mountpoint),
-    journal: (await readdir(`${host.paths.state}/journal`).catch(() => [] as string[])).filter((name) => !mine(name.replace(/\.json$/, ""))),
   };
 }

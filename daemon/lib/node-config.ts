@@ -28,7 +28,7 @@ export interface NodePorts {
 export interface NodePaths {
   /** Configuration and keys, root only. */
   etc: string;
-  /** Journal, etcd's data, blobs. */
+  /** etcd's data, blobs, the manifest. */
   state: string;
   run: string;
   log: string;

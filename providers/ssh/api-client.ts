@@ -1,6 +1,6 @@
 import { type ClientRequest, request as httpRequest } from "node:http";
 import type { Duplex, Readable } from "node:stream";
-import { withDeadline } from "../../daemon/lib/abort.js";
+import { delay, withDeadline } from "../../daemon/lib/abort.js";
 import { type ErrorCode, errorCode, errorTable, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { apiSocket } from "../../daemon/lib/node-config.js";
 import type { Connection } from "../schemas/connection.js";
@@ -88,6 +88,25 @@ async function callOne(connection: Connection, method: Method, path: string, bod
 }
 
 const elsewhere = new Set<string>(["UNREACHABLE", "NO_QUORUM", "NOT_READY"]);
+/** A host that is not connected after this time gets company: a dead first host costs a second, not its whole time-out (cf. RFC 8305 §5), ms. */
+const headStartMs = 1_000;
+
+/** The hosts as they can be reached: in their order, but the next one is tried too when one takes long. Each comes once, or with why it could not be reached. */
+async function* inReach(connections: readonly Connection[]): AsyncGenerator<{ connection: Connection; error?: unknown }> {
+  const waiting = [...connections];
+  const trying = new Map<Connection, Promise<{ connection: Connection; error?: unknown }>>();
+  while (waiting.length > 0 || trying.size > 0) {
+    const next = waiting.shift();
+    if (next !== undefined) trying.set(next, connectionTo(next).then(() => ({ connection: next }), (error: unknown) => ({ connection: next, error })));
+    const patience = new AbortController();
+    const late = waiting.length === 0 ? [] : [delay(headStartMs, patience.signal).then(() => undefined, () => undefined)];
+    const first = await Promise.race([...trying.values(), ...late]);
+    patience.abort();
+    if (first === undefined) continue;
+    trying.delete(first.connection);
+    yield first;
+  }
+}
 
 /**
  * One call to the cluster's API through the first host that answers. The next host is tried when one cannot be reached or is just starting (all calls are
@@ -95,8 +114,9 @@ const elsewhere = new Set<string>(["UNREACHABLE", "NO_QUORUM", "NOT_READY"]);
  */
 export async function apiCall<T>(connections: readonly Connection[], method: Method, path: string, body: unknown, options: ApiOptions): Promise<T> {
   let last: unknown = new HcError("INVALID_INPUT", "The cluster has no hosts.");
-  for (const connection of connections) {
+  for await (const { connection, error: unreached } of inReach(connections)) {
     try {
+      if (unreached !== undefined) throw unreached;
       const { status, text } = await callOne(connection, method, path, body, options);
       if (status >= 400 || status === 0) throw errorOf(status, text, `${method} ${path}`);
       return (text === "" ? undefined : JSON.parse(text)) as T;

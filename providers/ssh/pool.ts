@@ -33,6 +33,7 @@ class Pooled {
 }
 
 const open = new Map<string, Promise<Pooled>>();
+const dialing = new Set<Client>();
 const keyOf = (target: SshTarget): string => JSON.stringify([target.address, target.port, target.user, target.hostKey, target.privateKeyPath ?? ""]);
 
 /** The connection to a host, made once and shared; a broken one is made again at the next call. Throws UNREACHABLE, HOST_KEY_MISMATCH, AUTHENTICATION_FAILED. */
@@ -76,12 +77,15 @@ async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
   return new Promise((resolve, reject) => {
     const client = new Client();
     let ready = false;
+    dialing.add(client);
     client.on("ready", () => {
       ready = true;
+      dialing.delete(client);
       resolve(new Pooled(client));
     });
     client.on("error", (error: Error & { level?: string }) => {
       onGone();
+      dialing.delete(client);
       if (ready) return; // running channels end with their own errors
       client.end();
       if (shown !== undefined && !shown.equals(pinned))
@@ -92,6 +96,7 @@ async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
     });
     client.on("close", () => {
       onGone();
+      dialing.delete(client);
       if (!ready) reject(new HcError("UNREACHABLE", `${name}: the machine closed the connection.`));
     });
     try {
@@ -102,8 +107,9 @@ async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
   });
 }
 
-/** Ends all connections; called at the end of a command. What does not say goodbye within a second is cut. */
+/** Ends all connections, also those that are still being made; called at the end of a command. What does not say goodbye within a second is cut. */
 export async function closeConnections(): Promise<void> {
+  for (const client of dialing) client.destroy();
   const all = [...open.values()];
   open.clear();
   await Promise.all(all.map(async (each) => {

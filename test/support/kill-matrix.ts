@@ -73,4 +73,4 @@ export async function debrisOf(project: HcProject): Promise<unknown[]> {
   const { connections } = JSON.parse(readFileSync(join(clusters, file), "utf8")) as { connections: Connection[] };
   return Promise.all(connections.map((connection) => apiCall([connection], "GET", "/v1/debris", undefined, { timeoutMs: 20_000 })));
 }
-export const noDebris = ["n1", "n2", "n3"].map((node) => ({ node, datasets: [], users: [], services: [], mounts: [], journal: [] }));
+export const noDebris = ["n1", "n2", "n3"].map((node) => ({ node, datasets: [], users: [], services: [], mounts: [] }));

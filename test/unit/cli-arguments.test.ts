@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { chooseStack, findProject } from "../../cli/project.js";
 import { type Ran, runProgram } from "../support/hc-process.js";
 
 // What hc says to words that it cannot use; nothing of the command runs then.
@@ -27,6 +28,15 @@ test("outside a project every command says where it looked", async () => {
   expect(ran.stderr).toContain("Pulumi.yaml");
   expect(ran.stderr).not.toMatch(/^ +at /m);
   expect(ran.code).toBe(1);
+});
+test("a stack's name that is not known is taken for a mistake where there are others", async () => {
+  const root = mkdtempSync(join(folder, "project-"));
+  writeFileSync(join(root, "Pulumi.yaml"), "name: web-host\nruntime: nodejs\nmain: index.js\n");
+  expect(chooseStack(findProject(root), "prod")).toBe("prod");
+  writeFileSync(join(root, "Pulumi.prod.yaml"), "");
+  expect(chooseStack(findProject(root), undefined)).toBe("prod");
+  expect(chooseStack(findProject(root), "old", ["old"])).toBe("old");
+  expect((await hc("up", "--cwd", root, "--stack", "prdo")).stderr).toContain("There is no stack prdo; there are: prod. To begin another one, make its settings file first: touch Pulumi.prdo.yaml");
 });
 test("--help of each command has a description, and the whole has the exit codes", async () => {
   const { stdout } = await hc("--help");

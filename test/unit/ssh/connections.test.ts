@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { createServer } from "node:http";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -109,5 +111,19 @@ describe("API calls over a forwarded socket", () => {
     expect(seen).toHaveLength(2);
     await expect(apiCall([connection(), connection()], "GET", "/error", undefined, { timeoutMs })).rejects.toMatchObject({ code: "CONFLICT" });
     expect(seen).toHaveLength(3);
+  });
+  it("do not wait for a host that says nothing until it is given up, nor does the end of the command", async () => {
+    const accepted: Socket[] = [];
+    const silent = createTcpServer((socket) => void accepted.push(socket.on("error", () => undefined)));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const dead = { ...connection(), port: (silent.address() as AddressInfo).port };
+    expect(await apiCall([dead, connection()], "GET", "/x", undefined, { timeoutMs })).toMatchObject({ method: "GET" });
+    // still being tried: the answer came before the time-out
+    expect(accepted.map((socket) => socket.readyState)).toEqual(["open"]);
+    const cut = once(accepted[0] as Socket, "close");
+    accepted[0]?.resume();
+    await closeConnections();
+    await cut;
+    await new Promise((resolve) => silent.close(resolve));
   });
 });
