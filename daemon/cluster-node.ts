@@ -159,8 +159,10 @@ export class ClusterNode {
         const agent = await this.stage("agent", () => parts.startAgent(context, replication, isAlive));
         if (agent === undefined) return;
         this.agent = agent;
+        this.sampled.push(agent);
         const migration = await this.stage("migration", () => parts.startMigration(context, replication, agent, isAlive));
         this.planner.mover = migration?.move.bind(migration);
+        if (migration !== undefined) this.sampled.push(migration);
         await this.homesClaimed();
         const proxy = await this.stage("proxy", () => parts.startProxy(context));
         if (proxy !== undefined) this.sampled.push(proxy);

@@ -10,11 +10,14 @@ import type { Zfs } from "./zfs/zfs.js";
 
 export interface NodeParts { platform: Platform; zfs: Zfs; services: SiteServices }
 export interface Sampled { metrics(): { name: string; labels: Readonly<Record<string, string>>; value: number }[] }
-/** What the control process needs of the agent: that it has had a round. */
-export interface AgentPart extends Running { rounds(): number }
+/** What the control process needs of the agent. */
+export interface AgentPart extends Running, Sampled {
+  /** Number of rounds (observe, plan, dispatch) that ended well since the start. */
+  rounds(): number;
+}
 
-/** Orders a move; the operation's id. */
-export interface MigrationPart extends Running { move(unit: string, to: string, reason: string): Promise<string> }
+/** `move` begins a move of a unit at home here, or passes it on to its home; the operation's id. */
+export interface MigrationPart extends Running, Sampled { move(unit: string, to: string, reason: string): Promise<string> }
 export type IsAlive = (state: ClusterState, node: string) => boolean;
 
 /** What the control process is put together from; main takes the real ones, tests take fakes. `A` is their agent. */

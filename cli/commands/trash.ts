@@ -14,13 +14,17 @@ const listCommand = command<object>({
   },
 });
 const act = (name: "restore" | "purge", describe: string, done: string) =>
-  command<{ id: string }>({
-    command: `${name} <id>`,
+  command<{ ids: string[] }>({
+    command: `${name} <ids..>`,
     describe,
-    builder: (yargs) => yargs.positional("id", { type: "string", demandOption: true, describe: "as `hc trash list` shows it" }),
+    builder: (yargs) => yargs.positional("ids", { type: "string", array: true, demandOption: true, describe: "as `hc trash list` shows them" }),
     run: async ({ args, output, cluster }) => {
-      const answer = await cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(args.id)}/${name}`, {}, 60_000);
-      output.out(args.json ? json(answer) : `${args.id} ${done}\n`);
+      const answers: object[] = [];
+      for (const id of args.ids) {
+        answers.push(await cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(id)}/${name}`, {}, 60_000));
+        if (!args.json) output.out(`${id} ${done}\n`);
+      }
+      if (args.json) output.out(json(answers));
       return 0;
     },
   });

@@ -1,5 +1,6 @@
-import type { NodeContext, Running } from "../context.js";
+import type { NodeContext } from "../context.js";
 import { errorCode, messageOf } from "../lib/errors.js";
+import type { AgentPart, Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { describeUnits } from "./describe.js";
@@ -30,9 +31,7 @@ const watched = ["units", "desired", "customers", "templates", "trash"] as const
 
 export interface AgentParts extends Omit<AgentTools, "context" | "memory" | "replication"> { replication: Replication }
 
-export interface Agent extends Running {
-  /** Number of rounds (observe, plan, dispatch) that ended well since the start. */
-  rounds(): number;
+export interface Agent extends AgentPart {
   /** Looks again soon. */
   wake(): void;
   /** What the last round saw and planned. */
@@ -91,6 +90,10 @@ export class AgentLoop implements Agent {
   }
   public isBusy(unit: string): boolean {
     return this.runner.isBusy(unit);
+  }
+  public metrics(): ReturnType<Sampled["metrics"]> {
+    const sample = (name: string, value: number): { name: string; labels: Record<string, string>; value: number } => ({ name, labels: {}, value });
+    return [sample("hc_agent_rounds_total", this.count), sample("hc_agent_tasks_running", this.runner.busyCount), sample("hc_agent_tasks_failing", this.runner.failures().size), sample("hc_agent_tasks_limit", this.runner.limit)];
   }
   public failures(): ReadonlyMap<string, string> {
     return this.runner.failures();

@@ -15,7 +15,9 @@ const flushWithinMs = 60_000;
 const purgeBatch = 50;
 const purgePauseMs = 20;
 const dayMs = 86_400_000;
-const defaultTrashDays = 14;
+const defaultTrashDays = 30;
+/** A surplus copy is one of a unit that lives elsewhere: kept for a day, so that moves there and back do not fill a pool. */
+const surplusDays = 1;
 
 async function ensureTrash(zfs: Zfs, dataset: string): Promise<void> {
   await zfs.create(trashRoot(dataset), { canmount: "off" }).catch((error: unknown) => {
@@ -56,7 +58,7 @@ async function surplusRecord(tools: AgentTools, record: UnitRecord, dataset: str
   if (document === undefined) throw new HcError("NOT_FOUND", `${dataset} bears no definition: the trash record cannot be written.`);
   const atMs = context.clock.wallMs();
   const id = surplusId(record.unit, node, atMs);
-  const trash: TrashRecord = { version: recordVersion, id, unit: record.unit, epoch: record.epoch, nodes: [node], deletedAtMs: atMs, expiresAtMs: atMs + trashDays(tools) * dayMs, document: document as DesiredDocument<"site"> };
+  const trash: TrashRecord = { version: recordVersion, id, unit: record.unit, epoch: record.epoch, nodes: [node], deletedAtMs: atMs, expiresAtMs: atMs + Math.min(surplusDays, trashDays(tools)) * dayMs, document: document as DesiredDocument<"site"> };
   const { succeeded } = await context.store.txn([{ key: keys.trash(id), modRevision: "0" }], [{ put: keys.trash(id), value: JSON.stringify(trash) }]);
   if (!succeeded) throw new HcError("CONFLICT", `${id} exists already; look again.`);
   return id;

@@ -45,7 +45,7 @@ export class Runner {
   private readonly failed = new Map<string, Failure>();
   /** What was done last, by key: a wish that comes again although it was granted. */
   private readonly granted = new Map<string, { wish: string; times: number; atMs: number }>();
-  private readonly limit: number;
+  public readonly limit: number;
   public constructor(private readonly options: RunnerOptions) {
     this.limit = options.limit ?? 8;
   }

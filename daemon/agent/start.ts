@@ -16,7 +16,7 @@ export interface AgentOptions {
   /** Whether a node lives, by the membership's judgement; default: reachable.ts. */
   isAlive?: (state: ClusterState, node: string) => boolean;
 }
-const idleAgent: Agent = { rounds: () => 1, wake: () => undefined, last: () => undefined, untilRound: () => Promise.reject(new HcError("UNSUPPORTED", "A witness holds no units.")), isBusy: () => false, failures: () => new Map(), stop: () => Promise.resolve() };
+const idleAgent: Agent = { rounds: () => 1, wake: () => undefined, last: () => undefined, untilRound: () => Promise.reject(new HcError("UNSUPPORTED", "A witness holds no units.")), isBusy: () => false, failures: () => new Map(), metrics: () => [], stop: () => Promise.resolve() };
 
 /** Starts the loop of this node and registers the trash's API routes. A witness (no dataset) only gets the routes. */
 export async function startAgent(context: NodeContext, options: AgentOptions): Promise<Agent> {

@@ -1,9 +1,10 @@
 import type { Agent } from "../agent/agent.js";
 import { reachableFrom } from "../agent/reachable.js";
-import type { NodeContext, PeerRequest, Running } from "../context.js";
+import type { NodeContext, PeerRequest } from "../context.js";
 import { retry } from "../lib/backoff.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
+import type { MigrationPart } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { isFinal, type MoveStateName, nextState } from "./fsm.js";
@@ -25,9 +26,7 @@ export interface MigrationOptions {
   /** Whether a node lives, by the membership's judgement; default: agent/reachable.ts. */
   isAlive?: (state: ClusterState, node: string) => boolean;
 }
-export interface Migration extends Running {
-  /** Begins a move of a unit at home here, or passes it on to its home. Returns the operation's id. */
-  move(unit: string, to: string, reason: string): Promise<string>;
+export interface Migration extends MigrationPart {
   operation(id: string): Promise<Operation>;
 }
 
@@ -167,6 +166,7 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       const seen = state.observedUnits.get(target)?.get(unit);
       return operationOf(id, state.units.get(unit)?.value, seen?.state === "serving" && seen.epoch > epoch);
     },
+    metrics: () => [{ name: "hc_moves_running", labels: {}, value: driven.size }, { name: "hc_moves_limit", labels: {}, value: maxMoves }],
     async stop() {
       stopping.abort();
       endWatch();

@@ -112,6 +112,6 @@ test("logs of the node: its journal and the services' files", async () => {
 });
 
 test("keys on the node are root's, but for the proxy's own", async () => {
-  const listed = await hc(["ssh", "n1", "--", "find", "/etc/hybridcluster", "/var/lib/hybridcluster", "/run/hybridcluster", "-name", "'*.key'", "-printf", "'%f %u %m\\n'"]);
+  const listed = await hc(["ssh", "n1", "--", "find", "/etc/hybridcluster", "/var/lib/hybridcluster", "/run/hybridcluster", "-name", "*.key", "-printf", "%f %u %m\\n"]);
   expect(listed.stdout.trim().split("\n").sort()).toEqual(["fpm-socket.key root 600", "node.key _hcetcd 600", "node.key root 600", "proxy.key _hcproxy 400"]);
 });
