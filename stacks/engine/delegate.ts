@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { HcError } from "../../daemon/lib/errors.js";
 import { passphraseFile, stateFolder } from "../../providers/core/workspace.js";
 import { lines } from "./process/child.js";
@@ -26,10 +26,11 @@ export function findPulumi(env: NodeJS.ProcessEnv): string | undefined {
   return undefined;
 }
 
-/** The workspace's state and passphrase for the CLI; what the user has set wins. */
+/** The workspace's state and passphrase for the CLI; what the user has set wins. Program and provider run in the Node that runs this. */
 export function delegateEnv(workspace: string, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const passphrase = env["PULUMI_CONFIG_PASSPHRASE"] !== undefined || env["PULUMI_CONFIG_PASSPHRASE_FILE"] !== undefined ? {} : { PULUMI_CONFIG_PASSPHRASE_FILE: passphraseFile(workspace) };
-  return { PULUMI_BACKEND_URL: `file://${stateFolder(workspace)}`, PULUMI_SKIP_UPDATE_CHECK: "true", ...passphrase, ...env, HC_WORKSPACE: workspace };
+  const node = { PATH: [dirname(process.execPath), env["PATH"] ?? ""].join(delimiter), NODE_OPTIONS: `${env["NODE_OPTIONS"] ?? ""} --disable-warning=ExperimentalWarning`.trim() };
+  return { PULUMI_BACKEND_URL: `file://${stateFolder(workspace)}`, PULUMI_SKIP_UPDATE_CHECK: "true", ...passphrase, ...env, ...node, HC_WORKSPACE: workspace };
 }
 
 type Delegated = Pick<OperationOptions, "stack" | "projectRoot" | "parallel" | "configOverrides">;
@@ -39,8 +40,8 @@ const configArgs = (options: Delegated): string[] => Object.entries(options.conf
 
 /** Pure. Makes the stack when there is none. */
 export const selectArgv = (options: Delegated): string[] => ["stack", "select", options.stack, "--create", "--cwd", options.projectRoot, "--non-interactive"];
-/** Pure. The plan as JSON; a destroy is previewed by its own command. */
-export const planArgv = (kind: OperationKind, options: Delegated): string[] => (kind === "destroy" ? ["destroy", "--preview-only", "--json", ...common(options), ...parallelArgs(options)] : ["preview", "--json", ...common(options), ...parallelArgs(options), ...configArgs(options)]);
+/** Pure. The plan as JSON, unchanged resources too (the preflight looks at them); a destroy is previewed by its own command. */
+export const planArgv = (kind: OperationKind, options: Delegated): string[] => (kind === "destroy" ? ["destroy", "--preview-only", "--json", ...common(options), ...parallelArgs(options)] : ["preview", "--json", "--show-sames", ...common(options), ...parallelArgs(options), ...configArgs(options)]);
 /** Pure. `up` keeps its --config in Pulumi.<stack>.yaml: that is how the CLI works. */
 export const applyArgv = (kind: Exclude<OperationKind, "preview">, options: Delegated): string[] => [kind, "--yes", "--skip-preview", ...common(options), ...parallelArgs(options), ...(kind === "up" ? configArgs(options) : [])];
 export const outputsArgv = (options: Delegated): string[] => ["stack", "output", "--json", "--cwd", options.projectRoot, "--stack", options.stack];

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { applyArgv, delegateEnv, findPulumi, planArgv, planOf, selectArgv } from "../../../stacks/engine/delegate.js";
 import { type OperationOptions, type PlannedStep, runOperation } from "../../../stacks/engine/index.js";
 
@@ -9,15 +9,16 @@ const options = { projectRoot: "/p", stack: "dev", parallel: 3, configOverrides:
 
 test("argv", () => {
   expect(selectArgv(options)).toEqual(["stack", "select", "dev", "--create", "--cwd", "/p", "--non-interactive"]);
-  expect(planArgv("up", options)).toEqual(["preview", "--json", "--cwd", "/p", "--stack", "dev", "--non-interactive", "--parallel", "3", "--config", "demo:a=b c", "--config", "demo:x=1"]);
+  expect(planArgv("up", options)).toEqual(["preview", "--json", "--show-sames", "--cwd", "/p", "--stack", "dev", "--non-interactive", "--parallel", "3", "--config", "demo:a=b c", "--config", "demo:x=1"]);
   expect(planArgv("destroy", options)).toEqual(["destroy", "--preview-only", "--json", "--cwd", "/p", "--stack", "dev", "--non-interactive", "--parallel", "3"]);
   expect(applyArgv("up", { projectRoot: "/p", stack: "dev" })).toEqual(["up", "--yes", "--skip-preview", "--cwd", "/p", "--stack", "dev", "--non-interactive"]);
   expect(applyArgv("refresh", options)).toEqual(["refresh", "--yes", "--skip-preview", "--cwd", "/p", "--stack", "dev", "--non-interactive", "--parallel", "3"]);
 });
 
 test("the workspace's state and passphrase, unless the user has set them", () => {
-  expect(delegateEnv("/w", { A: "1" })).toEqual({ A: "1", HC_WORKSPACE: "/w", PULUMI_BACKEND_URL: "file:///w/state", PULUMI_CONFIG_PASSPHRASE_FILE: "/w/passphrase", PULUMI_SKIP_UPDATE_CHECK: "true" });
-  expect(delegateEnv("/w", { PULUMI_BACKEND_URL: "s3://mine", PULUMI_CONFIG_PASSPHRASE: "" })).toEqual({ HC_WORKSPACE: "/w", PULUMI_BACKEND_URL: "s3://mine", PULUMI_CONFIG_PASSPHRASE: "", PULUMI_SKIP_UPDATE_CHECK: "true" });
+  const node = { PATH: `${dirname(process.execPath)}:/bin`, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" };
+  expect(delegateEnv("/w", { A: "1", PATH: "/bin" })).toEqual({ A: "1", ...node, HC_WORKSPACE: "/w", PULUMI_BACKEND_URL: "file:///w/state", PULUMI_CONFIG_PASSPHRASE_FILE: "/w/passphrase", PULUMI_SKIP_UPDATE_CHECK: "true" });
+  expect(delegateEnv("/w", { PULUMI_BACKEND_URL: "s3://mine", PULUMI_CONFIG_PASSPHRASE: "", PATH: "/bin", NODE_OPTIONS: "--x" })).toEqual({ ...node, NODE_OPTIONS: `--x ${node.NODE_OPTIONS}`, HC_WORKSPACE: "/w", PULUMI_BACKEND_URL: "s3://mine", PULUMI_CONFIG_PASSPHRASE: "", PULUMI_SKIP_UPDATE_CHECK: "true" });
 });
 
 test("the CLI is found on the PATH; HC_ENGINE decides otherwise", () => {
