@@ -5,6 +5,7 @@ import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { describeUnits } from "./describe.js";
 import { execute } from "./executors.js";
+import { DiskView } from "./disk-facts.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
 import { lookAround, nodeInput, UserList } from "./observe.js";
@@ -38,7 +39,7 @@ export interface Agent extends AgentPart {
   last(): { input: NodeInput; plan: NodePlan } | undefined;
   /** Runs `look` after each round until it returns something. */
   untilRound<T>(look: (input: NodeInput, plan: NodePlan) => T | undefined, signal: AbortSignal): Promise<T>;
-  /** Is something being done for this unit now? */
+  /** Is something being done for this unit now, or was it while the last round looked? */
   isBusy(unit: string): boolean;
   /** Errors of keys that are not mended. */
   failures(): ReadonlyMap<string, string>;
@@ -56,6 +57,9 @@ export class AgentLoop implements Agent {
   private wakers: (() => void)[] = [];
   private woken = true;
   private readonly users = new UserList();
+  private readonly disk: DiskView;
+  /** Keys whose part of the last picture was older than their last change. */
+  private stale: ReadonlySet<string> = new Set();
   private count = 0;
   private seen: { input: NodeInput; plan: NodePlan } | undefined;
   private wasLive = false;
@@ -66,9 +70,11 @@ export class AgentLoop implements Agent {
   public constructor(private readonly context: NodeContext, parts: AgentParts) {
     this.signal = AbortSignal.any([context.signal, this.stopping.signal]);
     this.startedMs = context.clock.monotonicMs();
+    this.disk = new DiskView(context);
     this.tools = { ...parts, context, memory: emptyMemory() };
-    this.runner = new Runner({ execute: (step, signal) => execute(this.tools, step, signal), onEnd: (key) => {
+    this.runner = new Runner({ execute: (step, signal) => execute(this.tools, step, signal), onEnd: ({ key, steps }) => {
       if (key === "node:services") this.users.forget();
+      this.disk.ended(key, steps.map(({ action }) => action));
       this.wake();
     }, clock: context.clock, log: context.log, signal: this.signal });
     this.publisher = new Publisher({ ...context, signal: this.signal });
@@ -76,6 +82,9 @@ export class AgentLoop implements Agent {
     let before: ClusterState | undefined;
     this.endWatch = context.view.onChange((state) => {
       const changed = before === undefined || watched.some((part) => state[part] !== before?.[part]);
+      if (before?.templates !== state.templates) this.disk.treeChanged();
+      if (before?.units !== state.units)
+        for (const unit of new Set([...state.units.keys(), ...(before?.units.keys() ?? [])])) if (before?.units.get(unit)?.revision !== state.units.get(unit)?.revision) this.disk.unitChanged(unit);
       before = state;
       if (changed) this.wake();
     });
@@ -89,7 +98,7 @@ export class AgentLoop implements Agent {
     return this.seen;
   }
   public isBusy(unit: string): boolean {
-    return this.runner.isBusy(unit);
+    return this.runner.isBusy(unit) || this.stale.has(unit);
   }
   public metrics(): ReturnType<Sampled["metrics"]> {
     const sample = (name: string, value: number): { name: string; labels: Record<string, string>; value: number } => ({ name, labels: {}, value });
@@ -169,8 +178,8 @@ export class AgentLoop implements Agent {
     const { live, known } = this.counted();
     if (!known) return fenceLookMs;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
-    const stale = this.runner.busyKeys();
-    const facts = await lookAround(this.context, this.users);
+    const busy = this.runner.busyKeys();
+    const facts = await lookAround(this.context, this.disk, this.users);
     const { memory } = this.tools;
     for (const unit of memory.started.keys())
       if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {
@@ -180,6 +189,8 @@ export class AgentLoop implements Agent {
     // the picture is taken after the look at the disk: what the record forbids is never planned from an older record than the disk
     const input = nodeInput(this.context, facts, this.context.view.current(), memory, live && this.context.session.isLive());
     const plan = planNode(input);
+    const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
+    this.stale = stale;
     for (const key of stale) if (plan.notes.get(key)?.severity === "error") plan.notes.delete(key);
     this.seen = { input, plan };
     const repeat = this.runner.dispatch(plan.work, stale);
@@ -195,7 +206,8 @@ export class AgentLoop implements Agent {
     );
     this.count += 1;
     for (const listener of [...this.listeners]) listener(input, plan);
-    return repeat;
+    const wait = this.disk.waitMs();
+    return wait === undefined ? repeat : Math.min(wait, repeat ?? wait);
   }
 
   /** When the session dies, whatever runs is aborted and a round that only stops follows at once. */

@@ -1,7 +1,8 @@
 import type { NodeContext } from "../context.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { desiredOf } from "../state/cluster-state.js";
-import type { Dataset, Snapshot } from "../zfs/zfs.js";
+import type { Dataset } from "../zfs/zfs.js";
+import type { DiskFacts, DiskView } from "./disk-facts.js";
 import type { AgentMemory } from "./memory.js";
 import type { LocalDataset, NodeInput, ServiceOutcome, TemplateInput, UnitInput } from "./model.js";
 import { isUnitName } from "./names.js";
@@ -11,10 +12,8 @@ const userPrefix = "hc-";
 /** Age at which the list of users is asked for again, ms. */
 const usersMs = 30_000;
 
-/** What is on this node's disk and what runs, by three commands whatever the number of units. */
-export interface LocalFacts {
-  datasets: readonly Dataset[];
-  snapshots: ReadonlyMap<string, readonly Snapshot[]>;
+/** What is on this node's disk, and what runs. */
+export interface LocalFacts extends DiskFacts {
   services: ReadonlyMap<string, ServiceOutcome>;
   users: readonly { user: string; uid: number; gid: number }[];
 }
@@ -36,10 +35,9 @@ export class UserList {
   }
 }
 
-export async function lookAround(context: Pick<NodeContext, "zfs" | "services" | "platform" | "cluster" | "clock">, userList: UserList): Promise<LocalFacts> {
-  const root = context.cluster.dataset;
-  const [datasets, snapshots, services, users] = await Promise.all([context.zfs.datasets(root), context.zfs.allSnapshots(root), context.services.states(), userList.list(context)]);
-  return { datasets, snapshots, services, users };
+export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList): Promise<LocalFacts> {
+  const [facts, services, users] = await Promise.all([disk.look(), context.services.states(), userList.list(context)]);
+  return { ...facts, services, users };
 }
 
 function local(dataset: Dataset, facts: LocalFacts): LocalDataset {

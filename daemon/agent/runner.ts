@@ -13,7 +13,7 @@ import type { Action, KeyedSteps, Step } from "./steps.js";
 export interface RunnerOptions {
   execute(step: Step, signal: AbortSignal): Promise<void>;
   /** Called after each sequence: something may have changed. */
-  onEnd(key: string): void;
+  onEnd(item: KeyedSteps): void;
   clock: Clock;
   log: Logger;
   signal: AbortSignal;
@@ -97,7 +97,7 @@ export class Runner {
     const signal = AbortSignal.any([this.options.signal, abort.signal]);
     const ended = this.sequence(item, wish, signal).finally(() => {
       this.running.delete(item.key);
-      this.options.onEnd(item.key);
+      this.options.onEnd(item);
     });
     this.running.set(item.key, { abort, ended });
   }

@@ -89,7 +89,9 @@ export async function startReplication(context: NodeContext, options: Replicatio
     keep: (unit) => (driver.isPaused(unit) || receiver.isReceiving(unit) ? undefined : lag.confirmedSnapshots(unit)),
   });
 
-  /** Repeats `act` with `ms` between the beginnings, on a slow machine at most half of the time; its errors are logged and do not end it. */
+  /** Longest rest after a round that took long: what is written is in a snapshot well within the 10 s that are promised, ms. */
+  const restMs = 4_000;
+  /** Repeats `act` with `ms` between the beginnings; what takes long is done more seldom, so that it takes at most a fifth of the time. Its errors are logged and do not end it. */
   function every(ms: number, what: string, act: () => Promise<void> | void): Promise<void> {
     return (async () => {
       while (!signal.aborted) {
@@ -101,7 +103,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
         }
         try {
           const tookMs = clock.monotonicMs() - beganMs;
-          await clock.sleep(Math.max(tookMs, ms - tookMs), signal);
+          await clock.sleep(Math.max(Math.min(4 * tookMs, restMs), ms - tookMs), signal);
         } catch {
           return;
         }

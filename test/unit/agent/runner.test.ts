@@ -15,7 +15,7 @@ function setUp(limit = 8) {
   const ended: string[] = [];
   const stop = new AbortController();
   const runner = new Runner({
-    clock, limit, random: () => 0, signal: stop.signal, log: pino({ level: "silent" }), onEnd: (key) => void ended.push(key),
+    clock, limit, random: () => 0, signal: stop.signal, log: pino({ level: "silent" }), onEnd: ({ key }) => void ended.push(key),
     execute: (step, signal) => {
       const name = `${step.action} ${"unit" in step ? step.unit : ""}`;
       begun.push(name);
