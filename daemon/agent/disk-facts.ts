@@ -1,5 +1,4 @@
 import type { NodeContext } from "../context.js";
-import { errorCode } from "../lib/errors.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { isUnitName } from "./names.js";
 import type { Action } from "./steps.js";
@@ -90,28 +89,20 @@ export class DiskView {
     const { zfs, cluster } = this.context;
     const units = [...this.changedUnits];
     this.changedUnits.clear();
-    const seen = await Promise.all(units.map(async (unit) => {
-      const name = `${cluster.dataset}/${unit}`;
-      try {
-        const [datasets, snapshots] = await Promise.all([zfs.datasets(name), zfs.snapshots(name)]);
-        return { unit, name, dataset: datasets.find((dataset) => dataset.name === name), snapshots };
-      } catch (error) {
-        return { unit, name, dataset: undefined, snapshots: [], error: errorCode(error) === "NOT_FOUND" ? undefined : error };
-      }
-    }));
-    const failed = seen.find(({ error }) => error !== undefined);
-    if (failed !== undefined) {
+    const names = units.map((unit) => `${cluster.dataset}/${unit}`);
+    const seen = await Promise.all(names.map((name) => zfs.look(name))).catch((error: unknown) => {
       for (const unit of units) this.changedUnits.add(unit);
-      throw failed.error;
-    }
+      throw error;
+    });
     const snapshots = new Map(this.snapshots);
-    for (const { name, dataset, snapshots: list } of seen) {
-      if (dataset === undefined) {
+    for (const [index, name] of names.entries()) {
+      const found = seen[index];
+      if (found === undefined) {
         this.datasets.delete(name);
         snapshots.delete(name);
       } else {
-        this.datasets.set(name, dataset);
-        snapshots.set(name, list);
+        this.datasets.set(name, found.dataset);
+        snapshots.set(name, found.snapshots);
       }
     }
     this.snapshots = snapshots;

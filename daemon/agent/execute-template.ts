@@ -19,11 +19,7 @@ async function build(tools: AgentTools, step: { template: string; version: strin
   const { template, version, dataset } = step;
   const root = `${context.host.paths.data}/tmpl-${template}`;
   const building = { [property("template")]: template, [property("version")]: version, [property("recipe")]: step.recipe, [property("state")]: "building" };
-  const found = await context.zfs.datasets(dataset).catch((error: unknown) => {
-    if (errorCode(error) === "NOT_FOUND") return [];
-    throw error;
-  });
-  const local = found.find((item) => item.name === dataset);
+  const local = (await context.zfs.look(dataset))?.dataset;
   if (local === undefined) await context.zfs.create(dataset, { canmount: "noauto", mountpoint: root, atime: "off", ...building });
   else {
     if (local.user["template"] !== template) throw new HcError("ALREADY_EXISTS", `${dataset} exists and is not a template of ours.`);

@@ -72,7 +72,7 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     const record = JSON.parse(found.value) as UnitRecord;
     if (record.home !== context.cluster.node || record.state !== "deleting") throw new HcError("NOT_HOME", `${unit} is not to be deleted here.`);
     assertLive(context, unit);
-    const local = (await context.zfs.datasets(dataset)).find((item) => item.name === dataset);
+    const local = (await context.zfs.look(dataset))?.dataset;
     const text = local?.user["definition"];
     if (local === undefined || text === undefined) throw new HcError("NOT_FOUND", `${dataset} bears no definition: the trash record cannot be written.`);
     if ((await context.zfs.snapshots(dataset)).length > 0 || record.epochStartGuid !== "") await lastSends(tools, unit, signal);
@@ -125,7 +125,7 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     });
   },
   async purge({ context }, { id, dataset }, signal) {
-    const found = (await context.zfs.datasets(dataset)).find((item) => item.name === dataset);
+    const found = (await context.zfs.look(dataset))?.dataset;
     if (found === undefined) return;
     if (found.user["trash"] !== id || !dataset.startsWith(`${trashRoot(context.cluster.dataset)}/`)) throw new HcError("ALREADY_EXISTS", `${dataset} is not trash of ours.`);
     if (found.mounted) await context.zfs.unmount(dataset);

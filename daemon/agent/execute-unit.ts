@@ -13,7 +13,7 @@ const checkWithinMs = 3_000;
 
 /** Template, version and guid of the snapshot that a dataset is a clone of; undefined for one that is none. */
 async function cloneOrigin({ zfs, cluster }: Pick<NodeContext, "zfs" | "cluster">, dataset: string): Promise<UnitRecord["origin"] | undefined> {
-  const origin = (await zfs.datasets(dataset)).find((item) => item.name === dataset)?.origin ?? "";
+  const origin = (await zfs.look(dataset))?.dataset.origin ?? "";
   const prefix = `${cluster.dataset}/tmpl-`;
   const at = origin.indexOf("@");
   if (!origin.startsWith(prefix) || at < 0) return undefined;
@@ -44,7 +44,7 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   "set-properties": ({ context }, { dataset, properties }) => context.zfs.set(dataset, properties),
   async "mount-writable"({ context }, { unit, dataset }) {
     assertHome(context, unit);
-    const found = (await context.zfs.datasets(dataset)).find((item) => item.name === dataset);
+    const found = (await context.zfs.look(dataset))?.dataset;
     if (found?.user["unit"] !== unit) throw new HcError("ALREADY_EXISTS", `${dataset} is not the dataset of ${unit}.`);
     // a replica may be mounted readonly by hand; "remount" does not exist in zfs, so it goes through an unmount
     if (found.readonly && found.mounted) await context.zfs.unmount(dataset);

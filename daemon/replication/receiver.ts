@@ -34,16 +34,8 @@ export class Receiver {
   private dataset(unit: string): string {
     return `${this.context.cluster.dataset}/${unit}`;
   }
-  private async look(unit: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined> {
-    try {
-      const name = this.dataset(unit);
-      const [datasets, snapshots] = await Promise.all([this.context.zfs.datasets(name), this.context.zfs.snapshots(name)]);
-      const dataset = datasets.find((item) => item.name === name);
-      return dataset === undefined ? undefined : { dataset, snapshots };
-    } catch (error) {
-      if (zfsFailure(error) === "missing") return undefined;
-      throw error;
-    }
+  private look(unit: string): ReturnType<ReceiverContext["zfs"]["look"]> {
+    return this.context.zfs.look(this.dataset(unit));
   }
 
   /** `GET /peer/v1/units/<id>/snapshots[?template=&version=&guid=]`: what is here, live. Asks for the template when it is not here. */

@@ -92,7 +92,7 @@ export class Sender {
   private async originOf(record: UnitRecord, dataset: string): Promise<Origin | undefined> {
     if (record.origin.guid === "") return undefined;
     const template = `${this.context.cluster.dataset}/tmpl-${record.origin.template}`;
-    const own = (await this.context.zfs.datasets(dataset)).find((item) => item.name === dataset);
+    const own = (await this.context.zfs.look(dataset))?.dataset;
     if (own?.origin !== `${template}@${record.origin.version}`) return undefined;
     const snapshot = (await this.context.zfs.snapshots(template)).find((item) => item.guid === record.origin.guid);
     return snapshot === undefined ? undefined : { snapshot: own.origin, guid: snapshot.guid };
@@ -111,9 +111,9 @@ export class Sender {
       const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);
       try {
         const keep = pair.holds.heldForOthers(local);
-        const [datasets] = await Promise.all([steps.length === 0 ? [] : this.context.zfs.datasets(dataset), pair.holds.hold(names)]);
+        const [found] = await Promise.all([steps.length === 0 ? undefined : this.context.zfs.look(dataset), pair.holds.hold(names)]);
         if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
-        return { decision, steps, target, keep, definition: datasets.find((item) => item.name === dataset)?.user["definition"], endUse };
+        return { decision, steps, target, keep, definition: found?.dataset.user["definition"], endUse };
       } catch (error) {
         endUse();
         throw error;

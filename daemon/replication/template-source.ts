@@ -34,7 +34,7 @@ export class TemplateSource {
       const base = have === "" ? -1 : snapshots.findIndex((snapshot) => snapshot.guid === have);
       const next = snapshots[base + 1];
       if ((have !== "" && base < 0) || base >= wanted || next === undefined) throw new HcError("NO_COMMON_SNAPSHOT", `The template ${template} here has no way from guid ${have} to ${version}.`);
-      const own = (await this.context.zfs.datasets(dataset)).find((item) => item.name === dataset);
+      const own = (await this.context.zfs.look(dataset))?.dataset;
       const from = snapshots[base];
       const { stream, done } = this.context.zfs.send(`${dataset}@${next.name}`, from === undefined ? undefined : `${dataset}@${from.name}`, abort.signal);
       done.catch(() => undefined);

@@ -10,14 +10,16 @@
 export const userProperties = ["unit", "epoch", "home", "definition", "revision", "customer", "template", "version", "recipe", "state", "trash", "deleted", "stash", "sealed"] as const;
 export const userPrefix = "hybridcluster:";
 
-const datasetProperties = ["guid", "origin", "mounted", "mountpoint", "readonly", "used", "referenced", "available", "quota"];
+const datasetProperties = ["guid", "origin", "mounted", "mountpoint", "readonly", "used", "referenced", "available", "quota", ...userProperties.map((name) => userPrefix + name)];
+const snapshotProperties = ["guid", "createtxg", "creation", "userrefs"];
 
 const options = (properties: Readonly<Record<string, string>>): string[] => Object.entries(properties).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
 
 export const zfsCommands = {
-  datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", [...datasetProperties, ...userProperties.map((name) => userPrefix + name)].join(","), root],
-  snapshots: (dataset: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", dataset],
-  allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "2", "-t", "snapshot", "-o", "name,property,value", "guid,createtxg,creation,userrefs", root],
+  datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", datasetProperties.join(","), root],
+  look: (name: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "filesystem,snapshot", "-o", "name,property,value,source", [...new Set([...datasetProperties, ...snapshotProperties])].join(","), name],
+  snapshots: (dataset: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), dataset],
+  allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "2", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), root],
   guid: (name: string): string[] => ["zfs", "get", "-Hp", "-o", "value", "guid", name],
   /** Only the lab's exact form makes its zfs bring everything to disk first; OpenZFS takes it as it is. */
   written: (root: string): string[] => ["zfs", "get", "-Hpr", "-t", "filesystem", "-o", "name,value", "written", root],

@@ -4,7 +4,7 @@ import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
 import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
-import { parseDatasets, parseSnapshots, parseWritten } from "./parse.js";
+import { parseDatasets, parseLook, parseSnapshots, parseWritten } from "./parse.js";
 import type { Zfs } from "./zfs.js";
 
 /** Longest life of a command that moves no data. */
@@ -47,6 +47,14 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     });
   return {
     datasets: async (root) => parseDatasets(await once(commands.datasets(root))),
+    async look(name) {
+      try {
+        return parseLook(await once(commands.look(name)), name);
+      } catch (error) {
+        if (zfsFailure(error) === "missing") return undefined;
+        throw error;
+      }
+    },
     snapshots: async (dataset) => parseSnapshots(await once(commands.snapshots(dataset))).get(dataset) ?? [],
     allSnapshots: async (root) => parseSnapshots(await once(commands.allSnapshots(root))),
     written: async (root) => parseWritten(await once(commands.written(root))),

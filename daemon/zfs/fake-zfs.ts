@@ -82,6 +82,11 @@ export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: ()
       get(root);
       return below(root).map(describe);
     },
+    async look(name) {
+      operation("look", name);
+      const dataset = datasets.get(name);
+      return dataset === undefined ? undefined : { dataset: describe([name, dataset]), snapshots: listed(dataset) };
+    },
     async snapshots(name) {
       operation("snapshots", name);
       return listed(get(name));

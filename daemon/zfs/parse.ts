@@ -72,6 +72,14 @@ export function parseSnapshots(output: string): Map<string, Snapshot[]> {
   return result;
 }
 
+/** Output of `zfsCommands.look` for `name`: the dataset's own lines, and its snapshots' without their source; children are left out. */
+export function parseLook(output: string, name: string): { dataset: Dataset; snapshots: Snapshot[] } | undefined {
+  const lines = output.split("\n");
+  const [dataset] = parseDatasets(lines.filter((line) => line.startsWith(`${name}\t`)).join("\n"));
+  const snapshots = parseSnapshots(lines.filter((line) => line.startsWith(`${name}@`)).join("\n"));
+  return dataset === undefined ? undefined : { dataset, snapshots: snapshots.get(name) ?? [] };
+}
+
 /** Output of `zfsCommands.written`: dataset → bytes. A dataset for which zfs has no number ("-") counts as unchanged. */
 export function parseWritten(output: string): Map<string, string> {
   const result = new Map<string, string>();

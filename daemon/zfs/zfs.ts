@@ -27,6 +27,8 @@ export interface Snapshot extends SnapshotInfo {
 export interface Zfs {
   /** `root` and all below it. User properties: only those named in `userProperties` (commands.ts). */
   datasets(root: string): Promise<Dataset[]>;
+  /** One dataset with its snapshots, oldest first, by one command; undefined when it does not exist. */
+  look(name: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined>;
   /** Oldest first. */
   snapshots(dataset: string): Promise<Snapshot[]>;
   /** All snapshots of `root` and its children, by dataset; not of what lies deeper (the trash), which only costs time at each look. */

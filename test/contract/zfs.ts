@@ -55,6 +55,11 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       await one.zfs.set(dataset, { readonly: "on" }); // while mounted, zfs shows what the mount has
       expect((await one.zfs.datasets(dataset))[0]).toMatchObject({ mounted: false, readonly: true, user: { unit: "describe" } });
       expect((await one.zfs.datasets(one.root)).map((item) => item.name)).toEqual(expect.arrayContaining([one.root, dataset]));
+      await one.zfs.snapshot([`${dataset}@v1`]);
+      await one.zfs.snapshot([`${dataset}@v2`]);
+      expect(await one.zfs.look(dataset)).toEqual({ dataset: (await one.zfs.datasets(dataset))[0], snapshots: await one.zfs.snapshots(dataset) });
+      expect((await one.zfs.look(dataset))?.snapshots.map(({ name }) => name)).toEqual(["v1", "v2"]);
+      expect(await one.zfs.look(`${one.root}/none`)).toBeUndefined();
     });
 
     test("names what is missing and what exists", async () => {
