@@ -1,5 +1,6 @@
 import type { Argv } from "yargs";
 import type { TrashRecord } from "../../daemon/lib/records.js";
+import { messageOf } from "../../daemon/lib/errors.js";
 import { command, type GlobalOptions } from "../context.js";
 import { json, table } from "../output.js";
 
@@ -20,10 +21,18 @@ const act = (name: "restore" | "purge", describe: string, done: string) =>
     builder: (yargs) => yargs.positional("ids", { type: "string", array: true, demandOption: true, describe: "as `hc trash list` shows them" }),
     run: async ({ args, output, cluster }) => {
       const answers: object[] = [];
+      const failures: unknown[] = [];
       for (const id of args.ids) {
-        answers.push(await cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(id)}/${name}`, {}, 60_000));
-        if (!args.json) output.out(`${id} ${done}\n`);
+        try {
+          answers.push(await cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(id)}/${name}`, {}, 60_000));
+          if (!args.json) output.out(`${id} ${done}\n`);
+        } catch (error) {
+          // the others are not kept waiting for one
+          failures.push(error);
+          if (args.ids.length > 1) output.err(`${id}: ${messageOf(error)}\n`);
+        }
       }
+      if (failures.length > 0) throw failures[0];
       if (args.json) output.out(json(answers));
       return 0;
     },
