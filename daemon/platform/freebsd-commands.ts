@@ -45,7 +45,8 @@ export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
   const program = [...(environment.length === 0 ? [] : ["/usr/bin/env", ...environment]), ...service.argv];
   const inJail = ["/usr/sbin/jail", "-c", `name=${name}`, "path=/", "host=inherit", "ip4=inherit", "ip6=inherit", "exec.clean", ...(service.user === undefined ? [] : [`exec.jail_user=${service.user}`]), `command=${program[0] ?? ""}`, ...program.slice(1)];
   const args = [
-    "-c", "-P", supervisorPid(paths, service.name), "-p", childPid(paths, service.name), "-t", service.name, "-o", serviceLogFile(paths, service.name),
+    // -f: else daemon(8) keeps the caller's pipes open, and whoever waits for their end waits for ever; -o still gets the program's output
+    "-cf", "-P", supervisorPid(paths, service.name), "-p", childPid(paths, service.name), "-t", service.name, "-o", serviceLogFile(paths, service.name),
     ...(service.restart === "never" ? [] : ["-r", "-R", "1"]),
     ...(service.user === undefined || jailed ? [] : ["-u", service.user]),
     ...(jailed ? inJail : program),
