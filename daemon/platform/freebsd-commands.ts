@@ -34,8 +34,9 @@ function mountsOf(service: ServiceDefinition): { mounts: string[][]; unmounts: s
 function limitsOf(service: ServiceDefinition, jail: string): string[] {
   if (service.limits === undefined) return [];
   const { memoryBytes, cpu, tasks } = service.limits;
-  // memoryuse cannot deny by itself in a way that programs understand; vmemoryuse would count mappings. Swap is shut off as on Linux.
-  return [`jail:${jail}:memoryuse:deny=${memoryBytes}`, `jail:${jail}:swapuse:deny=0`, `jail:${jail}:pcpu:deny=${Math.max(1, Math.round(cpu * 100))}`, `jail:${jail}:maxproc:deny=${tasks}`];
+  // memoryuse is held by paging out (rctl(8), BUGS). swapuse counts what is *reserved*, so every private page and each fork's copy of it
+  // (swap_reserve_by_cred in swap_pager.c): 0 would let nothing start. Twice the memory leaves room for forks and bounds what can be paged out.
+  return [`jail:${jail}:memoryuse:deny=${memoryBytes}`, `jail:${jail}:swapuse:deny=${2n * BigInt(memoryBytes)}`, `jail:${jail}:pcpu:deny=${Math.max(1, Math.round(cpu * 100))}`, `jail:${jail}:maxproc:deny=${tasks}`];
 }
 
 export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
