@@ -6,7 +6,7 @@ import { serviceName, unitPath } from "./linux-commands.js";
 import type { ServiceDefinition, ServiceState } from "./platform.js";
 
 /**
- * Pure: rc.d scripts and command lines of FreeBSD 13 and 14, from rc.subr(8), daemon(8), jail(8), rctl(8), pw(8), mount_nullfs(8).
+ * Pure: rc.d scripts and command lines of FreeBSD 13 and 14, from rc.subr(8), daemon(8), jail(8), jexec(8), rctl(8), pw(8), mount_nullfs(8).
  * Not run on a FreeBSD yet; golden tests hold the text.
  * A container is a jail with path "/": it groups the processes for rctl and for the kill, hides other processes and System V IPC, while the
  * program in it does its own chroot(2). nullfs mounts are seen by the whole host, so the stop takes them away, deepest first.
@@ -39,12 +39,19 @@ function limitsOf(service: ServiceDefinition, jail: string): string[] {
   return [`jail:${jail}:memoryuse:deny=${memoryBytes}`, `jail:${jail}:swapuse:deny=${2n * BigInt(memoryBytes)}`, `jail:${jail}:pcpu:deny=${Math.max(1, Math.round(cpu * 100))}`, `jail:${jail}:maxproc:deny=${tasks}`];
 }
 
+/**
+ * What daemon(8) runs for a jailed service: $0 is the jail, the rest are words for jexec(8). jail(8) with `command=` stays as the program's parent and
+ * passes no signal on, and workers that outlive their master would keep its name taken; so each start begins with an empty jail, and jexec(8)
+ * becomes the program itself. The environment is clean already, by service(8).
+ */
+const jailScript = 'jail -R "$0" 2>/dev/null; while jls -j "$0" jid >/dev/null 2>&1; do sleep 0.1; done; jail -c "name=$0" path=/ host=inherit ip4=inherit ip6=inherit persist && exec jexec "$@"';
+
 export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
   const name = scriptName(service.name);
   const jailed = service.container !== undefined || service.limits !== undefined;
   const environment = Object.entries(service.environment ?? {}).map(([key, value]) => `${key}=${value}`);
   const program = [...(environment.length === 0 ? [] : ["/usr/bin/env", ...environment]), ...service.argv];
-  const inJail = ["/usr/sbin/jail", "-c", `name=${name}`, "path=/", "host=inherit", "ip4=inherit", "ip6=inherit", "exec.clean", ...(service.user === undefined ? [] : [`exec.jail_user=${service.user}`]), `command=${program[0] ?? ""}`, ...program.slice(1)];
+  const inJail = ["/bin/sh", "-c", jailScript, name, ...(service.user === undefined ? [] : ["-u", service.user]), name, ...program];
   const args = [
     // -f: else daemon(8) keeps the caller's pipes open, and whoever waits for their end waits for ever; -o still gets the program's output
     "-cf", "-P", supervisorPid(paths, service.name), "-p", childPid(paths, service.name), "-t", service.name, "-o", serviceLogFile(paths, service.name),
