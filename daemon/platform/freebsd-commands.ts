@@ -63,6 +63,9 @@ export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
     name,
     description: service.description,
     supervisorPid: supervisorPid(paths, service.name),
+    childPid: childPid(paths, service.name),
+    // ps(1), comm: the name of the file that was executed, cut at MAXCOMLEN
+    program: (service.argv[0] ?? "").replace(/^.*\//, "").slice(0, 19),
     reload: service.reloadArgv ?? false,
     limits: limitsOf(service, name),
     jail: jailed ? name : false,
@@ -78,8 +81,6 @@ export const freebsdCommands = {
   restart: (name: string) => ["service", scriptName(name), "onerestart"],
   reload: (name: string) => ["service", scriptName(name), "onereload"],
   stop: (name: string) => ["service", scriptName(name), "onestop"],
-  /** Jail, limits and mounts of a service whose supervisor is gone: rc.subr runs no stop_postcmd then. */
-  release: (name: string) => ["service", scriptName(name), "onerelease"],
   processes: () => ["ps", "-axww", "-o", "pid="],
   log: (paths: NodePaths, name: string, lines: number) => ["tail", "-n", String(lines), serviceLogFile(paths, name)],
   passwd: () => ["getent", "passwd"],
