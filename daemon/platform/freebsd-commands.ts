@@ -68,6 +68,8 @@ export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
     program: (service.argv[0] ?? "").replace(/^.*\//, "").slice(0, 19),
     reload: service.reloadArgv ?? false,
     limits: limitsOf(service, name),
+    user: service.user ?? "",
+    lowPorts: service.user === undefined ? [] : (service.lowPorts ?? []).map(String),
     jail: jailed ? name : false,
     jailFilter: `jail:${name}`,
     // rc.subr evaluates command_args once more, so its words are quoted twice
