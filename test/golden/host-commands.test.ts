@@ -15,7 +15,7 @@ const inputsOf = (platform: HostInputs["platform"]): HostInputs => withHostDefau
 });
 const fresh = {
   linux: "kernel\tLinux\nmachine\tx86_64\nos\tdebian 12\nsystemd\tyes\nzfs\tyes\ntxg\t5\nothernode\tv24.9.0\n",
-  freebsd: "kernel\tFreeBSD\nmachine\tamd64\nos\tfreebsd 14.2\nzfs\tyes\ntxg\t5\n",
+  freebsd: "kernel\tFreeBSD\nmachine\tamd64\nos\tfreebsd 14.2\nzfs\tyes\ntxg\t5\nracct\t1\nzfsatboot\tYES\n",
 };
 function written(runner: RecordingRunner, name: string): string {
   const probe = /fact kernel/;

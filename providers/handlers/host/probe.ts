@@ -23,6 +23,7 @@ for k in etc state run log lib data; do eval "p=\\$paths_$k"; [ -e "$p" ] && { [
 command -v zpool >/dev/null 2>&1 && fact zfs yes
 if [ -r /sys/module/zfs/parameters/zfs_txg_timeout ]; then fact txg "$(cat /sys/module/zfs/parameters/zfs_txg_timeout)"
 elif [ "$(uname -s)" = FreeBSD ]; then t=$(sysctl -n vfs.zfs.txg.timeout 2>/dev/null) && fact txg "$t"; fi
+if [ "$(uname -s)" = FreeBSD ]; then fact racct "$(sysctl -n kern.racct.enable 2>/dev/null)"; fact zfsatboot "$(sysrc -n zfs_enable 2>/dev/null)"; fi
 [ -x "$paths_lib/node" ] && fact node "$("$paths_lib/node" -v 2>/dev/null)"
 [ -x /usr/local/bin/node ] && fact othernode "$(/usr/local/bin/node -v 2>/dev/null)"
 [ -L "$paths_lib/current" ] && fact current "$(basename "$(readlink "$paths_lib/current")")"
