@@ -63,6 +63,9 @@ export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
     name,
     description: service.description,
     supervisorPid: supervisorPid(paths, service.name),
+    // /var may be a memory file system, empty after a reboot (rc.conf(5), varmfs)
+    pidFolder: `${paths.run}/services`,
+    logFolder: `${paths.log}/services`,
     childPid: childPid(paths, service.name),
     // ps(1), comm: the name of the file that was executed, cut at MAXCOMLEN
     program: (service.argv[0] ?? "").replace(/^.*\//, "").slice(0, 19),
