@@ -1,6 +1,7 @@
 import type { Argv } from "yargs";
 import type { TrashRecord } from "../../daemon/lib/records.js";
-import { messageOf } from "../../daemon/lib/errors.js";
+import { retry } from "../../daemon/lib/backoff.js";
+import { HcError, messageOf } from "../../daemon/lib/errors.js";
 import { command, type GlobalOptions } from "../context.js";
 import { json, table } from "../output.js";
 
@@ -14,6 +15,11 @@ const listCommand = command<object>({
     return 0;
   },
 });
+/** Asking twice is harmless, and a busy etcd may be late once; other refusals are final. */
+const patiently = (call: () => Promise<object>): Promise<object> =>
+  retry("the trash", { firstMs: 500, capMs: 5_000, withinMs: 30_000 }, () => call().catch((error: unknown) => {
+    throw error instanceof HcError && error.code !== "NO_QUORUM" ? new HcError(error.code, error.message, { context: error.context, retry: "never" }) : error;
+  }));
 const act = (name: "restore" | "purge", describe: string, done: string) =>
   command<{ ids: string[] }>({
     command: `${name} <ids..>`,
@@ -24,7 +30,7 @@ const act = (name: "restore" | "purge", describe: string, done: string) =>
       const failures: unknown[] = [];
       for (const id of args.ids) {
         try {
-          answers.push(await cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(id)}/${name}`, {}, 60_000));
+          answers.push(await patiently(() => cluster().call<object>("POST", `/v1/trash/${encodeURIComponent(id)}/${name}`, {}, 60_000)));
           if (!args.json) output.out(`${id} ${done}\n`);
         } catch (error) {
           // the others are not kept waiting for one

@@ -44,6 +44,9 @@ export function registerTrashRoutes(context: Pick<NodeContext, "apiRoutes" | "st
   apiRoutes.route("POST", "/v1/trash/:id/restore", async ({ params }) => {
     const state = view.current();
     const trash = named(params["id"]);
+    // asked a second time, e.g. after a lost answer: it is so already
+    const present = state.units.get(trash.unit)?.value;
+    if (present?.restoreFrom === trash.id) return { unit: present.unit, home: present.home, epoch: present.epoch };
     const record = restoredRecord(state, trash, (node) => isAlive(state, node));
     const document: DesiredDocument<"site"> = { ...trash.document, origin: "api" };
     const revision = state.trash.get(trash.id)?.revision ?? "0";

@@ -6,7 +6,7 @@ import { serviceName, unitPath } from "./linux-commands.js";
 import type { ServiceDefinition, ServiceState } from "./platform.js";
 
 /**
- * Pure: rc.d scripts and command lines of FreeBSD 13 and 14, from rc.subr(8), daemon(8), jail(8), rctl(8), pw(8), mount_nullfs(8).
+ * Pure: rc.d scripts and command lines of FreeBSD 13 and 14, from rc.subr(8), daemon(8), jail(8), jexec(8), rctl(8), pw(8), mount_nullfs(8).
  * Not run on a FreeBSD yet; golden tests hold the text.
  * A container is a jail with path "/": it groups the processes for rctl and for the kill, hides other processes and System V IPC, while the
  * program in it does its own chroot(2). nullfs mounts are seen by the whole host, so the stop takes them away, deepest first.
@@ -34,18 +34,27 @@ function mountsOf(service: ServiceDefinition): { mounts: string[][]; unmounts: s
 function limitsOf(service: ServiceDefinition, jail: string): string[] {
   if (service.limits === undefined) return [];
   const { memoryBytes, cpu, tasks } = service.limits;
-  // memoryuse cannot deny by itself in a way that programs understand; vmemoryuse would count mappings. Swap is shut off as on Linux.
-  return [`jail:${jail}:memoryuse:deny=${memoryBytes}`, `jail:${jail}:swapuse:deny=0`, `jail:${jail}:pcpu:deny=${Math.max(1, Math.round(cpu * 100))}`, `jail:${jail}:maxproc:deny=${tasks}`];
+  // memoryuse is held by paging out (rctl(8), BUGS). swapuse counts what is *reserved*, so every private page and each fork's copy of it
+  // (swap_reserve_by_cred in swap_pager.c): 0 would let nothing start. Twice the memory leaves room for forks and bounds what can be paged out.
+  return [`jail:${jail}:memoryuse:deny=${memoryBytes}`, `jail:${jail}:swapuse:deny=${2n * BigInt(memoryBytes)}`, `jail:${jail}:pcpu:deny=${Math.max(1, Math.round(cpu * 100))}`, `jail:${jail}:maxproc:deny=${tasks}`];
 }
+
+/**
+ * What daemon(8) runs for a jailed service: $0 is the jail, the rest are words for jexec(8). jail(8) with `command=` stays as the program's parent and
+ * passes no signal on, and workers that outlive their master would keep its name taken; so each start begins with an empty jail, and jexec(8)
+ * becomes the program itself. The environment is clean already, by service(8).
+ */
+const jailScript = 'jail -R "$0" 2>/dev/null; while jls -j "$0" jid >/dev/null 2>&1; do sleep 0.1; done; jail -c "name=$0" path=/ host=inherit ip4=inherit ip6=inherit persist && exec jexec "$@"';
 
 export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
   const name = scriptName(service.name);
   const jailed = service.container !== undefined || service.limits !== undefined;
   const environment = Object.entries(service.environment ?? {}).map(([key, value]) => `${key}=${value}`);
   const program = [...(environment.length === 0 ? [] : ["/usr/bin/env", ...environment]), ...service.argv];
-  const inJail = ["/usr/sbin/jail", "-c", `name=${name}`, "path=/", "host=inherit", "ip4=inherit", "ip6=inherit", "exec.clean", ...(service.user === undefined ? [] : [`exec.jail_user=${service.user}`]), `command=${program[0] ?? ""}`, ...program.slice(1)];
+  const inJail = ["/bin/sh", "-c", jailScript, name, ...(service.user === undefined ? [] : ["-u", service.user]), name, ...program];
   const args = [
-    "-c", "-P", supervisorPid(paths, service.name), "-p", childPid(paths, service.name), "-t", service.name, "-o", serviceLogFile(paths, service.name),
+    // -f: else daemon(8) keeps the caller's pipes open, and whoever waits for their end waits for ever; -o still gets the program's output
+    "-cf", "-P", supervisorPid(paths, service.name), "-p", childPid(paths, service.name), "-t", service.name, "-o", serviceLogFile(paths, service.name),
     ...(service.restart === "never" ? [] : ["-r", "-R", "1"]),
     ...(service.user === undefined || jailed ? [] : ["-u", service.user]),
     ...(jailed ? inJail : program),
@@ -54,8 +63,16 @@ export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
     name,
     description: service.description,
     supervisorPid: supervisorPid(paths, service.name),
+    // /var may be a memory file system, empty after a reboot (rc.conf(5), varmfs)
+    pidFolder: `${paths.run}/services`,
+    logFolder: `${paths.log}/services`,
+    childPid: childPid(paths, service.name),
+    // ps(1), comm: the name of the file that was executed, cut at MAXCOMLEN
+    program: (service.argv[0] ?? "").replace(/^.*\//, "").slice(0, 19),
     reload: service.reloadArgv ?? false,
     limits: limitsOf(service, name),
+    user: service.user ?? "",
+    lowPorts: service.user === undefined ? [] : (service.lowPorts ?? []).map(String),
     jail: jailed ? name : false,
     jailFilter: `jail:${name}`,
     // rc.subr evaluates command_args once more, so its words are quoted twice
@@ -69,8 +86,6 @@ export const freebsdCommands = {
   restart: (name: string) => ["service", scriptName(name), "onerestart"],
   reload: (name: string) => ["service", scriptName(name), "onereload"],
   stop: (name: string) => ["service", scriptName(name), "onestop"],
-  /** Jail, limits and mounts of a service whose supervisor is gone: rc.subr runs no stop_postcmd then. */
-  release: (name: string) => ["service", scriptName(name), "onerelease"],
   processes: () => ["ps", "-axww", "-o", "pid="],
   log: (paths: NodePaths, name: string, lines: number) => ["tail", "-n", String(lines), serviceLogFile(paths, name)],
   passwd: () => ["getent", "passwd"],

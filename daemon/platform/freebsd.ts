@@ -53,13 +53,9 @@ export class FreebsdPlatform implements Platform {
     await this.must(commands.reload(name), slowMs);
   }
 
-  /** `release` removes the jail, which kills whatever is left in it, the limits and the mounts, also after the supervisor's own death. */
+  /** The script's own stop_cmd: also ends and takes away what a dead supervisor has left. */
   public async stopService(name: string): Promise<void> {
-    if (!(await this.isDefined(name))) return;
-    const result = await this.run(commands.stop(name), slowMs);
-    if (result.code !== 0 && !/not running/i.test(`${result.stdout}${result.stderr}`)) throw commandFailed(commands.stop(name), result);
-    await this.must(commands.release(name), slowMs);
-    await unlink(supervisorPid(this.options.paths, name)).catch(() => undefined);
+    if (await this.isDefined(name)) await this.must(commands.stop(name), slowMs);
   }
 
   public async removeService(name: string): Promise<void> {

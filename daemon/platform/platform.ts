@@ -16,6 +16,8 @@ export interface ServiceDefinition {
   restart: "always" | "on-failure" | "never";
   /** Without `user`: all that root keeps (default: everything). With `user`: what it gets besides. Linux names; FreeBSD has jails for the first and mac_portacl(4) for the second. */
   capabilities?: readonly string[];
+  /** TCP ports below 1024 that it binds as `user`; mac_portacl(4) wants them by number, Linux has CAP_NET_BIND_SERVICE. */
+  lowPorts?: readonly number[];
   /** The service tells when it is ready (sd_notify(3)); starting it then means ready. FreeBSD has no such thing. */
   notify?: boolean;
   /** Limit of open files; default the host's. */

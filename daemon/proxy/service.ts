@@ -18,5 +18,6 @@ export function proxyService(host: HostConfig, artefact = process.argv[1] ?? `${
     user: "_hcproxy",
     restart: "always",
     capabilities: ["CAP_NET_BIND_SERVICE"],
+    lowPorts: [host.ports.http, host.ports.peer].filter((port) => port < 1024),
   };
 }

@@ -15,7 +15,7 @@ const inputsOf = (platform: HostInputs["platform"]): HostInputs => withHostDefau
 });
 const fresh = {
   linux: "kernel\tLinux\nmachine\tx86_64\nos\tdebian 12\nsystemd\tyes\nzfs\tyes\ntxg\t5\nothernode\tv24.9.0\n",
-  freebsd: "kernel\tFreeBSD\nmachine\tamd64\nos\tfreebsd 14.2\nzfs\tyes\ntxg\t5\n",
+  freebsd: "kernel\tFreeBSD\nmachine\tamd64\nos\tfreebsd 14.2\nzfs\tyes\ntxg\t5\nracct\t1\nzfsatboot\tYES\n",
 };
 function written(runner: RecordingRunner, name: string): string {
   const probe = /fact kernel/;
@@ -41,7 +41,7 @@ describe.each(["linux", "freebsd"] as const)("%s", (platform) => {
   it("deletion", async () => {
     const inputs = inputsOf(platform);
     const manifest = { ...emptyManifest("fra1", inputs.ports, inputs.paths), packages: ["apache"], users: ["_hcproxy"], files: ["/etc/theirs"], txgSecondsBefore: "5", foldersBefore: [inputs.paths.log] };
-    const runner = new RecordingRunner([{ when: /fact kernel/, stdout: `${fresh[platform]}manifest\t${JSON.stringify(manifest)}\n` }, { when: /pkg query|dpkg-query/, stdout: "apache\nbash\n" }, { when: /-s purge/, stdout: "apache\n" }]);
+    const runner = new RecordingRunner([{ when: /fact kernel/, stdout: `${fresh[platform]}manifest\t${JSON.stringify(manifest)}\n` }, { when: /%rn/, stdout: "" }, { when: /pkg query|dpkg-query/, stdout: "apache\nbash\npkg\n" }, { when: /-s purge/, stdout: "apache\n" }]);
     await revertHost(runner, inputs);
     written(runner, `${platform}-deletion.txt`);
   });
@@ -53,6 +53,12 @@ describe.each(["linux", "freebsd"] as const)("%s", (platform) => {
       const runner = new RecordingRunner([{ when: /fact kernel/, stdout: `manifest\t${JSON.stringify(manifest)}\n` }, { when: /dpkg-query/, stdout: "apache\nshop\n" }, { when: /-s purge/, stdout: "apache\nshop\n" }]);
       await revertHost(runner, inputs);
       expect(runner.asked.some((argv) => /apt-get .*purge -y/.test(argv.join(" ")))).toBe(false);
+    }
+    if (platform === "freebsd") {
+      const runner = new RecordingRunner([{ when: /fact kernel/, stdout: `manifest\t${JSON.stringify({ ...manifest, packages: ["apache", "pkg"] })}\n` }, { when: /%rn/, stdout: "shop\n" }, { when: /pkg query/, stdout: "apache\npkg\nshop\n" }]);
+      await revertHost(runner, inputs);
+      expect(runner.asked.some((argv) => /pkg delete/.test(argv.join(" ")))).toBe(false);
+      expect(runner.asked.find((argv) => /%rn/.test(argv.join(" ")))?.slice(4)).toEqual(["apache"]);
     }
     for (const probe of ["", `manifest\t${JSON.stringify({ ...manifest, node: "lon1" })}\n`]) {
       const runner = new RecordingRunner([{ when: /fact kernel/, stdout: probe }]);

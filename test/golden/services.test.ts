@@ -26,7 +26,7 @@ const site: SiteRun = {
 const key = Buffer.alloc(32, 1);
 const worker: ServiceDefinition = {
   name: "hcd-proxy", description: "HybridCluster proxy worker", argv: ["/usr/local/lib/hybridcluster/node", "worker", '{"a":"$HOME 100% \\"x\\""}'],
-  user: "_hcproxy", restart: "always", capabilities: ["CAP_NET_BIND_SERVICE"], environment: { GREETING: "50% of it's" }, reloadArgv: ["/bin/kill", "-HUP", "1"],
+  user: "_hcproxy", restart: "always", capabilities: ["CAP_NET_BIND_SERVICE"], lowPorts: [80], environment: { GREETING: "50% of it's" }, reloadArgv: ["/bin/kill", "-HUP", "1"],
 };
 
 describe.each([

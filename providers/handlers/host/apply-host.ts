@@ -10,7 +10,7 @@ import { hostConfigText, ownTexts, serviceText } from "./own-texts.js";
 import type { HostFacts } from "./parse-probe.js";
 import { describeStep, type HostStep, planHost } from "./plan-host.js";
 import { probeHost } from "./probe.js";
-import { type HostWork, quickMs, saveManifest, sh } from "./work.js";
+import { dropSysctl, type HostWork, quickMs, saveManifest, sh } from "./work.js";
 
 async function createUser(work: HostWork, name: string): Promise<void> {
   work.manifest.users = [...new Set([...work.manifest.users, name])];
@@ -19,13 +19,13 @@ async function createUser(work: HostWork, name: string): Promise<void> {
   else await sh(work.runner, 'id "$1" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$1"', [name]);
 }
 
-/** zfs_txg_timeout, kept over a reboot. The value of before is in the manifest. */
+/** zfs_txg_timeout, kept over a reboot. The value of before is in the manifest. sysrc(8) takes no names with dots, so our line of sysctl.conf(5) stands after a mark. */
 async function setTxg(work: HostWork, step: Extract<HostStep, { kind: "txg" }>): Promise<void> {
   const { runner, inputs, manifest } = work;
   if (manifest.txgSecondsBefore === "") manifest.txgSecondsBefore = step.before === "" ? "5" : step.before; // 5: the default of OpenZFS
   if (inputs.platform === "linux") manifest.files = [...new Set([...manifest.files, "/etc/modprobe.d/hybridcluster.conf"])];
   await saveManifest(work);
-  if (inputs.platform === "freebsd") await sh(runner, 'sysctl "vfs.zfs.txg.timeout=$1" >/dev/null; sysrc -f /etc/sysctl.conf "vfs.zfs.txg.timeout=$1" >/dev/null', [step.seconds]);
+  if (inputs.platform === "freebsd") await sh(runner, `sysctl "vfs.zfs.txg.timeout=$1" >/dev/null; touch /etc/sysctl.conf; ${dropSysctl}; printf '# hybridcluster\\nvfs.zfs.txg.timeout=%s\\n' "$1" >> /etc/sysctl.conf`, [step.seconds]);
   else await sh(runner, 'echo "options zfs zfs_txg_timeout=$1" > /etc/modprobe.d/hybridcluster.conf; modprobe zfs 2>/dev/null; p=/sys/module/zfs/parameters/zfs_txg_timeout; if [ -w "$p" ]; then echo "$1" > "$p"; fi', [step.seconds]);
 }
 

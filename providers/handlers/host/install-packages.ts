@@ -8,8 +8,10 @@ const installMs = 15 * 60_000;
 type Platform = HostInputs["platform"];
 
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
+/** Where pkg itself is not there yet, nothing is installed: `-N` asks without fetching it (pkg(8)). */
+const pkgNames = "if pkg -N >/dev/null 2>&1; then pkg query %n; fi";
 const installed = async (runner: CommandRunner, platform: Platform): Promise<string[]> =>
-  lines(await sh(runner, platform === "freebsd" ? "pkg query %n" : `dpkg-query -W -f '\${db:Status-Abbrev}\${Package}\\n' | sed -n 's/^ii \\{0,1\\}//p'`));
+  lines(await sh(runner, platform === "freebsd" ? pkgNames : `dpkg-query -W -f '\${db:Status-Abbrev}\${Package}\\n' | sed -n 's/^ii \\{0,1\\}//p'`));
 const users = async (runner: CommandRunner): Promise<string[]> => lines(await sh(runner, "cut -d: -f1 /etc/passwd"));
 /** Of these services, those that the machine knows: they are somebody's, and stay as they are. */
 const known = async (runner: CommandRunner, services: readonly string[]): Promise<string[]> =>
@@ -54,9 +56,12 @@ export async function installPackages(work: HostWork, step: Extract<HostStep, { 
 
 /** Takes our packages away, unless something that came later needs them: then they stay, and are said to. */
 export async function removePackages(runner: CommandRunner, host: string, platform: Platform, packages: readonly string[]): Promise<void> {
-  const ours = (await installed(runner, platform)).filter((name) => packages.includes(name));
+  // pkg stays: it would delete itself, named like this (pkg-delete(8))
+  const ours = (await installed(runner, platform)).filter((name) => packages.includes(name) && !(platform === "freebsd" && name === "pkg"));
   if (ours.length === 0) return;
   if (platform === "freebsd") {
+    const needing = lines(await sh(runner, 'pkg query %rn "$@"', ours)).filter((name) => !packages.includes(name)); // pkg delete would take them too
+    if (needing.length > 0) return progress("Host", host, `packages ${ours.join(", ")} stay: ${[...new Set(needing)].join(", ")} came later and need them`);
     progress("Host", host, `remove packages ${ours.join(", ")}`);
     return void (await sh(runner, 'pkg delete -y "$@"', ours, installMs));
   }

@@ -16,6 +16,9 @@ export interface HostFacts {
   zfs: boolean;
   /** Seconds between transaction groups (zfs(4), zfs_txg_timeout); "" where this ZFS has no such setting. */
   txgSeconds: string;
+  /** FreeBSD: resources are counted, so that rctl(8) can limit them; pools are imported at boot. */
+  racct: boolean;
+  zfsAtBoot: boolean;
   systemd: boolean;
   /** Version of our own Node there, and of one in /usr/local/bin; "" for none. */
   node: string;
@@ -32,7 +35,7 @@ export interface HostFacts {
 }
 
 export const noFacts: HostFacts = {
-  kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, txgSeconds: "", systemd: false, node: "", otherNode: "",
+  kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, txgSeconds: "", racct: false, zfsAtBoot: false, systemd: false, node: "", otherNode: "",
   current: "", artefact: "", hostConfig: "", service: "", active: false, manifest: undefined,
 };
 
@@ -60,6 +63,8 @@ export function parseProbe(text: string): HostFacts {
       }
       case "zfs": facts.zfs = true; break;
       case "txg": facts.txgSeconds = value; break;
+      case "racct": facts.racct = value === "1"; break;
+      case "zfsatboot": facts.zfsAtBoot = /^(yes|true|on|1)$/i.test(value); break; // rc.subr, checkyesno
       case "systemd": facts.systemd = true; break;
       case "node": facts.node = value.replace(/^v/, ""); break;
       case "othernode": facts.otherNode = value.replace(/^v/, ""); break;

@@ -24,6 +24,18 @@ export const serviceFile = (platform: HostInputs["platform"]): string => (platfo
 export const txgSeconds = "1";
 const pathKeys: (keyof NodePaths)[] = ["etc", "state", "run", "log", "lib", "data"];
 
+/** What only the machine's owner may change: it takes a reboot, or another program's package. Names of packages: CONFLICTS_INSTALL of their ports. */
+function freebsdLacks(inputs: HostInputs, facts: HostFacts): string[] {
+  const needed = neededPackages(inputs, facts) ?? [];
+  const series = (name: string): string | undefined => /^(node|php|coreos-etcd)[0-9]+$/.exec(name)?.[1];
+  const rivals = facts.packages.filter((name) => !needed.includes(name) && needed.some((item) => series(item) !== undefined && series(item) === series(name)));
+  return [
+    ...(inputs.role === "node" && !facts.racct ? ["the limits of sites need resource accounting (rctl(8)); put kern.racct.enable=1 into /boot/loader.conf there and reboot"] : []),
+    ...(inputs.role === "node" && !facts.zfsAtBoot ? ["pools would be gone after a reboot (rc.conf(5), zfs_enable); run `sysrc zfs_enable=YES` and `service zfs start` there"] : []),
+    ...rivals.map((name) => `the package ${name} is installed, and pkg would remove it for ${needed.find((item) => series(item) === series(name)) ?? ""}; remove it first, or take another machine`),
+  ];
+}
+
 function conflictsOf(inputs: HostInputs, facts: HostFacts, own: OwnTexts): Conflict[] {
   const conflicts: Conflict[] = [];
   const unsupported = (property: string, reason: string): void => void conflicts.push({ code: "UNSUPPORTED", property, reason });
@@ -34,6 +46,7 @@ function conflictsOf(inputs: HostInputs, facts: HostFacts, own: OwnTexts): Confl
   else if (neededPackages(inputs, facts) === undefined) unsupported("platform", `the system ${JSON.stringify(facts.os)} is not known; Debian 11 to 13 and FreeBSD 14 are`);
   else if (inputs.platform === "linux" && facts.node !== inputs.runtime && facts.otherNode !== inputs.runtime && facts.machine !== own.machine)
     unsupported("address", `the machine is ${facts.machine}, and this side has no Node for that; put Node ${inputs.runtime} into /usr/local/bin there`);
+  else if (inputs.platform === "freebsd") for (const reason of freebsdLacks(inputs, facts)) unsupported("platform", reason);
   if (ours !== undefined && ours.node !== inputs.name) conflicts.push({ code: "ALREADY_EXISTS", property: "address", reason: `the machine is node ${ours.node} already; delete that Host first` });
   const wanted = Object.entries(inputs.ports) as [keyof HostInputs["ports"], number][];
   const held = new Set(ours === undefined ? [] : Object.values(ours.ports));

@@ -13,7 +13,7 @@ fact machine "$(uname -m)"
 [ -r /etc/os-release ] && . /etc/os-release && fact os "$ID $VERSION_ID"
 if command -v dpkg-query >/dev/null 2>&1; then
   dpkg-query -W -f '\${db:Status-Abbrev}\${Package}\\n' 2>/dev/null | sed -n 's/^ii \\{0,1\\}/package\\t/p'
-elif command -v pkg >/dev/null 2>&1; then pkg query 'package\\t%n' 2>/dev/null | sed 's/\\\\t/\\t/'; fi
+elif pkg -N >/dev/null 2>&1; then pkg query %n | while read -r p; do fact package "$p"; done; fi
 if command -v ss >/dev/null 2>&1; then ss -Hltnp 2>/dev/null | while read -r _ _ _ l _ o; do
   pid=$(printf '%s' "$o" | sed -n 's/.*pid=\\([0-9]*\\).*/\\1/p'); exe=; [ -n "$pid" ] && exe=$(readlink "/proc/$pid/exe" 2>/dev/null)
   fact listen "\${l##*:} $(basename "\${exe:-$(printf '%s' "$o" | sed -n 's/.*(("\\([^"]*\\)".*/\\1/p')}")"; done
@@ -23,6 +23,7 @@ for k in etc state run log lib data; do eval "p=\\$paths_$k"; [ -e "$p" ] && { [
 command -v zpool >/dev/null 2>&1 && fact zfs yes
 if [ -r /sys/module/zfs/parameters/zfs_txg_timeout ]; then fact txg "$(cat /sys/module/zfs/parameters/zfs_txg_timeout)"
 elif [ "$(uname -s)" = FreeBSD ]; then t=$(sysctl -n vfs.zfs.txg.timeout 2>/dev/null) && fact txg "$t"; fi
+if [ "$(uname -s)" = FreeBSD ]; then fact racct "$(sysctl -n kern.racct.enable 2>/dev/null)"; fact zfsatboot "$(sysrc -n zfs_enable 2>/dev/null)"; fi
 [ -x "$paths_lib/node" ] && fact node "$("$paths_lib/node" -v 2>/dev/null)"
 [ -x /usr/local/bin/node ] && fact othernode "$(/usr/local/bin/node -v 2>/dev/null)"
 [ -L "$paths_lib/current" ] && fact current "$(basename "$(readlink "$paths_lib/current")")"

@@ -3,7 +3,7 @@ import type { HostInputs } from "../../schemas/host.js";
 import { removePackages } from "./install-packages.js";
 import { serviceFile } from "./plan-host.js";
 import { probeHost } from "./probe.js";
-import { sh } from "./work.js";
+import { dropSysctl, sh } from "./work.js";
 
 /** hcd first; then what it would have taken back itself had the cluster been deleted in order: its services, the users of customers. */
 const stopLinux = `systemctl disable --now hcd.service >/dev/null 2>&1
@@ -18,7 +18,7 @@ for u in $(getent passwd | cut -d: -f1 | grep '^hc-'); do pw userdel "$u" 2>/dev
 for f in "$@"; do rm -f "$f"; done; true`;
 const restoreTxg = {
   linux: 'p=/sys/module/zfs/parameters/zfs_txg_timeout; if [ -w "$p" ]; then echo "$1" > "$p"; fi',
-  freebsd: 'sysctl "vfs.zfs.txg.timeout=$1" >/dev/null; sysrc -x -f /etc/sysctl.conf vfs.zfs.txg.timeout >/dev/null 2>&1 || true',
+  freebsd: `sysctl "vfs.zfs.txg.timeout=$1" >/dev/null; ${dropSysctl}`,
 } as const;
 
 /** Takes back what the manifest lists: service, files, packages, users, folders. What was there before stays. Idempotent. */

@@ -7,6 +7,8 @@ import { type Manifest, manifestFile } from "./manifest.js";
 export interface HostWork { runner: CommandRunner; inputs: HostInputs; manifest: Manifest }
 
 export const quickMs = 30_000;
+/** Our setting in FreeBSD's sysctl.conf(5), the line after its mark, taken out. */
+export const dropSysctl = "sed -i '' '/^# hybridcluster$/{N;d;}' /etc/sysctl.conf";
 
 /** A script of sh(1) with arguments; throws COMMAND_FAILED. */
 export async function sh(runner: CommandRunner, script: string, args: readonly string[] = [], timeoutMs = quickMs): Promise<string> {

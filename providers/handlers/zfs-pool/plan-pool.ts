@@ -27,8 +27,10 @@ export type PoolPlan = { refused: { code: "ALREADY_EXISTS" | "IMPOSSIBLE_CHANGE"
 export const portable = "openzfs-2.1-freebsd,openzfs-2.1-linux";
 export const markProperty = "hybridcluster:pool";
 const vdevArgv = (vdev: Vdev): string[] => ("disk" in vdev || "file" in vdev ? devicesOf(vdev) : [Object.keys(vdev)[0] as string, ...devicesOf(vdev)]);
-/** "ada1", "/dev/ada1" and "/dev/disk/by-id/x" → comparable. */
-const short = (device: string): string => device.replace(/^\/dev\/(disk\/[a-z-]+\/)?/, "").replace(/(p|-part)[0-9]+$/, "");
+/** "ada1", "/dev/ada1" and "/dev/disk/by-id/x" → comparable. Partitions stay what they are: two of one disk, or gpt/zp1 and gpt/zp2, are two devices. */
+const short = (device: string): string => device.replace(/^\/dev\/(disk\/[a-z-]+\/)?/, "");
+/** Of a whole disk zpool names partition 1 on Linux, which it made itself; the disk on FreeBSD. */
+const holds = (present: ReadonlySet<string>, device: string): boolean => ["", /[0-9]$/.test(device) ? "p1" : "1", "-part1"].some((part) => present.has(`${device}${part}`));
 
 /** Pure: wishes and facts → commands in order, or the reason why it cannot be. Nothing is ever destroyed here. */
 export function planPool(inputs: ZfsPoolInputs, facts: PoolFacts, mountpoint: string): PoolPlan {
@@ -54,13 +56,13 @@ export function planPool(inputs: ZfsPoolInputs, facts: PoolFacts, mountpoint: st
   }
   if (mark !== "" && mark !== inputs.name) return { refused: { code: "ALREADY_EXISTS", reason: `${dataset} belongs to ZfsPool ${mark}; give another \`pool\` or \`under\`` } };
   const wantedDevices = inputs.vdevs.flatMap(devicesOf).map(short);
-  const untouched = facts.datasets.length <= 1 && wantedDevices.length > 0 && wantedDevices.every((device) => present.has(device)) && present.size === wantedDevices.length;
+  const untouched = facts.datasets.length <= 1 && wantedDevices.length > 0 && wantedDevices.every((device) => holds(present, device)) && present.size === wantedDevices.length;
   if (mark === "" && !inputs.adopt && !untouched) return { refused: { code: "ALREADY_EXISTS", reason: `pool ${pool} exists and is not ours; say \`adopt: true\` to live under ${dataset} of it` } };
   for (const vdev of inputs.vdevs) {
     const devices = devicesOf(vdev).map(short);
-    const here = devices.filter((device) => present.has(device));
+    const here = devices.filter((device) => holds(present, device));
     if (here.length === devices.length) continue;
-    if (here.length > 0) return { refused: { code: "IMPOSSIBLE_CHANGE", reason: `vdevs: ${JSON.stringify(vdev)} has ${here.join(", ")} in the pool already, but not ${devices.filter((device) => !present.has(device)).join(", ")}; a vdev cannot be changed, only whole vdevs can be added` } };
+    if (here.length > 0) return { refused: { code: "IMPOSSIBLE_CHANGE", reason: `vdevs: ${JSON.stringify(vdev)} has ${here.join(", ")} in the pool already, but not ${devices.filter((device) => !holds(present, device)).join(", ")}; a vdev cannot be changed, only whole vdevs can be added` } };
     steps.push(...fileSteps([vdev]), { kind: "add", argv: ["zpool", "add", pool, ...vdevArgv(vdev)] });
   }
   if (!facts.datasets.some((item) => item.name === dataset)) steps.push({ kind: "create-dataset", argv: createArgv() });
