@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
+import { crc32 } from "node:zlib";
 import { HcError, messageOf } from "../lib/errors.js";
 
 /**
- * Framing of a stream between nodes, version 1: magic "HCS1", then frames of 4 bytes length (big-endian) and that many bytes. The first
- * frame is the head (JSON), the others are the payload; a frame of length 0 ends it and is followed by the SHA-256 of head and payload.
+ * Framing of a stream between nodes, version 1: magic "HCS1", then frames of 4 bytes length (big-endian), 4 bytes CRC-32 of that length and the frame's number, and that
+ * many bytes. The first frame is the head (JSON), the others are the payload; a frame of length 0 ends it and is followed by the SHA-256 of head and payload. Without the
+ * CRC a damaged length shifts the frames, and the whole payload may be given out before the digest is looked at.
  * HTTP trailers would do the same but get lost in intermediate layers; the end of a connection is never taken for the end of a stream.
  */
 const magic = Buffer.from("HCS1");
@@ -18,25 +20,36 @@ export function frame(head: unknown, payload: AsyncIterable<Uint8Array>, counts?
   async function* generate(): AsyncGenerator<Buffer> {
     const headBytes = Buffer.from(JSON.stringify(head));
     if (headBytes.length > maxHeadBytes) throw new HcError("LIMIT_EXCEEDED", `The head of a stream has ${headBytes.length} bytes, more than ${maxHeadBytes}.`, { retry: "never" });
-    yield Buffer.concat([magic, lengthOf(headBytes.length), headBytes]);
+    let number = 0;
+    const prefix = (bytes: number): Buffer => prefixOf(bytes, number++);
+    yield Buffer.concat([magic, prefix(headBytes.length), headBytes]);
     const hash = createHash("sha256").update(headBytes);
     for await (const chunk of payload)
       for (let at = 0; at < chunk.length; at += maxFrameBytes) {
         const part = Buffer.from(chunk.buffer, chunk.byteOffset + at, Math.min(maxFrameBytes, chunk.length - at));
         hash.update(part);
         if (counts !== undefined) counts.payloadBytes += part.length;
-        yield lengthOf(part.length);
+        yield prefix(part.length);
         yield part;
       }
-    yield Buffer.concat([lengthOf(0), hash.digest()]);
+    yield Buffer.concat([prefix(0), hash.digest()]);
   }
   return Readable.from(generate(), { objectMode: false });
 }
 
-function lengthOf(bytes: number): Buffer {
-  const buffer = Buffer.alloc(4);
+const prefixBytes = 8;
+function prefixOf(bytes: number, number: number): Buffer {
+  const buffer = Buffer.alloc(prefixBytes);
   buffer.writeUInt32BE(bytes);
+  buffer.writeUInt32BE(number >>> 0, 4);
+  buffer.writeUInt32BE(crc32(buffer), 4);
   return buffer;
+}
+async function lengthOf(reader: ByteReader, number: number): Promise<number> {
+  const prefix = await reader.take(prefixBytes);
+  const length = prefix.readUInt32BE();
+  if (!prefix.equals(prefixOf(length, number))) throw broken(`frame ${number} has no true length`);
+  return length;
 }
 
 export interface Unframed {
@@ -53,7 +66,7 @@ export async function unframe(source: Readable, counts?: FramedCounts): Promise<
   const reader = new ByteReader(source);
   try {
     if (!(await reader.take(4)).equals(magic)) throw broken("it does not begin with HCS1");
-    const headLength = (await reader.take(4)).readUInt32BE();
+    const headLength = await lengthOf(reader, 0);
     if (headLength > maxHeadBytes) throw broken("its head is too long");
     const headBytes = await reader.take(headLength);
     let head: unknown;
@@ -73,8 +86,8 @@ async function* verified(reader: ByteReader, headBytes: Buffer, counts?: FramedC
   const hash = createHash("sha256").update(headBytes);
   let held: Buffer | undefined;
   try {
-    for (;;) {
-      const length = (await reader.take(4)).readUInt32BE();
+    for (let number = 1; ; number += 1) {
+      const length = await lengthOf(reader, number);
       if (length > maxFrameBytes) throw broken("a frame is too long");
       if (length === 0) break;
       const part = await reader.take(length);

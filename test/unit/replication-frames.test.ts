@@ -23,9 +23,9 @@ test("property: head and payload come out as they went in, however the bytes are
   );
 });
 
-test("property: a changed or missing byte anywhere is an error, and the whole payload was not given out", async () => {
+test("property: a changed or missing byte anywhere is an error, and the last frame was not given out", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.uint8Array({ minLength: 1, maxLength: 50, min: 1 }), { minLength: 1, maxLength: 5 }), fc.nat(), fc.boolean(), async (payload, where, cut) => {
+    fc.asyncProperty(fc.array(fc.uint8Array({ minLength: 1, maxLength: 50 }), { minLength: 1, maxLength: 5 }), fc.nat(), fc.boolean(), async (payload, where, cut) => {
       const good = await bytesOf(frame(head, chunks(payload)));
       const at = where % good.length;
       const bad = cut ? good.subarray(0, at) : Buffer.from(good);
@@ -37,11 +37,9 @@ test("property: a changed or missing byte anywhere is an error, and the whole pa
           for await (const chunk of seen.payload) given.push(chunk as Buffer);
         })(),
       ).rejects.toMatchObject({ code: "COMMAND_FAILED", retry: "transient" });
-      // a changed length may give out bytes of the framing: told apart by their zeros, which the payload here has not
-      const whole = Buffer.concat(payload);
-      expect(Buffer.concat(given).subarray(0, whole.length).equals(whole)).toBe(false);
+      expect(Buffer.concat(given).length).toBeLessThan(Buffer.concat(payload).length);
     }),
-    { numRuns: 100 },
+    { numRuns: 300 },
   );
 });
 
