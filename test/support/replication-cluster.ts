@@ -94,7 +94,7 @@ export class ReplicationCluster {
     const node = this.node(name);
     const names = this.members;
     const context: Partial<NodeContext> = {
-      host: { node: name } as NodeContext["host"],
+      host: { node: name, paths: { data: "/hc" } } as NodeContext["host"],
       cluster: { dataset: this.root, members: names } as NodeContext["cluster"],
       log: pino({ level: process.env["HC_LOG_LEVEL"] ?? "silent" }),
       clock: this.clock,
@@ -124,11 +124,11 @@ export class ReplicationCluster {
   }
 
   private peers(from: string): Peers {
-    const request = (found: { params: Record<string, string>; query: URLSearchParams }, stream: Readable): PeerRequest => ({ from, params: found.params, query: found.query, headers: {}, stream: stream as PeerRequest["stream"], json: async () => undefined });
+    const request = (found: { params: Record<string, string>; query: URLSearchParams }, stream: Readable, body?: unknown): PeerRequest => ({ from, params: found.params, query: found.query, headers: {}, stream: stream as PeerRequest["stream"], json: async () => body });
     return {
-      call: async <T>(to: string, method: string, path: string): Promise<T> => {
+      call: async <T>(to: string, method: string, path: string, body: unknown): Promise<T> => {
         const found = this.find(from, to, method, path);
-        const answer = await found.handler(request(found, new PassThrough().end()), {} as ServerResponse);
+        const answer = await found.handler(request(found, new PassThrough().end(), body), {} as ServerResponse);
         this.find(from, to, method, path); // lost when the way broke meanwhile
         return JSON.parse(JSON.stringify(answer)) as T;
       },

@@ -21,7 +21,7 @@ async function world(names: readonly string[]): Promise<World> {
   return { clock, cluster, zfs, newest: async (name, unit) => (await zfs(name).snapshots(`${root}/${unit}`)).at(-1)?.guid };
 }
 /** A template on n1, spread by the cluster, and a unit cloned from it at home on n1. */
-async function site(w: World, replicas: string[]): Promise<void> {
+async function site(w: World, replicas: string[], epoch = 1): Promise<void> {
   const home = w.zfs("n1");
   await home.create(`${root}/tmpl-php`, {});
   await home.mount(`${root}/tmpl-php`);
@@ -33,7 +33,7 @@ async function site(w: World, replicas: string[]): Promise<void> {
   await home.clone(`${root}/tmpl-php@1`, `${root}/site-a`, { "hybridcluster:unit": "site-a", "hybridcluster:definition": '{"ä": 1}' });
   await home.mount(`${root}/site-a`);
   await home.snapshot([`${root}/site-a@1-20300101T000000.000Z-n1`]);
-  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas, origin: { template: "php", version: "1", guid } });
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas, epoch, origin: { template: "php", version: "1", guid } });
 }
 const bytesTo = (w: World, from: string, to: string): number => w.cluster.node(from).sent.filter((item) => item.to === to).reduce((sum, item) => sum + item.bytes, 0);
 
@@ -153,7 +153,7 @@ test("while paused nothing happens by itself", async () => {
   expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("paused");
 });
 
-test("a replica that is ahead is reported as diverged, and nothing is destroyed or rolled back", async () => {
+test("a replica with snapshots of the same owner that the home does not know is told, and nothing is touched", async () => {
   w = await world(["n1", "n2"]);
   await site(w, ["n2"]);
   await w.clock.advance(20_000);
@@ -162,9 +162,56 @@ test("a replica that is ahead is reported as diverged, and nothing is destroyed 
   w.zfs("n1").write(`${root}/site-a`, "page", "here");
   await w.clock.advance(20_000);
   expect(await w.newest("n2", "site-a")).toBe(theirs);
-  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]?.error).toContain("must be stashed first");
-  expect(w.cluster.events.filter((item) => item.event === "diverged")).toHaveLength(1);
-  await expect(w.cluster.replication("n1").sendNow("site-a", "n2", never)).rejects.toMatchObject({ code: "DIVERGED" });
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]?.error).toContain("a person must look");
+  expect((await w.zfs("n2").datasets(root)).map(({ name }) => name)).not.toContain(`${root}/stash`);
+});
+
+describe("a copy with a history that lost", () => {
+  const stashed = async (): Promise<string[]> => (await w.zfs("n2").datasets(root)).map(({ name }) => name).filter((name) => name.startsWith(`${root}/stash/`));
+  /** n2 was home at epoch 1 and wrote on; n1 was named home from their common snapshot. */
+  async function oldHome(left: { snapshots: string[]; dirty: boolean }): Promise<void> {
+    w = await world(["n1", "n2"]);
+    await site(w, ["n2"]);
+    await w.clock.advance(20_000);
+    const common = (await w.zfs("n1").snapshots(`${root}/site-a`)).at(-1)?.guid as string;
+    await w.zfs("n2").set(`${root}/site-a`, { readonly: "off" });
+    await w.zfs("n2").mount(`${root}/site-a`);
+    for (const name of left.snapshots) {
+      w.zfs("n2").write(`${root}/site-a`, "page", `lost ${name}`);
+      await w.zfs("n2").snapshot([`${root}/site-a@${name}`]);
+    }
+    if (left.dirty) w.zfs("n2").write(`${root}/site-a`, "page", "lost present");
+    await w.zfs("n2").unmount(`${root}/site-a`);
+    w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], epoch: 2, epochStartGuid: common });
+    w.zfs("n1").write(`${root}/site-a`, "page", "goes on");
+    await w.clock.advance(30_000);
+  }
+  test.each([
+    ["snapshots", { snapshots: ["1-20300101T000100.000Z-n2", "1-20300101T000101.000Z-n2"], dirty: false }, "lost 1-20300101T000101.000Z-n2"],
+    ["snapshots and more", { snapshots: ["1-20300101T000100.000Z-n2"], dirty: true }, "lost present"],
+    ["only its present", { snapshots: [], dirty: true }, "lost present"],
+  ])("is in the stash with %s, and the copy follows by increments", async (_what, left, kept) => {
+    await oldHome(left);
+    const [stash, ...more] = await stashed();
+    expect(more).toEqual([]);
+    expect(stash).toMatch(/\/stash\/site-a-1-n2-\d{8}T\d{6}Z$/);
+    expect(w.zfs("n2").files(stash as string).get("page")).toBe(kept);
+    expect((await w.zfs("n2").snapshots(stash as string)).map(({ name }) => name)).toEqual(left.snapshots);
+    expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("goes on");
+    expect((await w.zfs("n2").datasets(stash as string))[0]?.user).toMatchObject({ unit: "site-a", stash: "kept", state: "stash" });
+    expect(bytesTo(w, "n1", "n2")).toBeLessThan(10_000);
+    expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ lagS: 0, error: "" });
+    expect(w.cluster.events.filter((item) => item.event === "stashed")).toHaveLength(1);
+  });
+  test("without any common snapshot the whole copy goes to the stash, and a full one comes", async () => {
+    w = await world(["n1", "n2"]);
+    await w.zfs("n2").create(`${root}/site-a`, { mountpoint: "/hc/site-a", canmount: "noauto", readonly: "on", "hybridcluster:unit": "site-a", "hybridcluster:epoch": "1" });
+    await w.zfs("n2").snapshot([`${root}/site-a@1-20200101T000100.000Z-n2`]);
+    await site(w, ["n2"], 2);
+    await w.clock.advance(30_000);
+    expect(await stashed()).toEqual([expect.stringMatching(/site-a-1-n2-/)]);
+    expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ lagS: 0, error: "" });
+  });
 });
 
 test("streams that must not be taken: not from the home, of a lower epoch, of a unit it is no replica of, into a mounted dataset", async () => {

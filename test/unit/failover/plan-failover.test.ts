@@ -1,0 +1,71 @@
+import { planDeath } from "../../../daemon/failover/plan-death.js";
+import { promoted, refusal, victims } from "../../../daemon/failover/plan-failover.js";
+import { possibleLossS } from "../../../daemon/failover/possible-loss.js";
+import type { ObservedNode, ObservedUnit, UnitRecord } from "../../../daemon/lib/records.js";
+import type { ClusterState } from "../../../daemon/state/cluster-state.js";
+
+const unit = (name: string, rest: Partial<UnitRecord> = {}): UnitRecord => ({
+  version: 1, unit: `site-${name}`, kind: "site", name, home: "n1", homeGeneration: 4, epoch: 7, epochStartGuid: "70", replicas: ["n2", "n3"], state: "live",
+  runtime: { platform: "linux", php: "8.2" }, origin: { template: "", version: "", guid: "" }, ...rest,
+});
+function state(units: UnitRecord[], dead: readonly string[] = ["n1"]): ClusterState {
+  const empty = new Map();
+  const sessions = new Map(["n1", "n2", "n3"].map((node, at) => [node, { revision: String(100 + at), value: { version: 1, node, generation: 4, counter: 9, ...(dead.includes(node) ? { dead: true } : {}) } }]));
+  return { revision: "200", desired: empty, units: new Map(units.map((value, at) => [value.unit, { value, revision: String(50 + at) }])), sessions, nodes: empty, observedNodes: empty, observedUnits: empty, customers: empty, templates: empty, trash: empty, leader: undefined };
+}
+
+describe("death", () => {
+  const silence = (ms: Record<string, number>) => (node: string): number => ms[node] ?? 0;
+  test("is declared from 8.0 s of silence on, compared with the session as it was seen last", () => {
+    expect(planDeath(state([], []), silence({ n1: 7_999 }))).toEqual([]);
+    const [write, ...more] = planDeath(state([], []), silence({ n1: 8_000 }));
+    expect(more).toEqual([]);
+    expect(write).toMatchObject({ compare: [{ key: "/hc/session/n1", modRevision: "100" }], event: { event: "node-dead" } });
+    expect(JSON.parse((write?.ops[0] as { value: string }).value)).toEqual({ version: 1, node: "n1", generation: 4, counter: 9, dead: true });
+  });
+  test("is no verdict about a node that was never seen to live, and is not repeated", () => {
+    expect(planDeath(state([], ["n1"]), silence({ n1: 60_000, n2: Number.POSITIVE_INFINITY }))).toEqual([]);
+  });
+});
+
+describe("victims", () => {
+  const alive = (node: string): boolean => node !== "n1";
+  test("are live units whose home's session is dead, those with the fewest copies first", () => {
+    const found = victims(state([unit("a"), unit("b", { replicas: ["n3"] }), unit("c", { home: "n2" }), unit("d", { state: "creating" }), unit("e", { state: "deleting" })]), alive);
+    expect(found.map(({ unit: id, copies, session }) => [id, copies, session])).toEqual([["site-b", ["n3"], { generation: 4, revision: "100" }], ["site-a", ["n2", "n3"], { generation: 4, revision: "100" }]]);
+  });
+  test("have the target of a move among their copies, never the dead home", () => {
+    const [found] = victims(state([unit("a", { replicas: ["n2", "n1"], move: { id: "m", target: "n3", phase: "stopping", reason: "" } })]), alive);
+    expect(found?.copies).toEqual(["n2", "n3"]);
+  });
+});
+
+test("the record after a failover: epoch + 1 from the chosen snapshot, the dead home a replica, no move", () => {
+  const choice = { kind: "chosen" as const, node: "n3", last: { name: "7-x", guid: "99", atMs: 1 }, tail: 0 };
+  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), choice)).toEqual(unit("a", { home: "n3", homeGeneration: 0, epoch: 8, epochStartGuid: "99", replicas: ["n2", "n1"] }));
+  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), { ...choice, node: "n2" }).replicas).toEqual(["n1"]);
+});
+
+test("policies: safe up to maxLoss, manual never by itself, force always", () => {
+  expect(refusal({ policy: "safe", maxLossS: 60 }, 60, "shop")).toBe("");
+  expect(refusal({ policy: "safe", maxLossS: 60 }, 61, "shop")).toMatch(/61 s of writes.*maxLoss \(60 s\).*hc promote shop/);
+  expect(refusal({ policy: "manual", maxLossS: 60 }, 0, "shop")).toMatch(/manual.*hc promote shop/);
+  expect(refusal({ policy: "force", maxLossS: 0 }, 9999, "shop")).toBe("");
+});
+
+describe("possible loss", () => {
+  const told = (lagS: number): ObservedUnit => ({ replicas: { n2: { guid: "1", snapshot: "s", confirmedAtMs: 0, lagS, error: "" } } }) as unknown as ObservedUnit;
+  const node = (unitsAtMs?: number): ObservedNode => ({ atMs: 999_000, ...(unitsAtMs === undefined ? {} : { unitsAtMs }) }) as ObservedNode;
+  const of = (rest: Partial<Parameters<typeof possibleLossS>[0]>): number => possibleLossS({ node: "n2", last: { guid: "1", atMs: 100_000 }, home: undefined, homeNode: undefined, lastAliveMs: 1_000_000, ...rest });
+  test("counts from the newest snapshot when the home has told nothing", () => {
+    expect(of({})).toBe(907);
+    expect(of({ home: told(0), homeNode: node() })).toBe(907);
+  });
+  test("is small for an idle site: its home had told that nothing was missing", () => {
+    expect(of({ home: told(0), homeNode: node(998_000) })).toBe(9);
+    expect(of({ home: told(30), homeNode: node(998_000) })).toBe(39);
+  });
+  test("never takes a report for later than the home's last sign of life", () => {
+    expect(of({ home: told(0), homeNode: node(2_000_000) })).toBe(7);
+  });
+});

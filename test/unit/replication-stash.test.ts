@@ -1,0 +1,92 @@
+import pino from "pino";
+import type { NodeContext } from "../../daemon/context.js";
+import { parseStashId, stashId, Stasher } from "../../daemon/replication/stash.js";
+import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
+
+const root = "hpool/hc";
+const wish = { common: "", modified: false, owner: 2 };
+
+/** A former home's disk: snapshots a and b, of which the new home has a; then a present that no snapshot holds. */
+async function disk(): Promise<{ zfs: FakeZfs; common: string }> {
+  const zfs = createFakeZfs({ seed: "n2" });
+  await zfs.create(root, {});
+  await zfs.create(`${root}/tmpl-php`, {});
+  await zfs.snapshot([`${root}/tmpl-php@1`]);
+  await zfs.clone(`${root}/tmpl-php@1`, `${root}/site-a`, { mountpoint: "/hc/site-a", canmount: "noauto", "hybridcluster:unit": "site-a", "hybridcluster:epoch": "1", "hybridcluster:sealed": "1.4" });
+  await zfs.mount(`${root}/site-a`);
+  for (const name of ["a", "b", "c"]) {
+    zfs.write(`${root}/site-a`, "page", name);
+    if (name !== "c") await zfs.snapshot([`${root}/site-a@1-20260101T000000.00${name === "a" ? 1 : 2}Z-n2`]);
+  }
+  await zfs.unmount(`${root}/site-a`);
+  return { zfs, common: (await zfs.snapshots(`${root}/site-a`))[0]?.guid as string };
+}
+function stasher(zfs: NodeContext["zfs"]): Stasher {
+  return new Stasher({ zfs, host: { node: "n2", paths: { data: "/hc" } }, cluster: { dataset: root }, clock: { monotonicMs: () => 0, wallMs: () => Date.UTC(2026, 10, 23, 12), sleep: async () => undefined }, log: pino({ level: "silent" }), event: () => undefined } as unknown as ConstructorParameters<typeof Stasher>[0]);
+}
+const changing = ["create", "set", "rename", "clone", "promote"] as const;
+/** The same disk, whose n-th change ends the process: before it happens, or right after. */
+function breaking(zfs: FakeZfs, at: number, after: boolean): { zfs: NodeContext["zfs"]; count(): number } {
+  let count = 0;
+  const wrapped = { ...zfs } as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+  for (const name of changing)
+    wrapped[name] = async (...args) => {
+      count += 1;
+      if (count > at || (count === at && !after)) throw new Error("the power is gone");
+      const result = await (zfs[name] as (...args: unknown[]) => Promise<unknown>)(...args);
+      if (count === at) throw new Error("the power is gone");
+      return result;
+    };
+  return { zfs: wrapped as unknown as NodeContext["zfs"], count: () => count };
+}
+async function expectStashed(zfs: FakeZfs, common: string): Promise<void> {
+  const all = await zfs.datasets(root);
+  const stash = all.filter(({ name }) => name.startsWith(`${root}/stash/`));
+  expect(stash.map(({ name }) => name)).toEqual([`${root}/stash/site-a-1-n2-20261123T120000Z`]);
+  const [kept] = stash;
+  expect(kept).toMatchObject({ readonly: true, mounted: false, origin: `${root}/site-a@1-20260101T000000.001Z-n2`, user: { stash: "kept", unit: "site-a" }, mountpoint: "/hc/stash/site-a-1-n2-20261123T120000Z" });
+  expect(zfs.files(kept?.name as string).get("page")).toBe("c");
+  expect((await zfs.snapshots(kept?.name as string)).map(({ name }) => name)).toEqual(["1-20260101T000000.002Z-n2"]);
+  const own = all.find(({ name }) => name === `${root}/site-a`);
+  expect(own).toMatchObject({ origin: `${root}/tmpl-php@1`, readonly: true, mounted: false, mountpoint: "/hc/site-a", user: { unit: "site-a", epoch: "1", sealed: "1.4" } });
+  expect((await zfs.snapshots(`${root}/site-a`)).map(({ guid }) => guid)).toEqual([common]);
+  expect(zfs.files(`${root}/site-a`).get("page")).toBe("a");
+}
+
+test("broken before and after each of its changes, it is finished by the next start, and nothing is lost", async () => {
+  const whole = await disk();
+  const counter = breaking(whole.zfs, Number.POSITIVE_INFINITY, false);
+  expect(await stasher(counter.zfs).take("site-a", { ...wish, common: whole.common })).toBe("site-a-1-n2-20261123T120000Z");
+  await expectStashed(whole.zfs, whole.common);
+  expect(counter.count()).toBeGreaterThan(5);
+  for (let at = 1; at <= counter.count(); at += 1)
+    for (const after of [false, true]) {
+      const { zfs, common } = await disk();
+      await expect(stasher(breaking(zfs, at, after).zfs).take("site-a", { ...wish, common })).rejects.toThrow("the power is gone");
+      await stasher(zfs).finish();
+      await stasher(zfs).take("site-a", { ...wish, common });
+      await expectStashed(zfs, common);
+    }
+});
+
+test("nothing to take away is no stash; what is mounted, unknown or of the owner's own epoch is not touched", async () => {
+  const { zfs, common } = await disk();
+  const [, second] = await zfs.snapshots(`${root}/site-a`);
+  await zfs.mount(`${root}/site-a`);
+  await expect(stasher(zfs).take("site-a", { ...wish, common })).rejects.toMatchObject({ code: "NOT_READY" });
+  await zfs.unmount(`${root}/site-a`);
+  await expect(stasher(zfs).take("site-a", { ...wish, common: "123" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  await expect(stasher(zfs).take("site-a", { common, modified: false, owner: 1 })).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(await stasher(zfs).take("site-none", wish)).toBe("");
+  await zfs.rollback(`${root}/site-a@${second?.name as string}`);
+  expect(await stasher(zfs).take("site-a", { ...wish, common: second?.guid as string })).toBe("");
+  expect((await zfs.datasets(root)).map(({ name }) => name)).not.toContain(`${root}/stash`);
+});
+
+test("ids tell unit, epoch, node and time", () => {
+  const atMs = Date.UTC(2026, 10, 23, 12, 30, 5);
+  const id = stashId("site-my-shop", 12, "fra-1", atMs);
+  expect(id).toBe("site-my-shop-12-fra-1-20261123T123005Z");
+  expect(parseStashId(id)).toEqual({ unit: "site-my-shop", epoch: 12, node: "fra-1", atMs });
+  expect(parseStashId("site-x")).toBeUndefined();
+});
