@@ -4,10 +4,12 @@ import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
 import { moveCommand } from "./commands/move.js";
+import { promoteCommand } from "./commands/promote.js";
 import { eventsCommand, logsCommand, siteCommand, whyCommand } from "./commands/site.js";
 import { sshCommand } from "./commands/ssh.js";
 import { startCommand, stopCommand } from "./commands/demo.js";
 import { nodesCommand, statusCommand, unitsCommand } from "./commands/status.js";
+import { stashCommand } from "./commands/stash.js";
 import { trashCommand } from "./commands/trash.js";
 import { destroyCommand, previewCommand, refreshCommand, upCommand } from "./commands/up.js";
 import { versionCommand } from "./commands/version.js";
@@ -15,8 +17,8 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, unitsCommand, siteCommand, whyCommand, moveCommand, logsCommand, eventsCommand,
-  trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, logsCommand, eventsCommand,
+  stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);
 

@@ -11,6 +11,7 @@ import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
+import { failoverRoutes } from "./failover/routes.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
@@ -140,6 +141,7 @@ export class ClusterNode {
     recordRoutes(this.apiScope, context.store, this.view);
     clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
     // that somebody declared it dead is no sign of a node's life
+    failoverRoutes(context, this.failover);
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);

@@ -3,6 +3,7 @@ import type { DesiredDocument } from "../lib/documents.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import { releaseHolds } from "../replication/holds.js";
+import { stashRoot } from "../replication/stash.js";
 import type { Zfs } from "../zfs/zfs.js";
 import type { Executors } from "./executors.js";
 import { isSurplus, property, surplusId, trashDataset, trashId, trashRoot } from "./names.js";
@@ -130,6 +131,8 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     if (found.user["trash"] !== id || !dataset.startsWith(`${trashRoot(context.cluster.dataset)}/`)) throw new HcError("ALREADY_EXISTS", `${dataset} is not trash of ours.`);
     if (found.mounted) await context.zfs.unmount(dataset);
     await releaseHolds(context.zfs, dataset, context.cluster.members.map((member) => member.node));
+    // a stash that starts from a snapshot of it gets the common past for its own
+    for (const { name, origin } of await context.zfs.datasets(context.cluster.dataset)) if (origin.startsWith(`${dataset}@`) && name.startsWith(`${stashRoot(context.cluster.dataset)}/`)) await context.zfs.promote(name);
     const snapshots = await context.zfs.snapshots(dataset);
     for (const snapshot of snapshots.slice(0, purgeBatch)) {
       await context.zfs.destroy(`${dataset}@${snapshot.name}`);

@@ -1,7 +1,7 @@
 import type { NodeContext } from "../context.js";
 import { pauseMs } from "../lib/backoff.js";
-import { messageOf } from "../lib/errors.js";
-import { keys } from "../lib/records.js";
+import { HcError, messageOf } from "../lib/errors.js";
+import { keys, type UnitRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
 import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
@@ -21,6 +21,8 @@ const backoff = { firstMs: 250, capMs: 2_000 };
 const patience = 3;
 
 export interface FailoverOptions { context: NodeContext; leader: Pick<Leader, "guard">; liveness: Pick<Liveness, "silentMs" | "isAlive"> }
+/** A person's word: this copy ("" = the best), whatever is missing on it. */
+export interface PromoteOrder { to: string; reason: string }
 interface Waiting { attempts: number; notBeforeMs: number; why: string }
 
 /**
@@ -67,6 +69,30 @@ export class Failover {
     }
   }
 
+  /**
+   * `hc promote`: brings a unit back whose home was declared dead, whatever its policy says. What became of it, for people. Throws NOT_LEADER, NOT_FOUND, CONFLICT (its home lives), INVALID_INPUT (no such
+   * copy), NOT_READY (no copy to take).
+   */
+  public async promote(unit: string, order: PromoteOrder): Promise<{ home: string; epoch: number; detail: string }> {
+    const { context, leader, liveness } = this.options;
+    const guard = leader.guard();
+    if (guard === undefined) throw new HcError("NOT_LEADER", `${context.host.node} is not the leader.`);
+    const state = context.view.current();
+    const record = state.units.get(unit)?.value;
+    if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
+    const victim = victims(state, (node) => liveness.isAlive(state, node)).find((one) => one.unit === unit);
+    if (victim === undefined) throw new HcError("CONFLICT", record.state === "live" ? `${unit} is at home on ${record.home}, which was not declared dead: \`hc move\` changes the home of a site that lives.` : `${unit} is ${record.state}.`, { retry: "never" });
+    if (order.to !== "" && !victim.copies.includes(order.to)) throw new HcError("INVALID_INPUT", `to: ${order.to} holds no copy of ${unit} that can be reached; ${victim.copies.length === 0 ? "no node does" : `these do: ${victim.copies.join(", ")}`}.`);
+    await this.running.get(unit)?.catch(() => undefined);
+    this.waiting.delete(unit);
+    await this.bringBack(state, { ...victim, copies: order.to === "" ? victim.copies : [order.to] }, guard, order);
+    const why = this.waiting.get(unit)?.why;
+    if (why !== undefined) throw new HcError("NOT_READY", `${unit} was not promoted: ${why}`);
+    const after = JSON.parse((await context.store.get(keys.unit(unit)))?.value ?? "null") as UnitRecord | null;
+    if (after === null || after.epoch <= record.epoch) throw new HcError("CONFLICT", `${unit} changed meanwhile; look again.`);
+    return { home: after.home, epoch: after.epoch, detail: `at home on ${after.home}, epoch ${after.epoch}` };
+  }
+
   /** Looks at each change of the picture and four times a second, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
@@ -96,7 +122,7 @@ export class Failover {
     context.event(unit, "failover-waits", why);
   }
 
-  private async bringBack(state: ClusterState, victim: Victim, guard: Compare): Promise<void> {
+  private async bringBack(state: ClusterState, victim: Victim, guard: Compare, order?: PromoteOrder): Promise<void> {
     const { context } = this.options;
     const { unit, record } = victim;
     const name = record.name;
@@ -112,7 +138,7 @@ export class Failover {
       homeNode: state.observedNodes.get(record.home),
       lastAliveMs: context.clock.wallMs() - this.options.liveness.silentMs(record.home),
     });
-    const why = refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
+    const why = order !== undefined ? "" : refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
     if (why !== "") return this.wait(unit, why);
     const key = keys.unit(unit);
     const next = promoted(record, choice);
@@ -122,7 +148,7 @@ export class Failover {
     this.waiting.delete(unit);
     context.log.warn({ unit, from: record.home, to: next.home, epoch: next.epoch, lossS }, "failover");
     const tail = choice.tail === 0 ? "" : `; ${choice.tail} snapshots of a history that lost go to its stash`;
-    context.event(unit, "failover", `${record.home} is dead; home is ${next.home}, epoch ${next.epoch}, from ${choice.last.name}; at most ${lossS} s of writes are missing${tail}`);
+    context.event(unit, "failover", `${record.home} is dead; home is ${next.home}, epoch ${next.epoch}, from ${choice.last.name}; at most ${lossS} s of writes are missing${tail}${order === undefined ? "" : `; ordered: ${order.reason}`}`);
   }
 
   private async seal({ unit, record, session, copies }: Victim): Promise<{ reports: CopyReport[]; silent: string[] }> {

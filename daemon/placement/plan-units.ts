@@ -70,6 +70,13 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
   if (document === undefined) return put({ ...record, state: "deleting" }, `${unit} is not wanted any more`, "its document is gone: on its way to the trash", "deleting");
   const { spec } = document.value;
   const wish = wishOf(spec, runtimeTag(record.runtime));
+  if (record.state === "creating" && record.restoreFrom === undefined && state.sessions.get(record.home)?.value.dead === true) {
+    // it never served: nothing is lost by making it elsewhere; what the dead node has of it goes to its trash or stash
+    const placed = place(wish, nodes.filter(({ node }) => node !== record.home));
+    if ("problem" in placed) problems[unit] = `its home ${record.home} died before it was made: ${placed.problem}`;
+    else return put({ ...record, home: placed.home, homeGeneration: 0, epoch: record.epoch + 1, replicas: placed.replicas }, `${unit}: ${record.home} died before it was made`, `${record.home} died before it was made; home ${placed.home}`, "placed");
+    return undefined;
+  }
   const count = Math.max(0, wish.copies - 1);
   const known = new Set(nodes.map(({ node }) => node));
   const present = record.replicas.filter((node) => node !== record.home);

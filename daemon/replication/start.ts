@@ -12,6 +12,7 @@ import { Receiver } from "./receiver.js";
 import type { MetricSample, Replication } from "./replication.js";
 import { Sender } from "./sender.js";
 import { Snapshotter } from "./snapshotter.js";
+import { stashRoutes } from "./stash-routes.js";
 import { TemplatePuller } from "./template-puller.js";
 import { TemplateSource } from "./template-source.js";
 
@@ -115,6 +116,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
   if (context.cluster.dataset !== "") {
     context.peerRoutes.route("PUT", "/peer/v1/streams/:unit", (request) => receiver.receive(unitOf(request), request));
     await receiver.recover();
+    stashRoutes(context);
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/seal", async (request) => receiver.seal(unitOf(request), await request.json()));
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/stash", async (request) => receiver.stash(unitOf(request), await request.json(), request.from));
     context.peerRoutes.route("GET", "/peer/v1/units/:unit/snapshots", (request) => receiver.snapshots(unitOf(request), request.query, request.from));

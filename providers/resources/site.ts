@@ -25,6 +25,11 @@ export interface SiteArgs {
   content?: string;
   /** When the site counts as ready; default: any answer below 500 at "/". */
   ready?: Partial<SiteSpec["ready"]>;
+  /**
+   * When its home dies. `safe` (default): it comes back on its best copy by itself, unless more than `maxLossS` (60) seconds of writes may be missing there; `manual`: only by
+   * `hc promote`; `force`: by itself, whatever is missing.
+   */
+  failover?: Partial<Required<SiteSpec>["failover"]>;
   adopt?: boolean;
   /** The site's name, when a change may replace it (its data goes to the trash). */
   allowReplace?: string;

@@ -3,7 +3,7 @@ import { nameSchema } from "../../daemon/lib/schema.js";
 import { type ClusterConnection, clusterConnectionSchema } from "./cluster.js";
 import { timeoutsSchema } from "./template.js";
 
-export interface SiteInputs extends SiteSpec {
+export interface SiteInputs extends Required<SiteSpec> {
   name: string;
   connection: ClusterConnection;
   /** Folder or archive on the operator's machine that `content.sha256` was made from; "" = none. */
@@ -27,15 +27,16 @@ export const siteSchema = {
     php: { ...spec.php, default: {} },
     content: { ...spec.content, default: siteDefaults.content },
     ready: { ...spec.ready, required: [], properties: { path: { ...spec.ready.properties.path, default: siteDefaults.ready.path }, status: { ...spec.ready.properties.status, default: siteDefaults.ready.status } }, default: {} },
+    failover: { ...spec.failover, required: [], properties: { policy: { ...spec.failover.properties.policy, default: siteDefaults.failover.policy }, maxLossS: { ...spec.failover.properties.maxLossS, default: siteDefaults.failover.maxLossS } }, default: {} },
     contentPath: { type: "string", maxLength: 4096, default: "" },
     adopt: { type: "boolean", default: false }, allowReplace: { type: "string", default: "" }, timeouts: timeoutsSchema(120),
     home: {}, replicaNodes: {}, urls: {}, epoch: {},
   },
 } as const;
 
-export const siteSpec = (inputs: SiteInputs): SiteSpec => ({
+export const siteSpec = (inputs: SiteInputs): Required<SiteSpec> => ({
   customer: inputs.customer, template: inputs.template, hostnames: inputs.hostnames, replicas: inputs.replicas, placement: inputs.placement, quota: inputs.quota,
-  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready,
+  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover,
 });
 export const siteUrls = (inputs: Pick<SiteInputs, "hostnames" | "connection">): string[] =>
   inputs.hostnames.map((name) => `http://${name.includes(":") && !name.startsWith("[") ? `[${name}]` : name}${inputs.connection.httpPort === 80 ? "" : `:${inputs.connection.httpPort}`}/`);

@@ -136,7 +136,7 @@ test("after hc move wiki --to n3 the preview shows no change, the page still edi
   }
 });
 
-test.each(nodes)("%s killed and started comes back by itself with pool and role; the cluster's state is written meanwhile", async (node) => {
+test.each(nodes)("%s killed: its sites are served elsewhere, the cluster's state is written; started, it comes back by itself with pool and role", async (node) => {
   await wiki.save(address[node] as string, `power-${node}`, `Before ${node} lost power.`);
   await inStep("site-wiki");
   const before = await status();
@@ -148,6 +148,11 @@ test.each(nodes)("%s killed and started comes back by itself with pool and role;
     return seen.code === 2 ? seen : undefined;
   });
   expect(dead.stdout).toContain(`node ${node} gives no sign of life`);
+  const away = await eventually(`its sites are served without ${node}`, 60_000, async () => {
+    const seen = await status();
+    return seen.units.every(({ home, state }) => home !== node && state === "serving") ? seen : undefined;
+  });
+  for (const unit of before.units) expect(unitOf(away, unit.id)).toMatchObject(unit.home === node ? { home: unit.replicas[0]?.node, epoch: unit.epoch + 1 } : { home: unit.home, epoch: unit.epoch });
   expect((await project.hc(["lab", "start", node])).code).toBe(0);
   const role = before.nodes.find((one) => one.name === node) as StatusNode;
   const back = await eventually(`${node} is back`, 90_000, async () => {
@@ -155,7 +160,7 @@ test.each(nodes)("%s killed and started comes back by itself with pool and role;
     const one = seen.nodes.find(({ name }) => name === node);
     return one?.alive === true && one.pool?.health === "ONLINE" && one.etcd.healthy && one.etcd.role === role.etcd.role && seen.units.every(({ state }) => state === "serving") ? seen : undefined;
   });
-  for (const unit of before.units) expect(unitOf(back, unit.id)).toMatchObject({ home: unit.home, epoch: unit.epoch });
+  for (const unit of away.units) expect(unitOf(back, unit.id)).toMatchObject({ home: unit.home, epoch: unit.epoch });
   await shows(node, `power-${node}`, `Before ${node} lost power.`);
 });
 

@@ -4,7 +4,8 @@ import { delay } from "../../daemon/lib/abort.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
-import { HcProject } from "../support/hc-project.js";
+import type { StashAnswer } from "../../daemon/replication/stash-routes.js";
+import { HcProject, stepText } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } from "../support/ledger.js";
 
 // Must hold 1–4 of self-healing, each once: the benchmark and the chaos runner do them many times.
@@ -138,4 +139,34 @@ test("a control process that is stopped for 20 s loses its units and gets them b
   expect(verdict.violations).toEqual([]);
   const lossS = await reportedLossS(after.epoch);
   expect(verdict.lost.filter(({ endMs }) => endMs < stoppedMs - lossS * 1000)).toEqual([]);
+});
+
+test("what lies in the stash is listed, and destroyed only by a person's word", async () => {
+  const { stashes, unreachable } = await project.json<StashAnswer>(["stash", "list"]);
+  expect(unreachable).toEqual([]);
+  const lying = (await Promise.all(nodes.map(stashesOf))).flat().map((name) => name.replace("hpool/hc/stash/", ""));
+  expect(stashes.map(({ id }) => id).sort()).toEqual(lying.sort());
+  expect(stashes.length).toBeGreaterThan(0);
+  for (const { unit, common, usedBytes } of stashes) expect([unit, common, Number(usedBytes) > 0]).toEqual(["site-ledger", expect.stringMatching(/^[0-9]+-2/), true]);
+  const ids = stashes.map(({ id }) => id);
+  expect((await project.hc(["stash", "discard", ...ids])).code).toBe(4);
+  expect((await project.hc(["stash", "discard", "--yes", ...ids])).code).toBe(0);
+  expect((await project.hc(["stash", "list"])).stdout).toBe("The stash is empty.\n");
+  await inStep();
+});
+
+test("a site whose policy is manual waits for a person, says so, and comes back by hc promote", async () => {
+  project.wish.sites = { ledger: { content: ledgerContent, quota: "256M", failover: { policy: "manual" } } };
+  expect((await project.operate("up")).done.map(stepText)).toEqual(["update Site ledger (failover)"]);
+  const before = await inStep();
+  const tooEarly = await project.hc(["promote", "ledger"]);
+  expect([tooEarly.code, tooEarly.stderr]).toEqual([1, expect.stringContaining("was not declared dead")]);
+  expect((await project.hc(["lab", "kill", before.home])).code).toBe(0);
+  await eventually("hc why says what it waits for", 40_000, async () => ((await project.hc(["why", "ledger"])).stdout.includes("its policy is manual: `hc promote ledger` brings it back") ? true : undefined));
+  expect((await status()).units[0]).toMatchObject({ home: before.home, epoch: before.epoch, state: "down" });
+  const promotedBy = await project.hc(["promote", "ledger"]);
+  expect([promotedBy.stderr, promotedBy.stdout]).toEqual(["", `site-ledger is at home on ${before.replicas[0]?.node}, epoch ${before.epoch + 1}.\n`]);
+  await eventually("it answers", 30_000, () => readLedger(address[before.replicas[0]?.node as string] as string, host));
+  expect((await project.hc(["lab", "start", before.home])).code).toBe(0);
+  expect(await inStep()).toMatchObject({ home: before.replicas[0]?.node, replicas: [{ node: before.home }] });
 });

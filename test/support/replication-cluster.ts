@@ -104,6 +104,7 @@ export class ReplicationCluster {
       session: { generation: 1, isLive: () => node.live, deadlineMs: () => Number.POSITIVE_INFINITY },
       peers: this.peersOf?.(name) ?? this.peers(name),
       peerRoutes: this.registryOf?.(name) ?? { route: (method, pattern, handler) => void node.routes.set(`${method} ${pattern}`, handler) },
+      apiRoutes: { route: () => undefined },
       event: (unit, event, detail) => void this.events.push({ unit, event, detail }),
       signal: node.stop.signal,
     };

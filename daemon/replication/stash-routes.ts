@@ -1,0 +1,76 @@
+import type { NodeContext } from "../context.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
+import type { Dataset } from "../zfs/zfs.js";
+import { releaseHolds } from "./holds.js";
+import { parseStashId, stashRoot } from "./stash.js";
+
+/** One history that lost, as `hc stash list` shows it. `common`: the snapshot of the unit that it starts from, "" = it shares nothing with it. */
+export interface StashInfo { id: string; unit: string; node: string; epoch: number; atMs: number; usedBytes: string; snapshots: number; common: string }
+export interface StashAnswer { stashes: StashInfo[]; /** Nodes that could not be asked. */ unreachable: string[] }
+
+type Context = Pick<NodeContext, "host" | "cluster" | "zfs" | "peers" | "peerRoutes" | "apiRoutes" | "event" | "view">;
+
+async function datasetsOf({ zfs, cluster }: Context): Promise<Dataset[]> {
+  const root = stashRoot(cluster.dataset);
+  const all = await zfs.datasets(root).catch((error: unknown) => {
+    if (errorCode(error) === "NOT_FOUND") return [];
+    throw error;
+  });
+  return all.filter(({ name, user }) => name.startsWith(`${root}/`) && user["state"] === "stash");
+}
+
+async function listHere(context: Context): Promise<StashInfo[]> {
+  const { zfs, cluster, host } = context;
+  const infos: StashInfo[] = [];
+  for (const { name, user, usedBytes, origin } of await datasetsOf(context)) {
+    const id = name.slice(stashRoot(cluster.dataset).length + 1);
+    const told = parseStashId(id);
+    const unit = user["unit"] ?? "";
+    infos.push({ id, unit, node: host.node, epoch: told?.epoch ?? 0, atMs: told?.atMs ?? 0, usedBytes, snapshots: (await zfs.snapshots(name)).length, common: origin.startsWith(`${cluster.dataset}/${unit}@`) ? origin.slice(origin.indexOf("@") + 1) : "" });
+  }
+  return infos;
+}
+
+/** Destroys one stash for good, with its snapshots; only ever by a person's word. Throws NOT_FOUND; CONFLICT when something was cloned from it. */
+async function discardHere(context: Context, id: string): Promise<void> {
+  const { zfs, cluster, event, host } = context;
+  const found = (await datasetsOf(context)).find(({ name }) => name === `${stashRoot(cluster.dataset)}/${id}`);
+  if (found === undefined) throw new HcError("NOT_FOUND", `There is no ${JSON.stringify(id.slice(0, 120))} in the stash of ${host.node}.`);
+  if (found.user["stash"] !== "kept") throw new HcError("NOT_READY", `${id} is still being taken apart; try again in a moment.`);
+  await zfs.unmount(found.name);
+  await releaseHolds(zfs, found.name, cluster.members.map(({ node }) => node));
+  for (const { name } of await zfs.snapshots(found.name)) await zfs.destroy(`${found.name}@${name}`);
+  await zfs.destroy(found.name);
+  event(found.user["unit"] ?? "", "stash-discarded", `${id} on ${host.node}`);
+}
+
+/** `GET /v1/stash`, `DELETE /v1/stash/<id>`: stashes are no records: what lies on the disks of the nodes is asked for. */
+export function stashRoutes(context: Context): void {
+  const { peers, view, peerRoutes, apiRoutes } = context;
+  const gather = async (): Promise<StashAnswer> => {
+    const unreachable: string[] = [];
+    const nodes = [...view.current().nodes.values()].map(({ value }) => value).filter(({ role }) => role === "node").map(({ node }) => node);
+    const found = await Promise.all(nodes.map(async (node) => {
+      try {
+        return (await peers.call<{ stashes: StashInfo[] }>(node, "GET", "/peer/v1/stash", undefined, { timeoutMs: 10_000 })).stashes;
+      } catch (error) {
+        unreachable.push(`${node}: ${messageOf(error)}`);
+        return [];
+      }
+    }));
+    return { stashes: found.flat().sort((a, b) => b.atMs - a.atMs || (a.id < b.id ? -1 : 1)), unreachable: unreachable.sort() };
+  };
+  peerRoutes.route("GET", "/peer/v1/stash", async () => ({ stashes: await listHere(context) }));
+  peerRoutes.route("DELETE", "/peer/v1/stash/:id", async ({ params }) => {
+    await discardHere(context, params["id"] ?? "");
+    return { id: params["id"] };
+  });
+  apiRoutes.route("GET", "/v1/stash", gather);
+  apiRoutes.route("DELETE", "/v1/stash/:id", async ({ params }) => {
+    const id = params["id"] ?? "";
+    const { stashes, unreachable } = await gather();
+    const found = stashes.find((one) => one.id === id);
+    if (found === undefined) throw new HcError("NOT_FOUND", `There is no ${JSON.stringify(id.slice(0, 120))} in a stash${unreachable.length === 0 ? "" : `; not asked: ${unreachable.join("; ")}`}.`);
+    return peers.call(found.node, "DELETE", `/peer/v1/stash/${encodeURIComponent(id)}`, undefined, { timeoutMs: 120_000 });
+  });
+}
