@@ -160,7 +160,7 @@ test("a site whose policy is manual waits for a person, says so, and comes back 
   expect((await project.operate("up")).done.map(stepText)).toEqual(["update Site ledger (failover)"]);
   const before = await inStep();
   const tooEarly = await project.hc(["promote", "ledger"]);
-  expect([tooEarly.code, tooEarly.stderr]).toEqual([1, expect.stringContaining("was not declared dead")]);
+  expect([tooEarly.code, tooEarly.stderr]).toEqual([4, expect.stringContaining("was not declared dead")]);
   expect((await project.hc(["lab", "kill", before.home])).code).toBe(0);
   await eventually("hc why says what it waits for", 40_000, async () => ((await project.hc(["why", "ledger"])).stdout.includes("its policy is manual: `hc promote ledger` brings it back") ? true : undefined));
   expect((await status()).units[0]).toMatchObject({ home: before.home, epoch: before.epoch, state: "down" });
