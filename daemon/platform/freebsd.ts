@@ -58,6 +58,16 @@ export class FreebsdPlatform implements Platform {
     if (await this.isDefined(name)) await this.must(commands.stop(name), slowMs);
   }
 
+  /** Kills supervisor and jail; the script's own stop then finds nobody to wait for, and takes mounts and limits away. */
+  public async killServices(names: readonly string[]): Promise<void> {
+    const { paths } = this.options;
+    await Promise.all(names.map(async (name) => {
+      await this.run(commands.killSupervisor(paths, name), quickMs); // 1: no such process
+      await this.run(commands.removeJail(name), quickMs); // 1: no such jail
+    }));
+    for (const name of names) if (await this.isDefined(name)) await this.run(commands.stop(name), quickMs);
+  }
+
   public async removeService(name: string): Promise<void> {
     await this.stopService(name);
     await unlink(`${this.folder}/${scriptName(name)}`).catch((error: NodeJS.ErrnoException) => {
@@ -102,6 +112,11 @@ export class FreebsdPlatform implements Platform {
 
   public async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
     return parseSysctlMemory(await this.must(commands.memory(), quickMs));
+  }
+
+  public async bootId(): Promise<string> {
+    const result = await this.run(commands.bootId(), quickMs);
+    return result.code === 0 ? result.stdout.trim() : "";
   }
 
   private async isDefined(name: string): Promise<boolean> {
