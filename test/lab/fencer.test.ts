@@ -7,7 +7,7 @@ import { type TestNode, withLab } from "../support/lab.js";
 
 const lab = withLab(3);
 const unit = "site-shop";
-const document: DesiredDocument<"site"> = { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2, placement: { ...siteDefaults.placement, pin: "" } } as DesiredDocument<"site">["spec"] };
+const document: DesiredDocument<"site"> = { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2, placement: { ...siteDefaults.placement, pin: "" } } as unknown as DesiredDocument<"site">["spec"] };
 interface UnitAnswer { record: UnitRecord; observed: Record<string, ObservedUnit> }
 
 async function put(path: string, body: unknown): Promise<void> {
@@ -122,7 +122,9 @@ test("hcd hangs: within seconds the container is killed and its dataset unmounte
   // not before a heartbeat's age allows it, and not much later than OWNERSHIP's 6.0 s: two cores are shared by three nodes here
   expect(took).toBeGreaterThan(3_000);
   expect(took).toBeLessThan(9_000);
+  const continued = performance.now();
   await eventually("it serves again", 60_000, () => page(on), (code) => code === 200);
+  process.stderr.write(`served again ${Math.round(performance.now() - continued)} ms after it went on\n`);
   const after = await eventually("a later generation", 30_000, () => file<FenceOrder>(on, "fence.json"), (order) => order !== undefined && order.generation > before.generation && order.units.length === 1);
   expect((await record(on))?.record).toMatchObject({ home: on.name, epoch, homeGeneration: after?.generation });
   expect((await on.sh(`cat /hc/${unit}/www/kept.txt`)).trim()).toBe("kept");
