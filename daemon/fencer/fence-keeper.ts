@@ -101,6 +101,7 @@ export class FenceKeeper {
     const note = this.note();
     if (note === undefined || note.state === "fencing" || note.generation <= this.told) return;
     this.told = note.generation;
+    if (note.state === "overtaken" || note.units.length === 0) return;
     const text = fenceText(note);
     this.options.log.error({ generation: note.generation, state: note.state, units: note.units, left: note.left }, "this node was fenced");
     for (const unit of note.units) this.options.event(unit, "fenced", note.left.find((item) => item.unit === unit)?.why ?? text);
@@ -112,7 +113,7 @@ export class FenceKeeper {
     const note = this.note();
     const found: string[] = [];
     if (note?.state === "unfit" || note?.state === "fencing") found.push(this.problem());
-    else if (note?.state === "fenced" && nowMs - note.deadlineMs < toldMs) found.push(fenceText(note));
+    else if (note?.state === "fenced" && note.units.length > 0 && nowMs - note.deadlineMs < toldMs) found.push(fenceText(note));
     const sign = this.folder?.sign();
     const lastMs = sign?.kind === "read" ? sign.value.atMs : Number.NEGATIVE_INFINITY;
     // a fencer that starts with us is given its time
@@ -145,6 +146,5 @@ export class FenceKeeper {
 
 function fenceText(note: FenceNote): string {
   const when = new Date(note.wallMs).toISOString();
-  if (note.state === "overtaken") return `generation ${note.generation} missed its deadline (${when}); a newer session came before anything was ended`;
   return `fenced ${when}: hcd had not renewed its sign of life in time, ${note.units.length} unit(s) were killed and unmounted (generation ${note.generation})`;
 }

@@ -1,5 +1,6 @@
 import { delay, withDeadline } from "../lib/abort.js";
 import { machineMs } from "../lib/clock.js";
+import { eachAtMost } from "../lib/each-at-most.js";
 import { errorCode, messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import type { Platform } from "../platform/platform.js";
@@ -87,7 +88,7 @@ export class Fencer {
     const { log } = this.options;
     if (begin || this.note === undefined) {
       const nowMs = this.nowMs();
-      log.error({ generation: order.generation, units: order.units.length, lateMs: Math.round(nowMs - order.deadlineMs) }, "no sign of life in time: everything at home here is ended");
+      log[order.units.length === 0 ? "info" : "error"]({ generation: order.generation, units: order.units.length, lateMs: Math.round(nowMs - order.deadlineMs) }, "no sign of life in time: everything at home here is ended");
       this.write({ version: fenceVersion, bootId: order.bootId, generation: order.generation, state: "fencing", deadlineMs: order.deadlineMs, startedMs: nowMs, verifiedMs: null, wallMs: Date.now(), units: order.units.map(({ unit }) => unit), left: [] });
       await this.end(order.units, false);
     } else {
@@ -100,7 +101,7 @@ export class Fencer {
     }
     const left = await this.remaining(order.units);
     const next = afterTry(this.note as FenceNote, left, this.nowMs());
-    if (next.state !== this.note?.state) log.error({ generation: next.generation, left, afterMs: Math.round(this.nowMs() - next.deadlineMs) }, next.state === "fenced" ? "everything at home here is ended" : next.state === "unfit" ? "not everything could be ended: this node owns nothing until it is rebooted" : "something is left and is tried again");
+    if (next.state !== this.note?.state) log[order.units.length === 0 ? "info" : "error"]({ generation: next.generation, left, afterMs: Math.round(this.nowMs() - next.deadlineMs) }, next.state === "fenced" ? "everything at home here is ended" : next.state === "unfit" ? "not everything could be ended: this node owns nothing until it is rebooted" : "something is left and is tried again");
     this.write(next);
     return left.length === 0 || next.state === "unfit" ? guardMs : retryMs;
   }
@@ -124,14 +125,9 @@ export class Fencer {
     if (again) await attempt("restart of Apache", async () => {
       if ((await platform.serviceStates(apacheService)).get(apacheService) === "active") await platform.restartService(apacheService);
     });
-    const waiting = [...units];
-    const worker = async (): Promise<void> => {
-      for (let unit = waiting.shift(); unit !== undefined; unit = waiting.shift()) {
-        const { dataset } = unit;
-        if (!(await attempt(`unmount of ${dataset}`, () => zfs.unmount(dataset)))) await attempt(`forced unmount of ${dataset}`, () => zfs.unmount(dataset, { force: true }));
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(atOnce, units.length) }, worker));
+    await eachAtMost(atOnce, units, async ({ dataset }) => {
+      if (!(await attempt(`unmount of ${dataset}`, () => zfs.unmount(dataset)))) await attempt(`forced unmount of ${dataset}`, () => zfs.unmount(dataset, { force: true }));
+    });
   }
 
   /** What still runs or is still mounted. What cannot be looked at counts as left. */

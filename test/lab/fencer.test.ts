@@ -131,6 +131,22 @@ test("hcd hangs: within seconds the container is killed and its dataset unmounte
   await eventually("it is told", 20_000, async () => `${JSON.stringify((await api(on, "GET", `/v1/events?unit=${unit}`)).body)} ${await problems(on)}`, (text) => text.includes('"fenced"') && text.includes("killed and unmounted"));
 }, 150_000);
 
+test("hcd and its fencer hang together: the gate is closed by data; when both go on, the site is back under a new generation", async () => {
+  const on = await home();
+  const before = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
+  const both = `${await pid(on, "hcd")} ${await pid(on, "hcd-fencer")}`;
+  await on.sh(`kill -STOP ${both}`);
+  try {
+    await eventually("the gate closes", 30_000, () => page(on), (code) => code !== 200);
+    expect(await page(on)).not.toBe(200);
+  } finally {
+    await on.sh(`kill -CONT ${both}`);
+  }
+  await eventually("it serves again", 60_000, () => page(on), (code) => code === 200);
+  expect(((await file<FenceOrder>(on, "fence.json")) as FenceOrder).generation).toBeGreaterThan(before.generation);
+  expect((await file<FenceNote>(on, "fenced.json"))?.left ?? []).toEqual([]);
+}, 120_000);
+
 test("a node that is cut off ends its units, hcd being well; healed, they are back", async () => {
   const on = await home();
   const before = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;

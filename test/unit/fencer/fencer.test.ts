@@ -16,7 +16,9 @@ import { createFakeZfs } from "../../../daemon/zfs/fake-zfs.js";
 
 const log = createLogger("test", { write: () => undefined });
 const folders: string[] = [];
-afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
 function runFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "hc-fence-"));
   folders.push(folder);
