@@ -260,6 +260,45 @@ describe("the control process' side", () => {
     expect(rebooted.problem()).toBe("");
   });
 
+  test("both at once, the fencer first: the generation that was written meanwhile does not count, the next one does", async () => {
+    const node = await setup();
+    const { keeper } = await keeperOf(node.run);
+    node.order({ deadlineMs: 1 });
+    const fencer = node.fencer();
+    let fence: Promise<number> | undefined;
+    const write = jest.spyOn(FenceFolder.prototype, "writeOrder").mockImplementationOnce(function (this: FenceFolder, order) {
+      // the note of generation 3 was not there yet when we looked, and is before our order: the fencer ends what the old order names
+      fence = fencer.step();
+      this.writeOrder(order);
+    });
+    expect(() => keeper.announce(4, systemClock.monotonicMs() + 5000)).toThrow(/is ending/);
+    write.mockRestore();
+    expect(node.platform.acts).toContain("kill hc-site-a");
+    await fence;
+    expect(node.note()).toMatchObject({ generation: 3, state: "fenced" });
+    keeper.announce(5, systemClock.monotonicMs() + 5000);
+    expect(await fencer.step()).toBe(lookMs);
+  });
+
+  test("both at once, the control process first: it lives, and the fencer ends nothing", async () => {
+    const node = await setup();
+    const { keeper } = await keeperOf(node.run);
+    node.order({ deadlineMs: 1 });
+    const fencer = node.fencer();
+    const write = jest.spyOn(FenceFolder.prototype, "writeNote").mockImplementationOnce(function (this: FenceFolder, note) {
+      keeper.announce(4, systemClock.monotonicMs() + 5000);
+      this.writeNote(note);
+    });
+    await fencer.step();
+    write.mockRestore();
+    expect(node.platform.acts).toEqual([]);
+    // until the note says so, the next sign of life waits
+    expect(keeper.problem()).toContain("is ending");
+    await fencer.step();
+    expect(node.note()).toMatchObject({ generation: 3, state: "overtaken" });
+    keeper.announce(4, systemClock.monotonicMs() + 6000);
+  });
+
   test("a session that the fencer ended opens another generation, above the ended one, and only when the fence is over", async () => {
     const node = await setup();
     const { keeper } = await keeperOf(node.run);
