@@ -10,6 +10,7 @@ import { recordRoutes } from "./api/record-routes.js";
 import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
+import { Failover } from "./failover/failover.js";
 import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
@@ -89,6 +90,7 @@ export class ClusterNode {
   private readonly peerRouter: Router;
   private readonly publisher: NodePublisher;
   private readonly planner: Planner;
+  private readonly failover: Failover;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -125,8 +127,9 @@ export class ClusterNode {
     };
     this.links = new Links({ node: host.node, peers: this.peers, clock, others: () => cluster.members.map((one) => one.node).filter((node) => node !== host.node) });
     this.health = new EtcdHealth({ etcd, member: this.member, store });
-    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()] }) });
+    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
   }
 
   /** Returns when the control port and the API serve; the rest goes on by itself. */
@@ -157,7 +160,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await this.stage("base services", () => context.services.ensureBase().then(none));
@@ -241,6 +244,8 @@ export class ClusterNode {
       { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
       { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
       { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
+      { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
+      { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
     ];
     return [...own, ...this.sampled.flatMap((part) => part.metrics())];
   }

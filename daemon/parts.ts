@@ -14,6 +14,8 @@ export interface Sampled { metrics(): { name: string; labels: Readonly<Record<st
 export interface AgentPart extends Running, Sampled {
   /** Number of rounds (observe, plan, dispatch) that ended well since the start. */
   rounds(): number;
+  /** UTC ms at which what it has published of this node's units was last as it really is; 0 = never yet. */
+  publishedAtMs?(): number;
 }
 
 /** `move` begins a move of a unit at home here, or passes it on to its home; the operation's id. */

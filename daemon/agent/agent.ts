@@ -105,6 +105,9 @@ export class AgentLoop implements Agent {
     const sample = (name: string, value: number): { name: string; labels: Record<string, string>; value: number } => ({ name, labels: {}, value });
     return [sample("hc_agent_rounds_total", this.count), sample("hc_agent_tasks_running", this.runner.busyCount), sample("hc_agent_tasks_failing", this.runner.failures().size), sample("hc_agent_tasks_limit", this.runner.limit)];
   }
+  public publishedAtMs(): number {
+    return this.publisher.publishedAtMs();
+  }
   public failures(): ReadonlyMap<string, string> {
     return this.runner.failures();
   }

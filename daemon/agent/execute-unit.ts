@@ -5,7 +5,7 @@ import { keys, type UnitRecord } from "../lib/records.js";
 import { parseSnapshotName } from "../zfs/snapshot-name.js";
 import type { Executors } from "./executors.js";
 import { property } from "./names.js";
-import { assertHome, changeRecord, untilSeen } from "./records.js";
+import { assertHome, assertLive, changeRecord, untilSeen } from "./records.js";
 import { siteText } from "./site-run.js";
 
 /** How long one check step looks for an answer before it gives the round back, ms. */
@@ -22,7 +22,7 @@ async function cloneOrigin({ zfs, cluster }: Pick<NodeContext, "zfs" | "cluster"
   return snapshot === undefined ? undefined : { template: origin.slice(prefix.length, at), version, guid: snapshot.guid };
 }
 
-type UnitActions = "take-home" | "raise-epoch" | "clone-template" | "set-properties" | "mount-writable" | "populate" | "go-live" | "start" | "check" | "stop" | "unmount" | "forget-record";
+type UnitActions = "take-home" | "raise-epoch" | "clone-template" | "set-properties" | "stash-tail" | "mount-writable" | "populate" | "go-live" | "start" | "check" | "stop" | "unmount" | "forget-record";
 
 export const executeUnit: Pick<Executors, UnitActions> = {
   async "take-home"({ context }, { unit }) {
@@ -42,6 +42,12 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     await context.zfs.clone(snapshot, dataset, properties);
   },
   "set-properties": ({ context }, { dataset, properties }) => context.zfs.set(dataset, properties),
+  async "stash-tail"({ context, replication }, { unit }) {
+    const record = context.view.current().units.get(unit)?.value;
+    if (record === undefined || record.home !== context.cluster.node || record.homeGeneration !== 0) throw new HcError("NOT_HOME", `${unit} is not to be taken over by ${context.cluster.node}.`);
+    assertLive(context, unit);
+    await replication.stashTail(unit, record);
+  },
   async "mount-writable"({ context }, { unit, dataset }) {
     assertHome(context, unit);
     const found = (await context.zfs.look(dataset))?.dataset;

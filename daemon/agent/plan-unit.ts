@@ -116,7 +116,9 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
   }
   if (record.homeGeneration === 0 && record.epochStartGuid !== "" && !local.snapshots.some((snapshot) => snapshot.guid === record.epochStartGuid))
     return failed(quiet(unit), `the last snapshot of the former home (guid ${record.epochStartGuid}) is not here: nothing is mounted.`);
-  return planServing(input, unit, local, [...take, ...opening(unit, local)]);
+  // just named as home: whatever lies after the start of the epoch was written by an owner that had lost it
+  const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && local.snapshots.at(-1)?.guid !== record.epochStartGuid ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
+  return planServing(input, unit, local, [...(tail.length > 0 ? quiet(unit) : []), ...tail, ...take, ...opening(unit, local)]);
 }
 
 /** Steps that end with a dataset that is writable and mounted. */

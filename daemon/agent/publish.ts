@@ -13,17 +13,24 @@ export class Publisher {
   private lastMs = Number.NEGATIVE_INFINITY;
   private urgent = "";
   private busy: Promise<void> | undefined;
+  private offeredAtMs = 0;
+  private currentAtMs = 0;
   public constructor(private readonly context: Pick<NodeContext, "store" | "view" | "cluster" | "clock" | "log" | "signal">) {}
 
   /** The newest picture; written soon. A change of a unit's state or error is written at once, the rest within a second. */
   public offer(units: ReadonlyMap<string, ObservedUnit>): void {
     this.wanted = units;
+    this.offeredAtMs = this.context.clock.wallMs();
     const facts = JSON.stringify([...units].map(([id, unit]) => [id, unit.state, unit.epoch, unit.error, unit.appliedRevision]));
     if (facts !== this.urgent) this.lastMs = Number.NEGATIVE_INFINITY;
     this.urgent = facts;
     this.busy ??= this.run().finally(() => {
       this.busy = undefined;
     });
+  }
+  /** UTC ms at which what etcd holds was last as it really is; 0 = never yet. */
+  public publishedAtMs(): number {
+    return this.currentAtMs;
   }
   public async settled(): Promise<void> {
     await this.busy;
@@ -46,6 +53,7 @@ export class Publisher {
       if (wait > 0) await clock.sleep(Math.min(wait, 200), signal).catch(() => undefined);
       if (wait > 200) continue; // something urgent may have come meanwhile
       const units = this.wanted;
+      const atMs = this.offeredAtMs;
       this.wanted = undefined;
       this.lastMs = clock.monotonicMs();
       try {
@@ -59,6 +67,7 @@ export class Publisher {
         });
         if (ops.length > 0) await store.txn([], ops);
         this.published = next;
+        this.currentAtMs = atMs;
       } catch (error) {
         this.published = undefined; // what etcd has now is not known
         this.wanted ??= units;

@@ -8,6 +8,8 @@ export interface StepTypes {
   "raise-epoch": { unit: string; epoch: number };
   "clone-template": { unit: string; snapshot: string; dataset: string; properties: Record<string, string> };
   "set-properties": { unit: string; dataset: string; properties: Record<string, string> };
+  /** What a former owner wrote after the snapshot at which the record's epoch starts. */
+  "stash-tail": { unit: string; dataset: string };
   "mount-writable": { unit: string; dataset: string };
   /** Initial content and ownership; then the dataset's state is "populated". */
   "populate": { unit: string; dataset: string; root: string; sha256: string; uid: number; gid: number };

@@ -49,6 +49,11 @@ export interface SiteSpec {
   /** Initial content by digest of a gzipped tar that was uploaded before; "" = the template's. Only used when the unit is made. */
   content: { sha256: string };
   ready: { path: string; status: number };
+  /**
+   * When its home dies. safe: by itself, unless more than `maxLossS` seconds of writes may be missing on the best copy; manual: `hc promote`; force: by itself, whatever is missing.
+   * Missing in documents of versions before: safe, 60.
+   */
+  failover?: { policy: "safe" | "manual" | "force"; maxLossS: number };
 }
 export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec }
 
@@ -133,6 +138,12 @@ export const specSchemas = {
         // status 0 = any answer below 500
         properties: { path: { type: "string", pattern: "^/[!-~]*$", maxLength: 1024 }, status: { type: "integer", minimum: 0, maximum: 599 } },
       },
+      failover: {
+        type: "object",
+        additionalProperties: false,
+        required: ["policy", "maxLossS"],
+        properties: { policy: { enum: ["safe", "manual", "force"] }, maxLossS: { type: "integer", minimum: 0, maximum: 31_536_000 } },
+      },
     },
   },
 } as const;
@@ -157,6 +168,7 @@ export const siteDefaults = {
   php: {},
   content: { sha256: "" },
   ready: { path: "/", status: 0 },
+  failover: { policy: "safe", maxLossS: 60 },
 } as const;
 
 /** What a unit runs on; never mixed between copies of a unit (DESIGN §6). Example: `{platform: "linux", php: "8.2"}`. */

@@ -67,6 +67,8 @@ export interface ObservedNode {
   node: string;
   generation: number;
   atMs: number;
+  /** When what this node publishes of its units was last as it really is, UTC ms; 0 = not since its start. Missing before version 0.2. */
+  unitsAtMs?: number;
   pool: { name: string; dataset: string; guid: string; health: string; sizeBytes: string; freeBytes: string } | null;
   memory: { totalBytes: number; availableBytes: number };
   load: number;

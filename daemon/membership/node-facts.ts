@@ -8,7 +8,7 @@ import { type NodeFacts, readPool } from "./observed-node.js";
 const templatesMs = 15_000;
 
 /** Where the facts of `NodePublisher` come from. */
-export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[] }): NodeFacts {
+export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; unitsAtMs(): number }): NodeFacts {
   const { cluster, runner, platform, zfs, session, clock, view } = context;
   let templates: Record<string, string> = {};
   let readAtMs = Number.NEGATIVE_INFINITY;
@@ -33,5 +33,6 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
     links: () => parts.links.current(),
     generation: () => session.generation,
     problems: () => parts.problems(),
+    unitsAtMs: () => parts.unitsAtMs(),
   };
 }

@@ -13,11 +13,13 @@ export interface NodeFacts {
   links(): Record<string, number>;
   generation(): number;
   problems(): string[];
+  /** UTC ms, see ObservedNode. */
+  unitsAtMs(): number;
 }
 
 const lookMs = 2000;
 /** Without a meaningful change the record is written this often all the same, so that its age says something. */
-const refreshMs = 60_000;
+const refreshMs = 5_000;
 
 /** Publishes what this node is like: changed parts only, at most every 2 s. */
 export class NodePublisher {
@@ -45,6 +47,7 @@ export class NodePublisher {
       node,
       generation: facts.generation(),
       atMs: clock.wallMs(),
+      unitsAtMs: facts.unitsAtMs(),
       pool: await take("the pool", () => facts.pool(), null),
       memory: await take("memory", () => facts.memory(), { totalBytes: 0, availableBytes: 0 }),
       load: Math.round((loadavg()[0] ?? 0) * 100) / 100,

@@ -1,23 +1,25 @@
 import type { Readable } from "node:stream";
 import type { NodeContext, PeerRequest } from "../context.js";
 import { HcError } from "../lib/errors.js";
-import { keys, type UnitRecord } from "../lib/records.js";
+import { keys, type SessionRecord, type UnitRecord } from "../lib/records.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
 import type { Dataset, Snapshot, Zfs } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
 import { holdTag, keepTag } from "./holds.js";
 import type { Counters } from "./metrics.js";
-import { readHead, type StreamAck, type StreamHead, type UnitSnapshots, wireVersion } from "./wire.js";
+import { keepsOut, laterSeal, parseSeal, type Seal, sealText } from "./seal.js";
+import { Stasher } from "./stash.js";
+import { readHead, readSeal, readStash, type StreamAck, type StreamHead, type UnitSnapshots, wireVersion } from "./wire.js";
 
-export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "log">;
+export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "clock" | "log" | "event">;
 /** A sender that is silent for so long is taken for gone, ms. */
 const idleMs = 20_000;
 const maxRemembered = 10_000;
 
 /**
  * The replica's side. Invariants: a stream is taken only from the home that the record names, at an epoch that is not below any this node knows of the unit
- * (OWNERSHIP 10), never into a mounted dataset, never with -F; nothing is acknowledged that `zfs get` does not show with the sender's guid.
+ * (OWNERSHIP 10), never after a seal, never into a mounted dataset, never with -F; nothing is acknowledged that `zfs get` does not show with the sender's guid.
  */
 export class Receiver {
   /** unit → guids held by keepTag since this epoch (a change of roles may have released them); what is not known is held again, which is success. */
@@ -26,10 +28,15 @@ export class Receiver {
   private readonly released = new Set<string>();
   /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
   private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown> }>();
+  /** Seals of this process; those of processes before it are on the datasets. */
+  private readonly seals = new Map<string, Seal>();
+  private readonly stasher: Stasher;
   public constructor(
     private readonly context: ReceiverContext,
     private readonly parts: { counters: Counters; wantTemplate(name: string, version: string, from: string): void },
-  ) {}
+  ) {
+    this.stasher = new Stasher(context);
+  }
 
   private dataset(unit: string): string {
     return `${this.context.cluster.dataset}/${unit}`;
@@ -41,16 +48,21 @@ export class Receiver {
   /** `GET /peer/v1/units/<id>/snapshots[?template=&version=&guid=]`: what is here, live. Asks for the template when it is not here. */
   public async snapshots(unit: string, query: URLSearchParams, from: string): Promise<UnitSnapshots> {
     const seen = await this.look(unit);
+    return this.describe(seen, await this.origin(seen === undefined, query, from));
+  }
+  /** Is the template's snapshot here that a first stream would be an increment of? It is asked for when not. */
+  private async origin(isWanted: boolean, query: URLSearchParams, from: string): Promise<boolean> {
     const [template, version, guid] = [query.get("template"), query.get("version"), query.get("guid")];
-    let holdsOrigin = false;
-    if (seen === undefined && template !== null && version !== null && guid !== null) {
-      const held = await this.context.zfs.snapshots(this.dataset(`tmpl-${template}`)).catch((error: unknown) => {
-        if (zfsFailure(error) === "missing") return [];
-        throw error;
-      });
-      holdsOrigin = held.some((snapshot) => snapshot.guid === guid);
-      if (!holdsOrigin) this.parts.wantTemplate(template, version, from);
-    }
+    if (!isWanted || template === null || version === null || guid === null) return false;
+    const held = await this.context.zfs.snapshots(this.dataset(`tmpl-${template}`)).catch((error: unknown) => {
+      if (zfsFailure(error) === "missing") return [];
+      throw error;
+    });
+    const holdsOrigin = held.some((snapshot) => snapshot.guid === guid);
+    if (!holdsOrigin) this.parts.wantTemplate(template, version, from);
+    return holdsOrigin;
+  }
+  private describe(seen: Awaited<ReturnType<Receiver["look"]>>, holdsOrigin: boolean): UnitSnapshots {
     return {
       version: wireVersion,
       exists: seen !== undefined,
@@ -61,8 +73,63 @@ export class Receiver {
     };
   }
 
+  /**
+   * `POST /peer/v1/units/<id>/seal`, from the leader when the home's session was declared dead: from now on no stream of that owner is taken, one that runs is ended; then what
+   * the disk holds is told (OWNERSHIP 10). Throws CONFLICT when the record or the session says something else: the caller's picture is old.
+   */
+  public async seal(unit: string, body: unknown): Promise<UnitSnapshots> {
+    const { epoch, generation } = readSeal(body);
+    const me = this.context.host.node;
+    const stored = await this.context.store.get(keys.unit(unit));
+    const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
+    if (record === undefined || record.epoch !== epoch || record.homeGeneration > generation) throw new HcError("CONFLICT", `${me} seals ${unit} not after epoch ${epoch}, generation ${generation}: its record ${record === undefined ? "is gone" : `says ${record.epoch}, ${record.homeGeneration}`}.`);
+    const session = await this.context.store.get(keys.session(record.home));
+    const owner = session === undefined ? undefined : (JSON.parse(session.value) as SessionRecord);
+    if (owner !== undefined && owner.dead !== true) throw new HcError("CONFLICT", `${me} does not seal ${unit}: its home ${record.home} is not declared dead.`);
+    const seal = laterSeal(this.seals.get(unit), { epoch, generation });
+    this.seals.set(unit, seal);
+    return this.alone(unit, async () => {
+      await this.stasher.finish(unit);
+      const seen = await this.look(unit);
+      if (seen !== undefined && seen.dataset.user["sealed"] !== sealText(seal)) await this.context.zfs.set(this.dataset(unit), { [`${userPrefix}sealed`]: sealText(seal) });
+      return this.describe(seen, false);
+    });
+  }
+
+  /** `POST /peer/v1/units/<id>/stash`, from the home that was refused: what this copy holds beyond the common snapshot goes out of the way. The stash's id, "" when there was nothing. */
+  public async stash(unit: string, body: unknown, from: string): Promise<{ version: number; stash: string }> {
+    const { epoch, common } = readStash(body);
+    const record = await this.record({ unit, epoch }, from);
+    return { version: wireVersion, stash: await this.alone(unit, () => this.stasher.take(unit, common, record.epoch)) };
+  }
+  /** The same for a copy that is about to become the home here: everything after the snapshot at which its epoch starts. */
+  public async stashTail(unit: string, record: Pick<UnitRecord, "epoch" | "epochStartGuid">): Promise<string> {
+    return this.alone(unit, () => this.stasher.take(unit, record.epochStartGuid, record.epoch));
+  }
+  /** What a crash has left half done. */
+  public recover(): Promise<void> {
+    return this.stasher.finish();
+  }
+
+  /** Ends the receive that runs, and keeps the next one waiting. */
+  private alone<T>(unit: string, act: () => Promise<T>): Promise<T> {
+    const before = this.running.get(unit);
+    before?.abort.abort();
+    const abort = new AbortController();
+    const result = (before?.ended ?? Promise.resolve()).then(act);
+    const ended = result.then(
+      () => undefined,
+      () => undefined,
+    ).then(() => this.leave(unit, abort));
+    this.running.set(unit, { abort, ended });
+    return result;
+  }
+  private leave(unit: string, abort: AbortController): void {
+    if (this.running.get(unit)?.abort === abort) this.running.delete(unit);
+  }
+
   /** The record, read anew from etcd when the cached one does not fit the stream. */
-  private async record(head: StreamHead, from: string): Promise<UnitRecord> {
+  private async record(head: Pick<StreamHead, "unit" | "epoch">, from: string): Promise<UnitRecord> {
     const me = this.context.host.node;
     const cached = this.context.view.current().units.get(head.unit)?.value;
     const fits = (record: UnitRecord): boolean => record.epoch === head.epoch && record.home === from && (record.replicas.includes(me) || record.move?.target === me);
@@ -94,9 +161,7 @@ export class Receiver {
           (after) => this.moveHolds(this.dataset(unit), head, record, after).catch((error: unknown) => this.context.log.warn({ unit, err: error }, "holds not moved")),
           () => undefined,
         )
-        .then(() => {
-          if (this.running.get(unit)?.abort === abort) this.running.delete(unit);
-        });
+        .then(() => this.leave(unit, abort));
       this.running.set(unit, { abort, ended });
       await stored;
       return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
@@ -118,6 +183,10 @@ export class Receiver {
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);
+    const seal = parseSeal(seen?.dataset.user["sealed"]);
+    const owner = { epoch: head.epoch, generation: head.generation ?? 0 };
+    for (const one of [seal, this.seals.get(head.unit)]) if (keepsOut(one, owner)) throw new HcError("NOT_HOME", `${me} has sealed ${head.unit}: its owner of epoch ${owner.epoch}, generation ${owner.generation} was declared dead.`);
+    if ((this.seals.get(head.unit)?.epoch ?? head.epoch) < head.epoch) this.seals.delete(head.unit); // an older owner's: the record keeps that one out now
     if (seen === undefined && record.state === "deleting") throw new HcError("NOT_HOME", `${head.unit} is being deleted; ${me} takes no new copy.`);
     if (seen?.snapshots.at(-1)?.guid === head.guid) {
       for await (const _chunk of payload); // received before; its answer was lost

@@ -1,5 +1,5 @@
 import type { Running } from "../context.js";
-import type { ObservedUnit, SnapshotInfo } from "../lib/records.js";
+import type { ObservedUnit, SnapshotInfo, UnitRecord } from "../lib/records.js";
 
 /** What one replica of a unit has confirmed; plain data, the shape of `ObservedUnit.replicas[node]`. */
 export type ReplicaReport = ObservedUnit["replicas"][string];
@@ -32,5 +32,7 @@ export interface Replication extends Running {
   /** No more snapshots and sends of this unit by themselves; resolves when those that run have ended. Not kept over a restart of hcd. */
   pause(unit: string): Promise<void>;
   resume(unit: string): void;
+  /** Before a copy becomes writable here under a new epoch: what it holds after the snapshot at which that epoch starts goes to the stash. The stash's id, "" when there is nothing. */
+  stashTail(unit: string, record: Pick<UnitRecord, "epoch" | "epochStartGuid">): Promise<string>;
   metrics(): MetricSample[];
 }

@@ -59,8 +59,21 @@ export class Sender {
     }
   }
 
-  /** Brings `node` to the newest snapshot that exists now. */
+  /** Brings `node` to the newest snapshot that exists now. A copy there that holds another history is asked to put it into its stash first (OWNERSHIP 12). */
   public async send(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
+    try {
+      return await this.attempt(unit, node, signal);
+    } catch (error) {
+      const common = commonOf(error);
+      if (common === undefined) throw error;
+      const { epoch } = this.ownRecord(unit);
+      const { stash } = await this.context.peers.call<{ stash: string }>(node, "POST", `/peer/v1/units/${unit}/stash`, { version: wireVersion, epoch, common }, { timeoutMs: 60_000, signal });
+      if (stash === "") throw error;
+      this.context.log.warn({ unit, peer: node, stash, reason: messageOf(error) }, "the copy held another history, which is in its stash now");
+      return await this.attempt(unit, node, signal);
+    }
+  }
+  private async attempt(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
     const record = this.ownRecord(unit);
     const dataset = `${this.context.cluster.dataset}/${unit}`;
     const key = `${unit}\0${node}`;
@@ -151,7 +164,7 @@ export class Sender {
     try {
       // the unit's identity, so that a pulled disk tells what it holds; other properties are each node's own
       const properties = { unit, epoch: String(record.epoch), home: record.home, ...(definition === undefined ? {} : { definition }) };
-      const head: StreamHead = { version: wireVersion, unit, epoch: record.epoch, snapshot: target.name, guid: target.guid, baseGuid: base?.guid ?? "", clone: base?.clone ?? false, properties, keep };
+      const head: StreamHead = { version: wireVersion, unit, epoch: record.epoch, generation: record.homeGeneration, snapshot: target.name, guid: target.guid, baseGuid: base?.guid ?? "", clone: base?.clone ?? false, properties, keep };
       const { stream, done } = this.context.zfs.send(`${dataset}@${target.name}`, base?.snapshot, ended);
       done.catch(() => undefined); // its error also ends the stream
       const body = frame(head, this.parts.rate.through(stream, ended), counts);
@@ -161,6 +174,7 @@ export class Sender {
       if (ack.guid !== target.guid) throw new HcError("INTERNAL", `${node} acknowledged guid ${ack.guid} for ${unit}@${target.name}, not ${target.guid}.`);
       return counts.payloadBytes;
     } catch (error) {
+      if (errorCode(error) === "DIVERGED" && base !== undefined) throw new HcError("DIVERGED", `${unit}: the copy on ${node} was written to after the last snapshot that it has from here; that must be stashed first.`, { context: { unit, node, common: base.guid }, cause: error });
       // a receive leaves all or nothing, so whatever became of the stream, it may be tried again
       if (errorCode(error) !== "COMMAND_FAILED" && errorCode(error) !== "INTERNAL") throw error;
       throw new HcError("COMMAND_FAILED", messageOf(error), { retry: "transient", cause: error, context: (error as HcError).context });
@@ -191,7 +205,7 @@ function possible(record: UnitRecord, node: string, me: string, decision: Decisi
     case "diverged":
       throw new HcError("DIVERGED", `${unit}: ${node} holds ${decision.remoteOnly.length} snapshots after ${decision.common.name} that ${me} does not have (${decision.remoteOnly.slice(0, 3).join(", ")}); its history must be stashed first.`, { context: { unit, node, common: decision.common.guid } });
     case "no-common":
-      throw new HcError("NO_COMMON_SNAPSHOT", `${unit}: the copy on ${node} shares no snapshot with the one on ${me}; it must be stashed first.`, { context: { unit, node } });
+      throw new HcError("NO_COMMON_SNAPSHOT", `${unit}: the copy on ${node} shares no snapshot with the one on ${me}; it must be stashed first.`, { context: { unit, node, common: "" } });
     case "nothing":
     case "up-to-date":
     case "incremental":
@@ -199,6 +213,13 @@ function possible(record: UnitRecord, node: string, me: string, decision: Decisi
     case "full":
       return decision;
   }
+}
+
+/** The newest snapshot in common ("" = none) when the error tells of a copy with another history. */
+function commonOf(error: unknown): string | undefined {
+  const code = errorCode(error);
+  const common = (error as { context?: { common?: unknown } }).context?.common;
+  return (code === "DIVERGED" || code === "NO_COMMON_SNAPSHOT") && typeof common === "string" ? common : undefined;
 }
 
 /** The receiver refused because of what it holds. */

@@ -1,5 +1,5 @@
 import type { NodeContext } from "../context.js";
-import { errorCode, messageOf } from "../lib/errors.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 import { Driver } from "./driver.js";
 import { InUse } from "./in-use.js";
@@ -113,8 +113,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
 
   const loops: Promise<void>[] = [];
   if (context.cluster.dataset !== "") {
-    context.peerRoutes.route("PUT", "/peer/v1/streams/:unit", (request) => receiver.receive(request.params["unit"] ?? "", request));
-    context.peerRoutes.route("GET", "/peer/v1/units/:unit/snapshots", (request) => receiver.snapshots(request.params["unit"] ?? "", request.query, request.from));
+    context.peerRoutes.route("PUT", "/peer/v1/streams/:unit", (request) => receiver.receive(unitOf(request), request));
+    await receiver.recover();
+    context.peerRoutes.route("POST", "/peer/v1/units/:unit/seal", async (request) => receiver.seal(unitOf(request), await request.json()));
+    context.peerRoutes.route("POST", "/peer/v1/units/:unit/stash", async (request) => receiver.stash(unitOf(request), await request.json(), request.from));
+    context.peerRoutes.route("GET", "/peer/v1/units/:unit/snapshots", (request) => receiver.snapshots(unitOf(request), request.query, request.from));
     context.peerRoutes.route("GET", "/peer/v1/templates/:name/:version", async (request, response) => {
       await source.serve(request.params["name"] ?? "", request.params["version"] ?? "", request.query.get("have") ?? "", response);
       return undefined;
@@ -160,6 +163,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     resume(unit) {
       driver.resume(unit);
     },
+    stashTail: (unit, record) => receiver.stashTail(unit, record),
     metrics(): MetricSample[] {
       const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).map(([node, item]) => ({ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS })));
       return [...counters.samples(), ...lags, { name: "hc_replication_sends_running", labels: {}, value: driver.runningCount }, { name: "hc_replication_sends_waiting", labels: {}, value: driver.waitingCount }];
@@ -171,4 +175,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
       await Promise.allSettled(loops);
     },
   };
+}
+
+/** The unit in the path of a request. Throws INVALID_INPUT for what is no name of one: it becomes part of a dataset's name. */
+function unitOf(request: { params: Record<string, string> }): string {
+  const unit = request.params["unit"] ?? "";
+  if (!/^[a-z][a-z0-9-]{1,40}$/.test(unit)) throw new HcError("INVALID_INPUT", `unit: ${JSON.stringify(unit.slice(0, 60))} is no name of a unit.`);
+  return unit;
 }

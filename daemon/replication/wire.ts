@@ -12,6 +12,8 @@ export interface StreamHead {
   unit: string;
   /** Epoch of the sender's record; 0 for templates. */
   epoch: number;
+  /** Session generation of the sender; 0 for templates. A copy that was sealed takes streams of a later (epoch, generation) only. */
+  generation?: number;
   snapshot: string;
   guid: string;
   /** guid of the incremental source; "" = full. */
@@ -32,6 +34,7 @@ const headSchema = {
     version: { type: "integer", minimum: 1, maximum: wireVersion },
     unit: { type: "string", pattern: "^[a-z][a-z0-9-]{1,40}$" },
     epoch: { type: "integer", minimum: 0 },
+    generation: { type: "integer", minimum: 0 },
     snapshot: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" },
     guid: decimal,
     baseGuid: { type: "string", pattern: "^[0-9]{0,20}$" },
@@ -94,3 +97,27 @@ function answer<T>(schema: object, value: unknown, node: string): T {
 }
 export const readAck = (value: unknown, node: string): StreamAck => answer(ackSchema, value, node);
 export const readUnitSnapshots = (value: unknown, node: string): UnitSnapshots => answer(snapshotsSchema, value, node);
+
+/** Body of `POST /peer/v1/units/<id>/seal`: no stream of this owner (epoch, session generation) or an earlier one is taken any more. */
+export interface SealRequest { version: number; epoch: number; generation: number }
+const sealSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["version", "epoch", "generation"],
+  properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, epoch: { type: "integer", minimum: 1 }, generation: { type: "integer", minimum: 0 } },
+} as const;
+/** Body of `POST /peer/v1/units/<id>/stash`, sent by the home: the copy holds a history that it does not have. `common`: guid of the newest snapshot that both hold, "" = none. */
+export interface StashRequest { version: number; epoch: number; common: string }
+const stashSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["version", "epoch", "common"],
+  properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, epoch: { type: "integer", minimum: 1 }, common: { type: "string", pattern: "^[0-9]{0,20}$" } },
+} as const;
+function body<T>(schema: object, value: unknown, what: string): T {
+  const failures = validate(schema, value);
+  if (failures.length > 0) throw new HcError("INVALID_INPUT", `${what} cannot be used: ${failuresText(failures)}`);
+  return value as T;
+}
+export const readSeal = (value: unknown): SealRequest => body(sealSchema, value, "A seal");
+export const readStash = (value: unknown): StashRequest => body(stashSchema, value, "A request to stash");

@@ -1,0 +1,143 @@
+import type { NodeContext } from "../context.js";
+import { pauseMs } from "../lib/backoff.js";
+import { messageOf } from "../lib/errors.js";
+import { keys } from "../lib/records.js";
+import type { Leader } from "../membership/leader.js";
+import type { Liveness } from "../membership/liveness.js";
+import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
+import { type ClusterState, desiredOf } from "../state/cluster-state.js";
+import type { Compare, Op } from "../state/store.js";
+import { choose, type CopyReport } from "./choose.js";
+import { planDeath } from "./plan-death.js";
+import { defaultPolicy, promoted, refusal, type Victim, victims } from "./plan-failover.js";
+import { possibleLossS } from "./possible-loss.js";
+
+const tickMs = 250;
+/** Units that are brought back at once. */
+const parallel = 8;
+const sealMs = 5_000;
+const backoff = { firstMs: 250, capMs: 2_000 };
+/** A living copy that does not answer its seal is asked so often before one is chosen without it. */
+const patience = 3;
+
+export interface FailoverOptions { context: NodeContext; leader: Pick<Leader, "guard">; liveness: Pick<Liveness, "silentMs" | "isAlive"> }
+interface Waiting { attempts: number; notBeforeMs: number; why: string }
+
+/**
+ * The leader's part in a node's death (OWNERSHIP 3, 9, 10): declares it, seals every copy that can be reached, chooses the best, and writes it into the record. Each step can be done again by
+ * the next leader: a seal is a note of an owner that is dead, the record is changed by one transaction that compares record, dead session and leadership. What follows is the new home's agent's work.
+ */
+export class Failover {
+  public deaths = 0;
+  public promotions = 0;
+  private readonly running = new Map<string, Promise<void>>();
+  private readonly waiting = new Map<string, Waiting>();
+  private writtenRevision = 0n;
+
+  public constructor(private readonly options: FailoverOptions) {}
+
+  /** Units that have no living home, and what they wait for. Only the leader knows. */
+  public problems(): Readonly<Record<string, string>> {
+    return Object.fromEntries([...this.waiting].filter(([, { why }]) => why !== "").map(([unit, { why }]) => [unit, why]));
+  }
+
+  public async step(): Promise<void> {
+    const { context, leader, liveness } = this.options;
+    const guard = leader.guard();
+    if (guard === undefined) return this.waiting.clear();
+    const state = context.view.current();
+    // a picture that is older than the own election or the own last write shows what is over
+    if (BigInt(state.revision) < BigInt(guard.modRevision) || BigInt(state.revision) < this.writtenRevision) return;
+    for (const write of planDeath(state, (node) => liveness.silentMs(node))) {
+      if (!(await this.write([guard, ...write.compare], write.ops))) continue; // it lives, or another leads
+      this.deaths += 1;
+      context.log.warn({ record: write.key, why: write.why }, "declared dead");
+      if (write.event !== undefined) context.event(write.event.unit, write.event.event, write.event.detail);
+    }
+    const found = victims(state, (node) => liveness.isAlive(state, node));
+    const named = new Set(found.map(({ unit }) => unit));
+    for (const unit of this.waiting.keys()) if (!named.has(unit)) this.waiting.delete(unit);
+    for (const victim of found) {
+      if (this.running.size >= parallel) break;
+      if (this.running.has(victim.unit) || (this.waiting.get(victim.unit)?.notBeforeMs ?? 0) > context.clock.monotonicMs()) continue;
+      const run = this.bringBack(state, victim, guard)
+        .catch((error: unknown) => this.wait(victim.unit, messageOf(error)))
+        .finally(() => this.running.delete(victim.unit));
+      this.running.set(victim.unit, run);
+    }
+  }
+
+  /** Looks at each change of the picture and four times a second, until the signal fires. */
+  public async run(signal: AbortSignal): Promise<void> {
+    const { context } = this.options;
+    while (!signal.aborted) {
+      await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));
+      await context.clock.sleep(tickMs, signal).catch(() => undefined);
+    }
+    await this.settled();
+  }
+  public async settled(): Promise<void> {
+    await Promise.allSettled(this.running.values());
+  }
+
+  private async write(compare: Compare[], ops: Op[]): Promise<boolean> {
+    const { succeeded, revision } = await this.options.context.store.txn(compare, ops);
+    if (succeeded && BigInt(revision) > this.writtenRevision) this.writtenRevision = BigInt(revision);
+    return succeeded;
+  }
+
+  private wait(unit: string, why: string): void {
+    const { context } = this.options;
+    const before = this.waiting.get(unit);
+    const attempts = (before?.attempts ?? 0) + 1;
+    this.waiting.set(unit, { attempts, why, notBeforeMs: context.clock.monotonicMs() + pauseMs(attempts, backoff) });
+    if (before?.why === why) return;
+    context.log.warn({ unit, why }, "no new home yet");
+    context.event(unit, "failover-waits", why);
+  }
+
+  private async bringBack(state: ClusterState, victim: Victim, guard: Compare): Promise<void> {
+    const { context } = this.options;
+    const { unit, record } = victim;
+    const name = record.name;
+    if (victim.copies.length === 0) return this.wait(unit, record.replicas.length === 0 ? `its only copy is on ${record.home}, which is dead` : `none of ${[record.home, ...record.replicas].join(", ")}, which hold its copies, is alive`);
+    const { reports, silent } = await this.seal(victim);
+    if (silent.length > 0 && reports.length > 0 && (this.waiting.get(unit)?.attempts ?? 0) < patience) return this.wait(unit, `${silent.join(", ")} holds a copy and does not answer`);
+    const choice = choose(record, reports, record.replicas);
+    if (choice.kind === "none") return this.wait(unit, choice.why + (silent.length > 0 ? `; no answer from ${silent.join(", ")}` : ""));
+    const lossS = possibleLossS({
+      node: choice.node,
+      last: choice.last,
+      home: state.observedUnits.get(record.home)?.get(unit),
+      homeNode: state.observedNodes.get(record.home),
+      lastAliveMs: context.clock.wallMs() - this.options.liveness.silentMs(record.home),
+    });
+    const why = refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
+    if (why !== "") return this.wait(unit, why);
+    const key = keys.unit(unit);
+    const next = promoted(record, choice);
+    const compare: Compare[] = [guard, { key, modRevision: victim.revision }, { key: keys.session(record.home), modRevision: victim.session.revision }];
+    if (!(await this.write(compare, [{ put: key, value: JSON.stringify(next) }]))) return; // the home came back, or somebody was first: the next picture shows it
+    this.promotions += 1;
+    this.waiting.delete(unit);
+    context.log.warn({ unit, from: record.home, to: next.home, epoch: next.epoch, lossS }, "failover");
+    const tail = choice.tail === 0 ? "" : `; ${choice.tail} snapshots of a history that lost go to its stash`;
+    context.event(unit, "failover", `${record.home} is dead; home is ${next.home}, epoch ${next.epoch}, from ${choice.last.name}; at most ${lossS} s of writes are missing${tail}`);
+  }
+
+  private async seal({ unit, record, session, copies }: Victim): Promise<{ reports: CopyReport[]; silent: string[] }> {
+    const { context } = this.options;
+    const silent: string[] = [];
+    const asked = copies.map(async (node): Promise<CopyReport[]> => {
+      try {
+        const answer = await context.peers.call(node, "POST", `/peer/v1/units/${unit}/seal`, { version: wireVersion, epoch: record.epoch, generation: session.generation }, { timeoutMs: sealMs, signal: context.signal });
+        return [{ node, snapshots: readUnitSnapshots(answer, node).snapshots }];
+      } catch (error) {
+        context.log.info({ unit, peer: node, reason: messageOf(error) }, "a copy could not be sealed");
+        silent.push(node);
+        return [];
+      }
+    });
+    return { reports: (await Promise.all(asked)).flat(), silent };
+  }
+}

@@ -1,0 +1,22 @@
+import { keys, type SessionRecord } from "../lib/records.js";
+import type { ClusterState } from "../state/cluster-state.js";
+import type { PlannedWrite } from "../placement/plan-cluster.js";
+
+/** OWNERSHIP 9: after the last commit was seen. The node's own fence stands 3 s earlier. */
+export const deathMs = 8000;
+
+/**
+ * Pure: sessions to mark dead. `silentMs` counts only while the own heartbeats commit, from the moment the session was seen to change (liveness.ts); a session
+ * that was never seen to change (`Infinity`) is none. The write is compared with the revision that was seen last: a node that lives has another one by then.
+ */
+export function planDeath(state: ClusterState, silentMs: (node: string) => number): PlannedWrite[] {
+  const writes: PlannedWrite[] = [];
+  for (const [node, { value, revision }] of [...state.sessions].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const silent = silentMs(node);
+    if (value.dead === true || !Number.isFinite(silent) || silent < deathMs) continue;
+    const key = keys.session(node);
+    const dead: SessionRecord = { ...value, dead: true };
+    writes.push({ key, compare: [{ key, modRevision: revision }], ops: [{ put: key, value: JSON.stringify(dead) }], why: `${node} gave no sign of life for ${(silent / 1000).toFixed(1)} s`, event: { unit: "", event: "node-dead", detail: `${node}, generation ${value.generation}: no sign of life for ${(silent / 1000).toFixed(1)} s` } });
+  }
+  return writes;
+}

@@ -1,0 +1,26 @@
+import type { ObservedNode, ObservedUnit, SnapshotInfo } from "../lib/records.js";
+
+/** A write can be seen only when its transaction group is on disk (5 s), by the next look (1 s), and is told within the next publication (1 s). */
+const unseenMs = 7_000;
+
+export interface LossInput {
+  /** Copy that is about to become home, and its newest snapshot. */
+  node: string;
+  last: Pick<SnapshotInfo, "guid" | "atMs">;
+  /** What the dead home had published; it outlives the home. */
+  home: ObservedUnit | undefined;
+  homeNode: ObservedNode | undefined;
+  /** When the home was last seen alive, UTC ms. */
+  lastAliveMs: number;
+}
+
+/**
+ * Pure: the most seconds of acknowledged writes that may be missing on the copy. It is clean as of its newest snapshot, or, if the home's last report says so, as of that
+ * report: a site to which nobody writes loses nothing, however old its newest snapshot is. Wall clocks of nodes are compared: NTP's error adds to it.
+ */
+export function possibleLossS({ node, last, home, homeNode, lastAliveMs }: LossInput): number {
+  const told = home?.replicas[node];
+  const reportedMs = told === undefined || told.guid === "" || homeNode?.unitsAtMs === undefined ? 0 : homeNode.unitsAtMs - Math.round(told.lagS * 1000);
+  const cleanMs = Math.max(last.atMs, Math.min(reportedMs, lastAliveMs)) - unseenMs;
+  return Math.max(0, Math.ceil((lastAliveMs - cleanMs) / 1000));
+}
