@@ -7,7 +7,8 @@ import { type TestNode, withLab } from "../support/lab.js";
 
 const lab = withLab(3);
 const unit = "site-shop";
-const document: DesiredDocument<"site"> = { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2, placement: { ...siteDefaults.placement, pin: "" } } as unknown as DesiredDocument<"site">["spec"] };
+// manual: what the fencer does, and what its node does after it; failover.test.ts has the others' part
+const document: DesiredDocument<"site"> = { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2, failover: { policy: "manual", maxLossS: 60 }, placement: { ...siteDefaults.placement, pin: "" } } as unknown as DesiredDocument<"site">["spec"] };
 interface UnitAnswer { record: UnitRecord; observed: Record<string, ObservedUnit> }
 
 async function put(path: string, body: unknown): Promise<void> {
