@@ -145,7 +145,8 @@ export class ClusterNode {
     documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event);
     recordRoutes(this.apiScope, context.store, this.view);
     clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
-    this.view.onSession((nodes) => this.liveness.seen(nodes));
+    // that somebody declared it dead is no sign of a node's life
+    this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
     const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);

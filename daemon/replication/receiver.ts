@@ -98,13 +98,13 @@ export class Receiver {
 
   /** `POST /peer/v1/units/<id>/stash`, from the home that was refused: what this copy holds beyond the common snapshot goes out of the way. The stash's id, "" when there was nothing. */
   public async stash(unit: string, body: unknown, from: string): Promise<{ version: number; stash: string }> {
-    const { epoch, common } = readStash(body);
+    const { epoch, common, modified } = readStash(body);
     const record = await this.record({ unit, epoch }, from);
-    return { version: wireVersion, stash: await this.alone(unit, () => this.stasher.take(unit, common, record.epoch)) };
+    return { version: wireVersion, stash: await this.alone(unit, () => this.stasher.take(unit, { common, modified, owner: record.epoch })) };
   }
   /** The same for a copy that is about to become the home here: everything after the snapshot at which its epoch starts. */
   public async stashTail(unit: string, record: Pick<UnitRecord, "epoch" | "epochStartGuid">): Promise<string> {
-    return this.alone(unit, () => this.stasher.take(unit, record.epochStartGuid, record.epoch));
+    return this.alone(unit, () => this.stasher.take(unit, { common: record.epochStartGuid, modified: false, owner: record.epoch }));
   }
   /** What a crash has left half done. */
   public recover(): Promise<void> {

@@ -64,10 +64,10 @@ export class Sender {
     try {
       return await this.attempt(unit, node, signal);
     } catch (error) {
-      const common = commonOf(error);
-      if (common === undefined) throw error;
+      const other = otherHistory(error);
+      if (other === undefined) throw error;
       const { epoch } = this.ownRecord(unit);
-      const { stash } = await this.context.peers.call<{ stash: string }>(node, "POST", `/peer/v1/units/${unit}/stash`, { version: wireVersion, epoch, common }, { timeoutMs: 60_000, signal });
+      const { stash } = await this.context.peers.call<{ stash: string }>(node, "POST", `/peer/v1/units/${unit}/stash`, { version: wireVersion, epoch, ...other }, { timeoutMs: 60_000, signal });
       if (stash === "") throw error;
       this.context.log.warn({ unit, peer: node, stash, reason: messageOf(error) }, "the copy held another history, which is in its stash now");
       return await this.attempt(unit, node, signal);
@@ -174,7 +174,7 @@ export class Sender {
       if (ack.guid !== target.guid) throw new HcError("INTERNAL", `${node} acknowledged guid ${ack.guid} for ${unit}@${target.name}, not ${target.guid}.`);
       return counts.payloadBytes;
     } catch (error) {
-      if (errorCode(error) === "DIVERGED" && base !== undefined) throw new HcError("DIVERGED", `${unit}: the copy on ${node} was written to after the last snapshot that it has from here; that must be stashed first.`, { context: { unit, node, common: base.guid }, cause: error });
+      if (errorCode(error) === "DIVERGED" && base !== undefined) throw new HcError("DIVERGED", `${unit}: the copy on ${node} was written to after the last snapshot that it has from here; that must be stashed first.`, { context: { unit, node, common: base.guid, modified: true }, cause: error });
       // a receive leaves all or nothing, so whatever became of the stream, it may be tried again
       if (errorCode(error) !== "COMMAND_FAILED" && errorCode(error) !== "INTERNAL") throw error;
       throw new HcError("COMMAND_FAILED", messageOf(error), { retry: "transient", cause: error, context: (error as HcError).context });
@@ -215,11 +215,11 @@ function possible(record: UnitRecord, node: string, me: string, decision: Decisi
   }
 }
 
-/** The newest snapshot in common ("" = none) when the error tells of a copy with another history. */
-function commonOf(error: unknown): string | undefined {
+/** What the copy has to know about its other history, when the error tells of one: the newest snapshot in common ("" = none), and whether it was written to after its own newest. */
+function otherHistory(error: unknown): { common: string; modified: boolean } | undefined {
   const code = errorCode(error);
-  const common = (error as { context?: { common?: unknown } }).context?.common;
-  return (code === "DIVERGED" || code === "NO_COMMON_SNAPSHOT") && typeof common === "string" ? common : undefined;
+  const context = (error as { context?: { common?: unknown; modified?: unknown } }).context;
+  return (code === "DIVERGED" || code === "NO_COMMON_SNAPSHOT") && typeof context?.common === "string" ? { common: context.common, modified: context.modified === true } : undefined;
 }
 
 /** The receiver refused because of what it holds. */

@@ -1,12 +1,12 @@
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError } from "../lib/errors.js";
 import { userPrefix } from "../zfs/commands.js";
-import { makeSnapshotName, parseSnapshotName } from "../zfs/snapshot-name.js";
+import { parseSnapshotName } from "../zfs/snapshot-name.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 
 export type StashContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "clock" | "log" | "event">;
 
-/** User property of a dataset in the stash: `pending:<guid>` until the unit's own dataset stands on that common snapshot again, then `kept`. */
+/** User property of a dataset in the stash: `pending:<guid of the common snapshot, if any>` until the unit's own dataset stands on that again, then `kept`. */
 const stashProperty = `${userPrefix}stash`;
 export const stashRoot = (root: string): string => `${root}/stash`;
 /** `<unit>-<epoch>-<node>-<UTC yyyymmddThhmmssZ>` */
@@ -20,18 +20,19 @@ export function parseStashId(id: string): { unit: string; epoch: number; node: s
 }
 
 /**
- * Takes a history that lost out of the way of the one that goes on, with no byte destroyed (OWNERSHIP 12): snapshot of what no snapshot holds yet → rename into the stash → clone at the
- * common snapshot → promote. The common past then belongs to the unit again, the stash is a clone of it that holds the tail. Without common ground the whole copy goes to the stash.
+ * Takes a history that lost out of the way of the one that goes on, with no byte destroyed (OWNERSHIP 12): rename into the stash → clone at the common snapshot → promote. The common
+ * past then belongs to the unit again; the stash is a clone of it with the snapshots of the tail, and what was written after the last of them is its present. (That is not made a snapshot: after a power
+ * cut it lies in an intent log that nobody has replayed, and zfs makes no snapshot before it is mounted: "dataset is busy".) Without common ground the whole copy goes to the stash.
  * The caller has the unit for itself. Steps can be repeated: a break after the rename is taken up by `finish`, which reads what is to be done from the dataset in the stash.
  */
 export class Stasher {
   public constructor(private readonly context: StashContext) {}
 
   /**
-   * `common`: guid of the newest snapshot that stays with the unit; "" = nothing is common. `owner`: epoch of the record: a snapshot of that epoch or a later one is no tail of an owner before.
-   * The stash's id, or "" when there was nothing to take away. Throws NOT_READY (mounted), CONFLICT, NOT_FOUND (no such snapshot).
+   * `common`: guid of the newest snapshot that stays with the unit; "" = nothing is common. `modified`: zfs refuses increments because of what was written after the newest snapshot (its `written` may be 0
+   * all the same). `owner`: epoch of the record: a snapshot of that epoch or a later one is no tail of an owner before. The stash's id, or "" when there was nothing to take away. Throws NOT_READY (mounted), CONFLICT, NOT_FOUND (no such snapshot).
    */
-  public async take(unit: string, common: string, owner: number): Promise<string> {
+  public async take(unit: string, { common, modified, owner }: { common: string; modified: boolean; owner: number }): Promise<string> {
     const { cluster, zfs, host } = this.context;
     await this.finish(unit);
     const dataset = `${cluster.dataset}/${unit}`;
@@ -43,9 +44,9 @@ export class Stasher {
     const tail = seen.snapshots.slice(at + 1);
     const wrong = tail.find(({ name }) => (parseSnapshotName(name)?.epoch ?? 0) >= owner);
     if (wrong !== undefined) throw new HcError("CONFLICT", `${unit} on ${host.node} holds ${wrong.name}, which is of its owner's own epoch (${owner}), and the home does not know it: nothing is touched; a person must look.`, { retry: "never" });
-    const written = (await zfs.written(dataset)).get(dataset) ?? "0";
-    if (tail.length === 0 && written === "0") return "";
-    return this.keep(unit, seen, at, written !== "0", owner);
+    const dirty = modified || ((await zfs.written(dataset)).get(dataset) ?? "0") !== "0";
+    if (tail.length === 0 && !dirty) return "";
+    return this.keep(unit, seen, at, dirty, owner);
   }
 
   private async keep(unit: string, seen: { dataset: Dataset; snapshots: readonly Snapshot[] }, at: number, dirty: boolean, owner: number): Promise<string> {
@@ -53,13 +54,12 @@ export class Stasher {
     const dataset = `${cluster.dataset}/${unit}`;
     const atMs = Math.floor(clock.wallMs());
     const epoch = seen.snapshots.reduce((highest, { name }) => Math.max(highest, parseSnapshotName(name)?.epoch ?? 0), 0) || Math.max(1, owner - 1);
-    if (dirty) await zfs.snapshot([`${dataset}@${makeSnapshotName(epoch, atMs, host.node)}`]);
     const id = stashId(unit, epoch, host.node, atMs);
     const base = seen.snapshots[at];
     await ensureStash(this.context);
-    await zfs.set(dataset, { [stashProperty]: base === undefined ? "kept" : `pending:${base.guid}`, [`${userPrefix}state`]: "stash" });
+    await zfs.set(dataset, { readonly: "on", [stashProperty]: `pending:${base?.guid ?? ""}`, [`${userPrefix}state`]: "stash" });
     await zfs.rename(dataset, `${stashRoot(cluster.dataset)}/${id}`);
-    if (base !== undefined) await this.finish(unit);
+    await this.finish(unit);
     const what = base === undefined ? "the whole copy, which shares nothing with the home's" : `${seen.snapshots.length - at - 1} snapshots after ${base.name}${dirty ? " and what was written after the last one" : ""}`;
     event(unit, "stashed", `${host.node} keeps ${what} of epoch ${epoch} as ${id}`);
     log.warn({ unit, stash: id, dirty }, "a history that lost was put into the stash");
@@ -74,7 +74,7 @@ export class Stasher {
       throw error;
     });
     for (const stashed of all) {
-      const pending = /^pending:([0-9]+)$/.exec(stashed.user["stash"] ?? "");
+      const pending = /^pending:([0-9]*)$/.exec(stashed.user["stash"] ?? "");
       const name = stashed.user["unit"] ?? "";
       if (pending === null || !stashed.name.startsWith(`${stashRoot(cluster.dataset)}/`) || (unit !== undefined && name !== unit)) continue;
       await this.rebase(stashed, `${cluster.dataset}/${name}`, pending[1] as string);
@@ -82,17 +82,18 @@ export class Stasher {
   }
 
   private async rebase(stashed: Dataset, dataset: string, guid: string): Promise<void> {
-    const { zfs, log } = this.context;
+    const { zfs, log, host } = this.context;
     const base = (await zfs.snapshots(stashed.name)).find((snapshot) => snapshot.guid === guid);
     const here = await zfs.look(dataset);
     if (here === undefined && base !== undefined) {
       const { stash: _stash, state: _state, ...user } = stashed.user;
       const properties = Object.fromEntries(Object.entries(user).map(([name, value]) => [userPrefix + name, value]));
-      await zfs.clone(`${stashed.name}@${base.name}`, dataset, { canmount: "noauto", readonly: "on", mountpoint: stashed.mountpoint, ...properties, [`${userPrefix}state`]: "live" });
+      await zfs.clone(`${stashed.name}@${base.name}`, dataset, { canmount: "noauto", readonly: "on", mountpoint: `${host.paths.data}/${user["unit"] ?? ""}`, ...properties, [`${userPrefix}state`]: "live" });
     }
     if (base !== undefined && (here === undefined || here.dataset.origin === `${stashed.name}@${base.name}`)) await zfs.promote(dataset);
     else if (base !== undefined) log.warn({ dataset, stash: stashed.name }, "the unit came back another way; the stash stays whole");
-    await zfs.set(stashed.name, { [stashProperty]: "kept" });
+    // where it is looked at is no business of the unit's own place
+    await zfs.set(stashed.name, { mountpoint: `${host.paths.data}/stash/${stashed.name.slice(stashRoot(this.context.cluster.dataset).length + 1)}`, [stashProperty]: "kept" });
   }
 }
 

@@ -106,13 +106,13 @@ const sealSchema = {
   required: ["version", "epoch", "generation"],
   properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, epoch: { type: "integer", minimum: 1 }, generation: { type: "integer", minimum: 0 } },
 } as const;
-/** Body of `POST /peer/v1/units/<id>/stash`, sent by the home: the copy holds a history that it does not have. `common`: guid of the newest snapshot that both hold, "" = none. */
-export interface StashRequest { version: number; epoch: number; common: string }
+/** Body of `POST /peer/v1/units/<id>/stash`, sent by the home: the copy holds a history that it does not have. `common`: guid of the newest snapshot that both hold, "" = none. `modified`: its zfs says that it was written to after its newest snapshot, whatever it counts as written. */
+export interface StashRequest { version: number; epoch: number; common: string; modified: boolean }
 const stashSchema = {
   type: "object",
   additionalProperties: false,
-  required: ["version", "epoch", "common"],
-  properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, epoch: { type: "integer", minimum: 1 }, common: { type: "string", pattern: "^[0-9]{0,20}$" } },
+  required: ["version", "epoch", "common", "modified"],
+  properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, epoch: { type: "integer", minimum: 1 }, common: { type: "string", pattern: "^[0-9]{0,20}$" }, modified: { type: "boolean" } },
 } as const;
 function body<T>(schema: object, value: unknown, what: string): T {
   const failures = validate(schema, value);

@@ -16,12 +16,18 @@ let lab: Lab;
 let address: Record<string, string>;
 
 const status = (): Promise<Status> => project.json<Status>(["status"]);
+/** What a person would look at. */
+async function picture(): Promise<string> {
+  const said = [(await project.hc(["status"])).stdout, (await project.hc(["why", "ledger"])).stdout];
+  for (const node of nodes) said.push(`${node}:`, await inside(node, "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -25 | cut -c1-500").catch((error: Error) => error.message));
+  return said.join("\n");
+}
 async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {
     const seen = await look();
     if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}${(await project.hc(["why", "ledger"])).stdout}`);
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${await picture()}`);
     await delay(100);
   }
 }
