@@ -12,6 +12,7 @@ import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
 import { failoverRoutes } from "./failover/routes.js";
+import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
@@ -82,6 +83,10 @@ export class ClusterNode {
   private readonly events: EventWriter;
   private readonly health: EtcdHealth;
   private readonly probe: DiskProbe;
+  private readonly fence: FenceKeeper;
+  /** The sign of life goes on until all parts have stopped: the next process has the whole time to its first one. */
+  private readonly beating = new AbortController();
+  private beats: Promise<void> | undefined;
   private readonly links: Links;
   private readonly peerRouter: Router;
   private readonly publisher: NodePublisher;
@@ -107,7 +112,8 @@ export class ClusterNode {
     const peerHasEtcd = async (node: string): Promise<boolean> => (await this.peers.call<{ member: boolean }>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs: 3000 })).member;
     this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, peerHasEtcd });
     this.probe = new DiskProbe(cluster.dataset === "" ? `${host.paths.state}/.probe` : `${host.paths.data}/.hcd-probe`, clock);
-    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.probe.problem() });
+    this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
+    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence });
     this.view = new WatchedView(store, log);
     this.liveness = new Liveness(clock, () => this.session.isLive());
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
@@ -116,13 +122,13 @@ export class ClusterNode {
     this.apiScope = options.api.scope();
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, store, services,
-      view: this.view, session: this.session, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      view: this.view, session: this.session, fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };
     this.links = new Links({ node: host.node, peers: this.peers, clock, others: () => cluster.members.map((one) => one.node).filter((node) => node !== host.node) });
     this.health = new EtcdHealth({ etcd, member: this.member, store });
-    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => this.problems(), unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
+    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
   }
@@ -147,7 +153,9 @@ export class ClusterNode {
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
     const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);
     const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
-    this.loops.push(control, this.probe.run(signal), this.session.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
+    await this.fence.begin();
+    this.beats = this.session.run(this.beating.signal);
+    this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
     this.loops.push(
       (async () => {
         await control;
@@ -185,6 +193,8 @@ export class ClusterNode {
     this.aborter.abort();
     for (const part of this.running.reverse()) await part.stop().catch((error: unknown) => this.options.log.warn({ err: error }, "a part did not stop well"));
     await Promise.allSettled(this.loops);
+    this.beating.abort();
+    await this.beats;
     if (options.leaving === true) {
       const { node } = this.options.host;
       await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
@@ -267,6 +277,7 @@ export class ClusterNode {
     const { signal } = this.aborter;
     while (!signal.aborted) {
       this.liveness.tick();
+      this.fence.look();
       await this.health.look();
       await this.options.clock.sleep(1000, signal).catch(() => undefined);
     }

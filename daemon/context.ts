@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex, Readable } from "node:stream";
+import type { FenceUnit } from "./fencer/parse-fence.js";
 import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
 import type { Logger } from "./lib/log.js";
@@ -17,6 +18,14 @@ export interface Session {
   isLive(): boolean;
   /** Monotonic ms until which the session is live. */
   deadlineMs(): number;
+}
+
+/** What the fencer is told of the units here (daemon/fencer). */
+export interface FenceCover {
+  /** Before a unit is mounted writable. Throws when the fencer cannot be told: then it must not be mounted. */
+  open(unit: FenceUnit): void;
+  /** What was seen mounted or running; `settled`: nothing is being done for this unit, so if it is not among those it may be forgotten. */
+  seen(here: readonly FenceUnit[], settled: (unit: string) => boolean): void;
 }
 
 /** Calls to the control port of other nodes, mutual TLS, the certificate's name checked against the node's. */
@@ -44,6 +53,7 @@ export interface NodeContext {
   store: Store;
   view: View;
   session: Session;
+  fence: FenceCover;
   services: SiteServices;
   peers: Peers;
   /** Control port, `/peer/v1/...`. */

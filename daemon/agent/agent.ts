@@ -8,6 +8,7 @@ import { execute } from "./executors.js";
 import { DiskView } from "./disk-facts.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
+import { unitDataset } from "./names.js";
 import { lookAround, nodeInput, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
 import { Publisher } from "./publish.js";
@@ -194,6 +195,8 @@ export class AgentLoop implements Agent {
     const plan = planNode(input);
     const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
     this.stale = stale;
+    const here = input.units.filter(({ local, service }) => local?.mounted === true || service === "active");
+    this.context.fence.seen(here.map(({ id }) => ({ unit: id, dataset: unitDataset(input.dataset, id), mountpoint: `${input.data}/${id}` })), (unit) => !this.isBusy(unit));
     for (const key of stale) if (plan.notes.get(key)?.severity === "error") plan.notes.delete(key);
     this.seen = { input, plan };
     const repeat = this.runner.dispatch(plan.work, stale);

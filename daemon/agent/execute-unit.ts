@@ -57,6 +57,7 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     if (found.readonly) await context.zfs.set(dataset, { readonly: "off" });
     const mountpoint = `${context.host.paths.data}/${unit}`;
     if (found.mountpoint !== mountpoint && !found.mounted) await context.zfs.set(dataset, { mountpoint });
+    context.fence.open({ unit, dataset, mountpoint });
     assertHome(context, unit);
     await context.zfs.mount(dataset);
   },

@@ -32,7 +32,8 @@ export async function tearDownNode(options: { host: HostConfig; dataset: string;
     for (const { user } of await platform.listUsers("hc-")) await platform.removeUser(user);
   });
   await attempt("files", async () => {
-    for (const path of [`${host.paths.run}/routes.json`, `${host.paths.run}/proxy.sock`, `${host.paths.run}/fpm`, `${host.paths.state}/blobs`, `${host.paths.run}/apache`, `${host.paths.etc}/apache`, `${host.paths.etc}/fpm`, `${host.paths.etc}/fpm-socket.key`]) await rm(path, { recursive: true, force: true });
+    // last of all: until nothing is mounted here, the fencer keeps its order
+    for (const path of [`${host.paths.run}/fence.json`, `${host.paths.run}/fenced.json`, `${host.paths.run}/routes.json`, `${host.paths.run}/proxy.sock`, `${host.paths.run}/fpm`, `${host.paths.state}/blobs`, `${host.paths.run}/apache`, `${host.paths.etc}/apache`, `${host.paths.etc}/fpm`, `${host.paths.etc}/fpm-socket.key`]) await rm(path, { recursive: true, force: true });
   });
   return failed;
 }

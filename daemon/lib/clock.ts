@@ -9,3 +9,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 export const systemClock: Clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now(), sleep: delay };
+
+/**
+ * Milliseconds of the machine's monotonic clock (CLOCK_MONOTONIC, clock_gettime(2)): the same in all processes of a node, unlike
+ * `performance.now()`, which counts from the start of its process. Whatever one process tells another is counted by this.
+ */
+export const machineMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);

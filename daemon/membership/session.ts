@@ -17,6 +17,13 @@ export interface SessionOptions {
   log: Logger;
   /** OWNERSHIP 7: no heartbeat while this says why the disks are not trusted ("" = they answer). */
   diskProblem(): string;
+  /** The fencer's order (daemon/fencer): none in tests that have no fencer. */
+  fence?: {
+    /** The newest generation that was ended by the fencer; it and older ones are lost. */
+    lostGeneration(): number;
+    /** Written before the session counts as live until then. Throws when it may not, or cannot be. */
+    announce(generation: number, deadlineMs: number): void;
+  };
   /** Called after each commit and when the session is lost. */
   onChange?(): void;
 }
@@ -28,6 +35,7 @@ export interface SessionOptions {
  * 3. A generation that was lost (deadline missed, marked dead, overwritten) never renews: the next one is greater.
  * 4. After a lost answer the same heartbeat is tried again on the same revision; when the swap fails the record is read, and the heartbeat
  *    counts only when exactly it is there (DESIGN invariant 7).
+ * 5. The fencer knows a deadline before this process goes by it, and what it has fenced is lost.
  */
 export class NodeSession implements Session {
   private current = 0;
@@ -78,6 +86,7 @@ export class NodeSession implements Session {
   /** One heartbeat, or the start of a new generation. True when it committed. */
   public async beat(signal?: AbortSignal): Promise<boolean> {
     const { clock, log, node } = this.options;
+    if (!this.lost && (this.options.fence?.lostGeneration() ?? 0) >= this.current) this.lose(`generation ${this.current} was ended by the fencer`);
     const disk = this.options.diskProblem();
     if (disk !== "") return this.failed(disk);
     if (!this.lost && clock.monotonicMs() >= this.deadline) this.lose("the deadline passed without a committed sign of life");
@@ -93,7 +102,7 @@ export class NodeSession implements Session {
   private async open(signal?: AbortSignal): Promise<boolean> {
     const found = await this.options.store.get(keys.session(this.options.node));
     const old = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
-    const generation = Math.max(old?.generation ?? 0, this.current) + 1;
+    const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0) + 1;
     return this.write({ generation, counter: 1 }, found?.modRevision ?? "0", signal);
   }
 
@@ -132,6 +141,12 @@ export class NodeSession implements Session {
     if (late) {
       this.lose("the sign of life committed after the deadline");
       return false;
+    }
+    try {
+      this.options.fence?.announce(next.generation, deadline);
+    } catch (error) {
+      log.warn({ node, generation: next.generation, reason: messageOf(error) }, "a sign of life that does not count");
+      return this.failed(messageOf(error));
     }
     this.deadline = deadline;
     this.lost = false;

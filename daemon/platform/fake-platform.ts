@@ -33,6 +33,12 @@ export class FakePlatform implements Platform {
     this.acts.push(`stop ${name}`);
     this.states.set(name, "inactive");
   }
+  public async killServices(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      this.acts.push(`kill ${name}`);
+      if (this.states.has(name)) this.states.set(name, "inactive");
+    }
+  }
   public async removeService(name: string): Promise<void> {
     await this.stopService(name);
     this.states.delete(name);
@@ -56,6 +62,9 @@ export class FakePlatform implements Platform {
   }
   public async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
     return { totalBytes: 2 ** 33, availableBytes: 2 ** 32 };
+  }
+  public async bootId(): Promise<string> {
+    return "fake-boot";
   }
   /** The service died by itself. */
   public crash(name: string): void {

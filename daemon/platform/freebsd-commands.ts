@@ -86,6 +86,12 @@ export const freebsdCommands = {
   restart: (name: string) => ["service", scriptName(name), "onerestart"],
   reload: (name: string) => ["service", scriptName(name), "onereload"],
   stop: (name: string) => ["service", scriptName(name), "onestop"],
+  /** The supervisor first, else it starts the program again. -L: only a pid file that is still locked (pkill(1)), so never a stranger with its number. */
+  killSupervisor: (paths: NodePaths, name: string) => ["pkill", "-KILL", "-L", "-F", supervisorPid(paths, name)],
+  /** jail(8): removing a jail kills what is in it. */
+  removeJail: (name: string) => ["jail", "-R", scriptName(name)],
+  /** Opaque, so in hex; random(4) since FreeBSD 13. */
+  bootId: () => ["sysctl", "-nx", "kern.boot_id"],
   processes: () => ["ps", "-axww", "-o", "pid="],
   log: (paths: NodePaths, name: string, lines: number) => ["tail", "-n", String(lines), serviceLogFile(paths, name)],
   passwd: () => ["getent", "passwd"],

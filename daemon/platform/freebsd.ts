@@ -2,6 +2,7 @@ import { mkdir, readdir, unlink } from "node:fs/promises";
 import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
 import { type CommandResult, commandFailed, runOk } from "../lib/command.js";
 import type { Runtime } from "../lib/documents.js";
+import { eachAtMost } from "../lib/each-at-most.js";
 import { errorCode, HcError } from "../lib/errors.js";
 import { type Account, compareAccount, parseAccounts, phpVersion, userName } from "./accounts.js";
 import { freebsdCommands as commands, parseSysctlMemory, rcScript, scriptName, serviceOf, stateOf, supervisorPid } from "./freebsd-commands.js";
@@ -10,6 +11,7 @@ import type { Platform, ServiceDefinition, ServiceState } from "./platform.js";
 
 const quickMs = 10_000;
 const slowMs = 60_000;
+const killsAtOnce = 16;
 
 /** rc.d, daemon(8), jail(8), pw(8). Scripts lie in /usr/local/etc/rc.d and are never enabled: hcd alone decides what runs. */
 export class FreebsdPlatform implements Platform {
@@ -58,6 +60,18 @@ export class FreebsdPlatform implements Platform {
     if (await this.isDefined(name)) await this.must(commands.stop(name), slowMs);
   }
 
+  /** Kills supervisor and jail; the script's own stop then finds nobody to wait for, and takes mounts and limits away. */
+  public async killServices(names: readonly string[]): Promise<void> {
+    const { paths } = this.options;
+    await eachAtMost(killsAtOnce, names, async (name) => {
+      await this.run(commands.killSupervisor(paths, name), quickMs); // 1: no such process
+      await this.run(commands.removeJail(name), quickMs); // 1: no such jail
+    });
+    await eachAtMost(killsAtOnce, names, async (name) => {
+      if (await this.isDefined(name)) await this.run(commands.stop(name), quickMs);
+    });
+  }
+
   public async removeService(name: string): Promise<void> {
     await this.stopService(name);
     await unlink(`${this.folder}/${scriptName(name)}`).catch((error: NodeJS.ErrnoException) => {
@@ -102,6 +116,11 @@ export class FreebsdPlatform implements Platform {
 
   public async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
     return parseSysctlMemory(await this.must(commands.memory(), quickMs));
+  }
+
+  public async bootId(): Promise<string> {
+    const result = await this.run(commands.bootId(), quickMs);
+    return result.code === 0 ? result.stdout.trim() : "";
   }
 
   private async isDefined(name: string): Promise<boolean> {

@@ -61,7 +61,10 @@ export const linuxCommands = {
   reload: (name: string) => ["systemctl", "reload", unitFile(name)],
   stop: (name: string) => ["systemctl", "stop", unitFile(name)],
   resetFailed: (name: string) => ["systemctl", "reset-failed", unitFile(name)],
-  killAll: (name: string) => ["systemctl", "kill", "--kill-whom=all", "--signal=KILL", unitFile(name)],
+  /** Told that it stops, the supervisor does not restart what is killed next. */
+  stopSoon: (names: readonly string[]) => ["systemctl", "stop", "--no-block", ...names.map(unitFile)],
+  /** All processes of the control group, the option's default; its name differs between systemd 251 and 252. */
+  killAll: (names: readonly string[]) => ["systemctl", "kill", "--signal=KILL", ...names.map(unitFile)],
   states: (prefix: string) => ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--type=service", `${serviceName(prefix.replace(/-$/, ""))}*`],
   log: (name: string, lines: number) => ["journalctl", "--unit", unitFile(name), "--lines", String(lines), "--no-pager", "--output", "short-iso", "--quiet"],
   passwd: () => ["getent", "passwd"],

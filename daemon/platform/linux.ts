@@ -71,6 +71,13 @@ export class LinuxPlatform implements Platform {
     await this.run(commands.resetFailed(name), quickMs); // says "not loaded" for what was never failed
   }
 
+  public async killServices(names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    // both say non-zero for units that are not loaded, and go on with the others
+    await this.run(commands.stopSoon(names), quickMs);
+    await this.run(commands.killAll(names), quickMs);
+  }
+
   public async removeService(name: string): Promise<void> {
     await this.stopService(name);
     const removed = await unlink(`${this.folder}/${unitFile(name)}`).then(() => true, (error: NodeJS.ErrnoException) => {
@@ -124,6 +131,10 @@ export class LinuxPlatform implements Platform {
 
   public async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
     return parseMeminfo(await readFile("/proc/meminfo", "utf8"));
+  }
+
+  public async bootId(): Promise<string> {
+    return ((await readFileIfAny("/proc/sys/kernel/random/boot_id")) ?? "").trim();
   }
 
   /** One daemon-reload for all definitions that were written before it began; callers that come meanwhile wait for the next one. */

@@ -36,6 +36,11 @@ export interface Platform {
   reloadService(name: string): Promise<void>;
   /** Stops, ends every process of it, returns when none is left. A missing service is success. */
   stopService(name: string): Promise<void>;
+  /**
+   * SIGKILL to every process of these services, at once, and no restart by their supervisor: the fence, no stop. Missing ones are success.
+   * Returns when the signals are sent; what is left then is told by `serviceStates`.
+   */
+  killServices(names: readonly string[]): Promise<void>;
   /** Stops and removes the definition. */
   removeService(name: string): Promise<void>;
   /** States of all our services whose names start with `prefix`. One command for all. */
@@ -47,4 +52,6 @@ export interface Platform {
   /** Our users ("hc-…"). */
   listUsers(prefix: string): Promise<{ user: string; uid: number; gid: number }[]>;
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
+  /** Differs from boot to boot; "" where the system has no such thing. */
+  bootId(): Promise<string>;
 }

@@ -2,8 +2,8 @@ import { chmod, chown, unlink } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
+import { machineMs } from "../lib/clock.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
-import { monotonicMs } from "./route-store.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
 import { proxyService } from "./service.js";
 import type { UnitStats } from "./worker-state.js";
@@ -25,7 +25,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
     else socket.write(`${JSON.stringify(message)}\n`);
   };
-  const deadline = (): ToWorker => ({ type: "deadline", ms: Math.floor(monotonicMs() + context.session.deadlineMs() - performance.now()) });
+  const deadline = (): ToWorker => ({ type: "deadline", ms: Math.floor(machineMs() + context.session.deadlineMs() - performance.now()) });
   const server = createServer((socket) => {
     workers.set(socket, undefined);
     socket.on("error", () => undefined); // close follows

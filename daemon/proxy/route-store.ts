@@ -1,7 +1,5 @@
+import { machineMs } from "../lib/clock.js";
 import type { RouteTable, UnitRoute } from "./routes.js";
-
-/** Milliseconds of the machine's monotonic clock: the same in all processes of a node (CLOCK_MONOTONIC). */
-export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 /** The worker's copy of the table, and the fence as data (OWNERSHIP 5): past the deadline nothing of this node's own is served. */
 export class RouteStore {
@@ -14,7 +12,7 @@ export class RouteStore {
     this.wake();
   }
 
-  /** `deadlineMs` by `monotonicMs()`; never moved back. */
+  /** `deadlineMs` by `machineMs()`; never moved back. */
   public setDeadline(deadlineMs: number): void {
     const wasPast = !this.live();
     if (deadlineMs > this.deadline) this.deadline = deadlineMs;
@@ -22,7 +20,7 @@ export class RouteStore {
   }
 
   public live(): boolean {
-    return monotonicMs() < this.deadline;
+    return machineMs() < this.deadline;
   }
 
   public route(unit: string): UnitRoute | undefined {

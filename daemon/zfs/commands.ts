@@ -32,6 +32,9 @@ export const zfsCommands = {
   destroy: (name: string): string[] => ["zfs", "destroy", name],
   mount: (dataset: string): string[] => ["zfs", "mount", dataset],
   unmount: (dataset: string): string[] => ["zfs", "unmount", dataset],
+  /** For the fencer alone: what is mounted past the deadline must go. Nothing that was written is lost by it. */
+  forceUnmount: (dataset: string): string[] => ["zfs", "unmount", "-f", dataset],
+  mounted: (): string[] => ["zfs", "mount"],
   hold: (tag: string, snapshot: string): string[] => ["zfs", "hold", tag, snapshot],
   release: (tag: string, snapshot: string): string[] => ["zfs", "release", tag, snapshot],
   send: (snapshot: string, base: string | undefined): string[] => ["zfs", "send", ...(base === undefined ? [] : ["-i", base]), snapshot],

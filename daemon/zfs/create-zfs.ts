@@ -4,7 +4,7 @@ import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
 import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
-import { parseDatasets, parseLook, parseSnapshots, parseWritten } from "./parse.js";
+import { parseDatasets, parseLook, parseMounted, parseSnapshots, parseWritten } from "./parse.js";
 import type { Zfs } from "./zfs.js";
 
 /** Longest life of a command that moves no data. */
@@ -70,7 +70,8 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     rename: async (from, to) => void (await patient(commands.rename(from, to))),
     destroy: async (name) => void (await patient(commands.destroy(name))),
     mount: (dataset) => allowing(["already"], once(commands.mount(dataset))),
-    unmount: (dataset) => allowing(["already"], patient(commands.unmount(dataset))),
+    unmount: (dataset, how = {}) => allowing(["already"], patient(how.force === true ? commands.forceUnmount(dataset) : commands.unmount(dataset))),
+    mounted: async () => parseMounted(await once(commands.mounted())),
     hold: (tag, snapshot) => allowing(["already"], once(commands.hold(tag, snapshot))),
     release: (tag, snapshot) => allowing(["no-tag", "missing"], once(commands.release(tag, snapshot))),
     send(snapshot, base, signal) {

@@ -161,6 +161,9 @@ export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: ()
       operation("unmount", name);
       get(name).mounted = false;
     },
+    async mounted() {
+      return new Map(below(options.pool ?? "hpool").map(describe).filter((dataset) => dataset.mounted).map((dataset) => [dataset.name, dataset.mountpoint]));
+    },
     async hold(tag, name) {
       operation("hold", name);
       getSnapshot(name).snapshot.tags.add(tag);

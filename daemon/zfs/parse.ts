@@ -91,3 +91,11 @@ export function parseWritten(output: string): Map<string, string> {
 export function compareDecimal(a: string, b: string): number {
   return a.length === b.length ? (a < b ? -1 : a > b ? 1 : 0) : a.length - b.length;
 }
+
+/** Output of `zfsCommands.mounted`: name, blanks, mount point (which may hold blanks). */
+export function parseMounted(output: string): Map<string, string> {
+  return new Map(output.split("\n").flatMap((line) => {
+    const [, name, mountpoint] = /^(\S+)\s+(\/.*)$/.exec(line) ?? [];
+    return name === undefined || mountpoint === undefined ? [] : [[name, mountpoint] as const];
+  }));
+}

@@ -46,7 +46,10 @@ export interface Zfs {
   destroy(name: string): Promise<void>;
   /** Mounted already is success; so is unmounting what is not mounted. Busy is retried for 2 s. */
   mount(dataset: string): Promise<void>;
-  unmount(dataset: string): Promise<void>;
+  /** `force`: also while it is in use (zfs-unmount(8), -f); on Linux that may still be refused as busy. */
+  unmount(dataset: string, options?: { force?: boolean }): Promise<void>;
+  /** What is mounted, dataset → mount point, from the system's mount table: no pool is asked. */
+  mounted(): Promise<Map<string, string>>;
   /** Held already by this tag is success; so is releasing what is not held or not there. */
   hold(tag: string, snapshot: string): Promise<void>;
   release(tag: string, snapshot: string): Promise<void>;

@@ -7,6 +7,7 @@ import { progress } from "../core/progress.js";
 import { connectionOf, type HostInputs, type HostOutputs, hostSchema, pathFailures, withHostDefaults } from "../schemas/host.js";
 import { apiCall } from "../ssh/api-client.js";
 import { SshRunner } from "../ssh/ssh-runner.js";
+import { hostServices } from "./host/own-texts.js";
 import { applyHost, startService, stepsFor, switchArtefact } from "./host/apply-host.js";
 import { withLease } from "./host/lease.js";
 import { ownTexts } from "./host/own-texts.js";
@@ -82,7 +83,7 @@ async function converge(inputs: HostInputs, begin: () => void): Promise<void> {
       if (!upgrade) throw error;
       progress("Host", inputs.name, `the new daemon does not become ready; back to ${facts.current.slice(0, 12)}`);
       await switchArtefact(runner, inputs, facts.current);
-      await startService(runner, inputs.platform, true);
+      for (const name of hostServices) await startService(runner, inputs.platform, name, true);
       throw error;
     }
   });

@@ -60,6 +60,19 @@ export function platformContract(name: string, subject: () => PlatformSubject): 
       await it().stopService("hc-contract-b");
       expect((await it().serviceStates("hc-contract-b")).get("hc-contract-b")).toBe("inactive");
     });
+    test("killed services are ended to the last process, and their supervisor starts none again", async () => {
+      // deaf to TERM, restarted always: only the kill ends it
+      await it().defineService({ ...service, name: "hc-contract-b", argv: ["/bin/sh", "-c", "trap '' TERM; sleep 600 & sleep 601 & wait; wait"], restart: "always" });
+      await it().startService("hc-contract-b");
+      await it().killServices(["hc-contract-none", "hc-contract-b"]);
+      await eventually(() => subject().processes("hc-contract-b"), (left) => left === 0);
+      // longer than the pause before a restart
+      await new Promise((resolve) => setTimeout(resolve, 1200));
+      expect(await subject().processes("hc-contract-b")).toBe(0);
+      expect((await it().serviceStates("hc-contract-b")).get("hc-contract-b")).not.toBe("active");
+      await it().stopService("hc-contract-b");
+      await it().killServices([]);
+    });
     test("users have the numbers that were asked for, or CONFLICT", async () => {
       const { uid } = subject();
       await it().ensureUser("hc-contract", uid, uid);
@@ -77,6 +90,7 @@ export function platformContract(name: string, subject: () => PlatformSubject): 
       const { totalBytes, availableBytes } = await it().memory();
       expect(totalBytes).toBeGreaterThan(availableBytes);
       expect(availableBytes).toBeGreaterThan(0);
+      expect(await it().bootId()).toMatch(/^\S+$/);
     });
   });
 }

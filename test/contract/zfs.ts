@@ -49,8 +49,11 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       const [seen] = await one.zfs.datasets(dataset);
       expect(seen).toMatchObject({ name: dataset, origin: "", mounted: true, readonly: false, quotaBytes: "10485760", user: { unit: "describe", definition: '{"a": "x\ty", "n": 1}' } });
       expect(seen?.guid).toMatch(/^[0-9]+$/);
+      expect((await one.zfs.mounted()).has(dataset)).toBe(true);
       await one.zfs.unmount(dataset);
       await one.zfs.unmount(dataset);
+      await one.zfs.unmount(dataset, { force: true });
+      expect((await one.zfs.mounted()).has(dataset)).toBe(false);
       await one.zfs.inherit(dataset, "hybridcluster:definition");
       await one.zfs.set(dataset, { readonly: "on" }); // while mounted, zfs shows what the mount has
       expect((await one.zfs.datasets(dataset))[0]).toMatchObject({ mounted: false, readonly: true, user: { unit: "describe" } });

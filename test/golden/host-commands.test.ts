@@ -68,6 +68,6 @@ describe.each(["linux", "freebsd"] as const)("%s", (platform) => {
   });
 });
 
-it("the rc.d script is one that sh(1) reads", () => {
-  expect(spawnSync("sh", ["-n", join(process.cwd(), "test/fixtures/host-files/hcd.rc")], { encoding: "utf8" }).stderr).toBe("");
+it.each(["hcd.rc", "hcd-fencer.rc"])("the rc.d script %s is one that sh(1) reads", (name) => {
+  expect(spawnSync("sh", ["-n", join(process.cwd(), "test/fixtures/host-files", name)], { encoding: "utf8" }).stderr).toBe("");
 });

@@ -10,7 +10,7 @@ import { describeStep, planHost } from "../../providers/handlers/host/plan-host.
  * them anew, and read the difference.
  */
 const folder = join(process.cwd(), "test/fixtures/host-plan");
-const own = { hostConfig: "c".repeat(64), service: "d".repeat(64), machine: "x86_64" };
+const own = { hostConfig: "c".repeat(64), service: "d".repeat(64), fencer: "f".repeat(64), machine: "x86_64" };
 const base: HostInputs = {
   name: "fra1", address: "fra1.example.net", addresses: [], port: 22, user: "root", hostKey: "ssh-ed25519 AAAA", platform: "linux", zone: "fra", role: "node",
   ports: {} as never, paths: {} as never, hcd: { version: "0.1.0", sha256: "b".repeat(64) }, runtime: "24.9.0", timeouts: {} as never,
@@ -28,8 +28,8 @@ describe("plan of a host", () => {
 });
 
 describe("service definition", () => {
-  it.each([["linux", "hcd.service"], ["freebsd", "hcd.rc"]] as const)("of %s", (platform, name) => {
-    const text = serviceText(withHostDefaults({ ...base, platform }));
+  it.each([["linux", "hcd", "hcd.service"], ["freebsd", "hcd", "hcd.rc"], ["linux", "hcd-fencer", "hcd-fencer.service"], ["freebsd", "hcd-fencer", "hcd-fencer.rc"]] as const)("on %s of %s", (platform, service, name) => {
+    const text = serviceText(withHostDefaults({ ...base, platform }), service);
     const file = join(process.cwd(), "test/fixtures/host-files", name);
     if (process.env["UPDATE_GOLDEN"] === "1") {
       if (!existsSync(join(file, ".."))) mkdirSync(join(file, ".."), { recursive: true });

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { zfsCommands as commands } from "../../daemon/zfs/commands.js";
 import { recognize, zfsError } from "../../daemon/zfs/errors.js";
-import { parseDatasets, parseSnapshots, parseWritten } from "../../daemon/zfs/parse.js";
+import { parseDatasets, parseMounted, parseSnapshots, parseWritten } from "../../daemon/zfs/parse.js";
 
 /** Outputs recorded on a lab node (zfs-fuse 0.7.0 behind the lab's zfs). */
 const fixture = (name: string): string => readFileSync(join(process.cwd(), "test/fixtures/zfs", name), "utf8");
@@ -30,7 +30,9 @@ test("no command that changes anything can force, recurse or roll back a receive
   for (const [name, make] of Object.entries(commands)) {
     const argv = (make as (...args: unknown[]) => (string | string[])[])(name === "snapshot" ? ["a@b"] : "a@b", name === "create" || name === "receive" || name === "set" ? { p: "v" } : "c@d", {}).flat();
     expect(argv[0]).toBe("zfs");
-    if (argv[1] !== "get") for (const word of argv.slice(2)) expect(word).not.toMatch(/^-[a-zA-Z]*[rRfF]/);
+    // the fencer's: it loses nothing that was written
+    if (name === "forceUnmount") expect(argv).toEqual(["zfs", "unmount", "-f", "a@b"]);
+    else if (argv[1] !== "get") for (const word of argv.slice(2)) expect(word).not.toMatch(/^-[a-zA-Z]*[rRfF]/);
   }
 });
 
@@ -51,6 +53,11 @@ test("snapshots: by dataset, in the order of createtxg, with holds", () => {
   ]);
   const lines = (name: string, txg: string): string => `d@${name}\tguid\t1\nd@${name}\tcreatetxg\t${txg}\nd@${name}\tcreation\t5\nd@${name}\tuserrefs\t0\n`;
   expect(parseSnapshots(lines("b", "100") + lines("a", "99")).get("d")?.map((item) => item.name)).toEqual(["a", "b"]);
+});
+
+test("mounted: the table of `zfs mount`, as zfs-fuse and OpenZFS print it", () => {
+  expect(parseMounted("hpool                           /hpool\nhpool/hc/site-a                 /hc/site-a\nb                               /mnt/with blank\n")).toEqual(new Map([["hpool", "/hpool"], ["hpool/hc/site-a", "/hc/site-a"], ["b", "/mnt/with blank"]]));
+  expect(parseMounted("")).toEqual(new Map());
 });
 
 test("written", () => {

@@ -119,6 +119,6 @@ test("taking a node's identity away leaves neither service nor key", async () =>
   const n3 = lab.node("n3");
   expect((await api(n3, "DELETE", "/v1/identity")).status).toBe(200);
   expect((await api(n3, "GET", "/v1/version")).body).toMatchObject({ clustered: false });
-  expect((await n3.sh("ls /etc/systemd/system | grep '^hc' || true; ls -A /etc/hybridcluster; ls -A /var/lib/hybridcluster; pgrep -c etcd || true")).trim().split("\n").filter((line) => line !== "")).toEqual(["hcd.service", "host.json", "0"]);
+  expect((await n3.sh("ls /etc/systemd/system | grep '^hc' || true; ls -A /etc/hybridcluster; ls -A /var/lib/hybridcluster; pgrep -c etcd || true")).trim().split("\n").filter((line) => line !== "")).toEqual(["hcd-fencer.service", "hcd.service", "host.json", "0"]);
   expect((await n3.sh("zfs list -H -o name hpool/hc")).trim()).toBe("hpool/hc");
 }, 60_000);

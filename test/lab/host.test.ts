@@ -95,7 +95,7 @@ describe("a machine with a web server of its own", () => {
     expect(version).toMatchObject({ sha256: hcd.sha256, node: "n1", clustered: false });
     expect(JSON.parse(await node.ok(["cat", "/etc/hybridcluster/host.json"]))).toMatchObject({ node: "n1", zone: "a", ports: { http: 8081, peer: 4430 }, addresses: node.addresses });
     const manifest = JSON.parse(await node.ok(["cat", "/var/lib/hybridcluster/manifest.json"])) as Record<string, unknown>;
-    expect(manifest).toMatchObject({ packages: ["etcd-server", "php8.2-curl"], before: null, users: ["etcd", "_hcproxy", "_hcetcd", "_hcweb"], files: ["/etc/systemd/system/hcd.service"], silenced: ["etcd.service"] });
+    expect(manifest).toMatchObject({ packages: ["etcd-server", "php8.2-curl"], before: null, users: ["etcd", "_hcproxy", "_hcetcd", "_hcweb"], files: ["/etc/systemd/system/hcd-fencer.service", "/etc/systemd/system/hcd.service"], silenced: ["etcd.service"] });
     // nothing that the installation brought was started
     expect((await node.exec(["test", "-e", "/srv/started"])).code).toBe(1);
     expect((await node.exec(["systemctl", "is-enabled", "etcd.service"])).stdout).toBe("disabled\n");

@@ -29,7 +29,7 @@ const runtime = { platform: "linux" as const, php: "8.2" };
 const crashed = (): HcError => new HcError("ABORTED", "this incarnation has crashed", { retry: "never" });
 
 /** What a crash of the control process leaves behind on a node: disk, mounts, running containers, users. */
-interface Machine { name: string; zfs: FakeZfs; store: MemoryStore; running: Map<string, SiteRun>; configured: SiteRun[]; users: Map<string, { user: string; uid: number; gid: number }>; generation: number; broken: boolean }
+interface Machine { name: string; zfs: FakeZfs; store: MemoryStore; running: Map<string, SiteRun>; /** Units that the fencer knows of; outlives a crash, as its order does. */ ordered: Set<string>; configured: SiteRun[]; users: Map<string, { user: string; uid: number; gid: number }>; generation: number; broken: boolean }
 interface Incarnation { dead: boolean; live: boolean; abort: AbortController; routes: Map<string, RouteHandler>; api: Map<string, RouteHandler>; agent: Agent; migration: Migration; replication: Replication; view: WatchedView }
 
 /** When the effects of a node shall break: at its n-th, before or after it has happened. */
@@ -51,7 +51,7 @@ export class AgentCluster {
   public constructor(public readonly names: readonly string[]) {
     for (const name of names) {
       const zfs = createFakeZfs({ seed: name });
-      this.machines.set(name, { name, zfs, store: new MemoryStore(this.state), running: new Map(), configured: [], users: new Map(), generation: 0, broken: false });
+      this.machines.set(name, { name, zfs, store: new MemoryStore(this.state), running: new Map(), ordered: new Set(), configured: [], users: new Map(), generation: 0, broken: false });
     }
   }
   public async prepare(): Promise<void> {
@@ -117,6 +117,8 @@ export class AgentCluster {
     for (const machine of this.machines.values())
       for (const dataset of await machine.zfs.datasets(root)) if (dataset.mounted && !dataset.readonly) writers.set(dataset.name, [...(writers.get(dataset.name) ?? []), machine.name]);
     for (const [dataset, nodes] of writers) if (nodes.length > 1 && dataset.startsWith(`${root}/site-`)) this.violations.push(`${what}: ${dataset} is writable on ${nodes.join(" and ")}`);
+    for (const machine of this.machines.values())
+      for (const { name, mounted, readonly } of await machine.zfs.datasets(root)) if (mounted && !readonly && name.startsWith(`${root}/site-`) && !machine.ordered.has(name.slice(root.length + 1))) this.violations.push(`${what}: ${name} is mounted on ${machine.name}, and its fencer does not know`);
     for (const [unit, nodes] of this.whereRuns()) if (nodes.length > 1) this.violations.push(`${what}: ${unit} runs on ${nodes.join(" and ")}`);
   }
   public whereRuns(): Map<string, string[]> {
@@ -158,6 +160,13 @@ export class AgentCluster {
       store: guardedStore,
       view,
       session: { generation, isLive: () => incarnation.live && !incarnation.dead, deadlineMs: () => Number.POSITIVE_INFINITY },
+      fence: {
+        open: ({ unit }) => void machine.ordered.add(unit),
+        seen: (here, settled) => {
+          for (const unit of machine.ordered) if (settled(unit)) machine.ordered.delete(unit);
+          for (const { unit } of here) machine.ordered.add(unit);
+        },
+      },
       services: this.services(machine, guard),
       peers: this.peers(name, incarnation),
       peerRoutes: registry(routes),
@@ -214,6 +223,8 @@ export class AgentCluster {
       defineService: async () => false,
       startService: nothing, restartService: nothing, reloadService: nothing, stopService: nothing, removeService: nothing,
       serviceStates: async () => new Map(),
+      killServices: async () => undefined,
+      bootId: async () => "sim",
       serviceLog: async () => "",
       ensureUser: (user, uid, gid) => guard(`user ${user}`, async () => void machine.users.set(user, { user, uid, gid })),
       removeUser: (user) => guard(`remove user ${user}`, async () => void machine.users.delete(user)),

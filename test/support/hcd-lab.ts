@@ -19,6 +19,16 @@ RestartSec=200ms
 WantedBy=multi-user.target
 `;
 
+const fencerUnit = `[Unit]
+Description=HybridCluster fencer
+[Service]
+ExecStart=/usr/local/bin/node ${lib}/current/hcd.cjs fencer
+Restart=always
+RestartSec=200ms
+[Install]
+WantedBy=multi-user.target
+`;
+
 /** Everything that the Host resource would have done, by hand: users, folders, pool, artefact, service. */
 export async function prepareNode(node: TestNode, zone: string): Promise<HostConfig> {
   const host: HostConfig = { version: 1, node: node.name, platform: "linux", zone, role: "node", addresses: node.addresses, ports: defaultPorts, paths: defaultPaths };
@@ -30,7 +40,8 @@ export async function prepareNode(node: TestNode, zone: string): Promise<HostCon
   await put(`${lib}/test/hcd.cjs`, readFileSync(hcdArtefact()));
   await put(`${defaultPaths.etc}/host.json`, JSON.stringify(host));
   await put("/etc/systemd/system/hcd.service", unit);
-  await node.sh("systemctl daemon-reload; systemctl enable -q hcd.service; systemctl restart hcd.service");
+  await put("/etc/systemd/system/hcd-fencer.service", fencerUnit);
+  await node.sh("systemctl daemon-reload; systemctl enable -q hcd.service hcd-fencer.service; systemctl restart hcd-fencer.service hcd.service");
   return host;
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { limits } from "../../daemon/proxy/limits.js";
-import { monotonicMs } from "../../daemon/proxy/route-store.js";
+import { machineMs as monotonicMs } from "../../daemon/lib/clock.js";
 import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
 import { startWorker } from "../../daemon/proxy/worker.js";
 import { edgePki } from "../support/edge-pki.js";

@@ -6,7 +6,7 @@ import { remoteSha256, sha256Of, upload } from "../../ssh/upload.js";
 import { installPackages } from "./install-packages.js";
 import { emptyManifest } from "./manifest.js";
 import { artefactFile, nodeBinaryFile } from "./own-files.js";
-import { hostConfigText, ownTexts, serviceText } from "./own-texts.js";
+import { type HostService, hostConfigText, ownTexts, serviceText } from "./own-texts.js";
 import type { HostFacts } from "./parse-probe.js";
 import { describeStep, type HostStep, planHost } from "./plan-host.js";
 import { probeHost } from "./probe.js";
@@ -43,9 +43,10 @@ async function bringNode({ runner, inputs }: HostWork, step: Extract<HostStep, {
 export async function switchArtefact(runner: CommandRunner, inputs: HostInputs, sha256: string): Promise<void> {
   await sh(runner, `ln -sfn "$2" "$1/.current-new" && mv ${inputs.platform === "freebsd" ? "-fh" : "-fT"} "$1/.current-new" "$1/current"`, [inputs.paths.lib, sha256]);
 }
-export async function startService(runner: CommandRunner, platform: HostInputs["platform"], restart: boolean): Promise<void> {
-  if (platform === "freebsd") await sh(runner, `sysrc hcd_enable=YES >/dev/null; service hcd ${restart ? "restart" : "start"}`, [], 60_000);
-  else await sh(runner, `systemctl enable -q hcd.service; systemctl ${restart ? "restart" : "start"} hcd.service`, [], 60_000);
+export async function startService(runner: CommandRunner, platform: HostInputs["platform"], name: HostService, restart: boolean): Promise<void> {
+  const script = name.replace("-", "_");
+  if (platform === "freebsd") await sh(runner, `sysrc ${script}_enable=YES >/dev/null; service ${script} ${restart ? "restart" : "start"}`, [], 60_000);
+  else await sh(runner, `systemctl enable -q ${name}.service; systemctl ${restart ? "restart" : "start"} ${name}.service`, [], 60_000);
 }
 
 /** Bytes of old artefacts are of no use, but the one of before is what a rollback goes to. */
@@ -73,10 +74,10 @@ async function runStep(work: HostWork, step: HostStep): Promise<void> {
     case "service":
       manifest.files = [...new Set([...manifest.files, step.path])];
       await saveManifest(work);
-      await upload(runner, step.path, { text: serviceText(inputs) }, { mode: inputs.platform === "freebsd" ? "755" : "644", timeoutMs: quickMs });
+      await upload(runner, step.path, { text: serviceText(inputs, step.name) }, { mode: inputs.platform === "freebsd" ? "755" : "644", timeoutMs: quickMs });
       if (inputs.platform === "linux") await sh(runner, "systemctl daemon-reload");
       return;
-    case "start": return startService(runner, inputs.platform, step.restart);
+    case "start": return startService(runner, inputs.platform, step.name, step.restart);
   }
 }
 

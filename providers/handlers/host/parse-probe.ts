@@ -25,18 +25,20 @@ export interface HostFacts {
   otherNode: string;
   /** Digest that `current` points to. */
   current: string;
-  /** Digests of files: the artefact that is current, host.json, the service's definition; "" for none. */
+  /** Digests of files: the artefact that is current, host.json, the services' definitions; "" for none. */
   artefact: string;
   hostConfig: string;
   service: string;
-  /** The service runs. */
+  fencer: string;
+  /** The services run. */
   active: boolean;
+  fencerActive: boolean;
   manifest: Manifest | undefined;
 }
 
 export const noFacts: HostFacts = {
   kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, txgSeconds: "", racct: false, zfsAtBoot: false, systemd: false, node: "", otherNode: "",
-  current: "", artefact: "", hostConfig: "", service: "", active: false, manifest: undefined,
+  current: "", artefact: "", hostConfig: "", service: "", fencer: "", active: false, fencerActive: false, manifest: undefined,
 };
 
 export function parseProbe(text: string): HostFacts {
@@ -73,6 +75,8 @@ export function parseProbe(text: string): HostFacts {
       case "hostconfig": facts.hostConfig = value; break;
       case "service": facts.service = value; break;
       case "active": facts.active = true; break;
+      case "fencer": facts.fencer = value; break;
+      case "fenceractive": facts.fencerActive = true; break;
       case "manifest": facts.manifest = JSON.parse(value) as Manifest; break;
       default: break;
     }

@@ -1,6 +1,6 @@
 import type { NodePaths } from "../../../daemon/lib/node-config.js";
 import type { HostInputs } from "../../schemas/host.js";
-import type { OwnTexts } from "./own-texts.js";
+import type { HostService, OwnTexts } from "./own-texts.js";
 import { distributionServices, neededPackages } from "./packages.js";
 import type { HostFacts } from "./parse-probe.js";
 
@@ -13,13 +13,13 @@ export type HostStep =
   | { kind: "node"; version: string; how: "copy" | "upload" }
   | { kind: "artefact"; sha256: string; previous: string }
   | { kind: "host-config"; path: string }
-  | { kind: "service"; path: string }
-  | { kind: "start"; restart: boolean };
+  | { kind: "service"; name: HostService; path: string }
+  | { kind: "start"; name: HostService; restart: boolean };
 /** Why nothing may be changed: property, and what to do. */
 export interface Conflict { code: "PORT_IN_USE" | "PATH_IN_USE" | "UNSUPPORTED" | "ALREADY_EXISTS"; property: string; reason: string }
 export interface HostPlan { conflicts: Conflict[]; steps: HostStep[] }
 
-export const serviceFile = (platform: HostInputs["platform"]): string => (platform === "freebsd" ? "/usr/local/etc/rc.d/hcd" : "/etc/systemd/system/hcd.service");
+export const serviceFile = (platform: HostInputs["platform"], name: HostService): string => (platform === "freebsd" ? `/usr/local/etc/rc.d/${name.replace("-", "_")}` : `/etc/systemd/system/${name}.service`);
 /** Seconds between transaction groups: `written` is seen only when one is synced (docs: RPO). */
 export const txgSeconds = "1";
 const pathKeys: (keyof NodePaths)[] = ["etc", "state", "run", "log", "lib", "data"];
@@ -58,7 +58,8 @@ function conflictsOf(inputs: HostInputs, facts: HostFacts, own: OwnTexts): Confl
   }
   if (ours === undefined) {
     for (const key of pathKeys) if (facts.paths[key] === "full") conflicts.push({ code: "PATH_IN_USE", property: `paths.${key}`, reason: `${inputs.paths[key]} exists, is not empty and is not ours; give another path` });
-    if (facts.service !== "") conflicts.push({ code: "PATH_IN_USE", property: "name", reason: `${serviceFile(inputs.platform)} exists and is not ours: another program is called hcd here` });
+    for (const [name, there] of [["hcd", facts.service], ["hcd-fencer", facts.fencer]] as const)
+      if (there !== "") conflicts.push({ code: "PATH_IN_USE", property: "name", reason: `${serviceFile(inputs.platform, name)} exists and is not ours: another program is called ${name} here` });
   }
   return conflicts;
 }
@@ -80,9 +81,11 @@ export function planHost(inputs: HostInputs, facts: HostFacts, own: OwnTexts): H
   if (linux && facts.node !== inputs.runtime) steps.push({ kind: "node", version: inputs.runtime, how: facts.otherNode === inputs.runtime ? "copy" : "upload" });
   if (facts.current !== inputs.hcd.sha256 || facts.artefact !== inputs.hcd.sha256) steps.push({ kind: "artefact", sha256: inputs.hcd.sha256, previous: facts.current });
   if (facts.hostConfig !== own.hostConfig) steps.push({ kind: "host-config", path: `${inputs.paths.etc}/host.json` });
-  if (facts.service !== own.service) steps.push({ kind: "service", path: serviceFile(inputs.platform) });
-  const changed = steps.some((step) => ["node", "artefact", "host-config", "service"].includes(step.kind));
-  if (changed || !facts.active) steps.push({ kind: "start", restart: facts.active });
+  const changed = steps.some((step) => ["node", "artefact", "host-config"].includes(step.kind));
+  // the fencer first: it is there before anything is mounted, and a new one reads the order that stands
+  const services = [{ name: "hcd-fencer", same: facts.fencer === own.fencer, active: facts.fencerActive }, { name: "hcd", same: facts.service === own.service, active: facts.active }] as const;
+  for (const { name, same } of services) if (!same) steps.push({ kind: "service", name, path: serviceFile(inputs.platform, name) });
+  for (const { name, same, active } of services) if (changed || !same || !active) steps.push({ kind: "start", name, restart: active });
   return { conflicts, steps };
 }
 
@@ -96,7 +99,7 @@ export function describeStep(step: HostStep): string {
     case "node": return step.how === "upload" ? `upload Node ${step.version}` : `use the Node ${step.version} of /usr/local/bin`;
     case "artefact": return `upload the daemon ${step.sha256.slice(0, 12)}${step.previous === "" ? "" : ` (now ${step.previous.slice(0, 12)})`}`;
     case "host-config": return `write ${step.path}`;
-    case "service": return `define the service hcd in ${step.path}`;
-    case "start": return step.restart ? "restart the service hcd (sites go on meanwhile)" : "start the service hcd";
+    case "service": return `define the service ${step.name} in ${step.path}`;
+    case "start": return step.restart ? `restart the service ${step.name}${step.name === "hcd" ? " (sites go on meanwhile)" : ""}` : `start the service ${step.name}`;
   }
 }

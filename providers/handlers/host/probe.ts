@@ -7,7 +7,7 @@ import { serviceFile } from "./plan-host.js";
 const script = `
 fact() { printf '%s\\t%s\\n' "$1" "$2"; }
 digest() { [ -f "$1" ] || return 0; if command -v sha256sum >/dev/null 2>&1; then sha256sum < "$1" | cut -d' ' -f1; else sha256 -q "$1"; fi; }
-paths_etc=$1 paths_state=$2 paths_run=$3 paths_log=$4 paths_lib=$5 paths_data=$6 service=$7
+paths_etc=$1 paths_state=$2 paths_run=$3 paths_log=$4 paths_lib=$5 paths_data=$6 service=$7 fencer=$8
 fact kernel "$(uname -s)"
 fact machine "$(uname -m)"
 [ -r /etc/os-release ] && . /etc/os-release && fact os "$ID $VERSION_ID"
@@ -30,14 +30,18 @@ if [ "$(uname -s)" = FreeBSD ]; then fact racct "$(sysctl -n kern.racct.enable 2
 fact artefact "$(digest "$paths_lib/current/hcd.cjs")"
 fact hostconfig "$(digest "$paths_etc/host.json")"
 fact service "$(digest "$service")"
-if [ -d /run/systemd/system ]; then fact systemd yes; systemctl is-active --quiet hcd.service && fact active yes
-elif [ -x "$service" ]; then "$service" onestatus >/dev/null 2>&1 && fact active yes; fi
+fact fencer "$(digest "$fencer")"
+if [ -d /run/systemd/system ]; then fact systemd yes; systemctl is-active --quiet hcd.service && fact active yes; systemctl is-active --quiet hcd-fencer.service && fact fenceractive yes
+else
+  if [ -x "$service" ]; then "$service" onestatus >/dev/null 2>&1 && fact active yes; fi
+  if [ -x "$fencer" ]; then "$fencer" onestatus >/dev/null 2>&1 && fact fenceractive yes; fi
+fi
 if [ -r "$paths_state/manifest.json" ]; then fact manifest "$(tr -d '\\n\\t' < "$paths_state/manifest.json")"; fi
 exit 0
 `;
 
 export async function probeHost(runner: CommandRunner, inputs: Pick<HostInputs, "paths" | "platform">, signal?: AbortSignal): Promise<HostFacts> {
   const { etc, state, run, log, lib, data } = inputs.paths;
-  const argv = ["sh", "-c", script, "sh", etc, state, run, log, lib, data, serviceFile(inputs.platform)];
+  const argv = ["sh", "-c", script, "sh", etc, state, run, log, lib, data, serviceFile(inputs.platform, "hcd"), serviceFile(inputs.platform, "hcd-fencer")];
   return parseProbe(await runOk(runner, argv, { timeoutMs: 30_000, ...(signal === undefined ? {} : { signal }) }));
 }

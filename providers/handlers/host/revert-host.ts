@@ -1,6 +1,7 @@
 import type { CommandRunner } from "../../../daemon/lib/command.js";
 import type { HostInputs } from "../../schemas/host.js";
 import { removePackages } from "./install-packages.js";
+import { hostServices } from "./own-texts.js";
 import { serviceFile } from "./plan-host.js";
 import { probeHost } from "./probe.js";
 import { dropSysctl, sh } from "./work.js";
@@ -12,7 +13,7 @@ for u in $(getent passwd | cut -d: -f1 | grep '^hc-'); do userdel "$u" 2>/dev/nu
 if [ -e /usr/sbin/policy-rc.d ] && grep -q hybridcluster /usr/sbin/policy-rc.d; then rm -f /usr/sbin/policy-rc.d; fi
 for f in "$@"; do rm -f "$f"; done
 systemctl daemon-reload; systemctl reset-failed 'hcd*.service' 'hc-site-*.service' >/dev/null 2>&1; true`;
-const stopFreebsd = `service hcd onestop >/dev/null 2>&1; sysrc -x hcd_enable >/dev/null 2>&1
+const stopFreebsd = `service hcd onestop >/dev/null 2>&1; sysrc -x hcd_enable >/dev/null 2>&1; sysrc -x hcd_fencer_enable >/dev/null 2>&1
 for f in /usr/local/etc/rc.d/hcd_* /usr/local/etc/rc.d/hc_site_*; do [ -e "$f" ] || continue; "$f" onestop >/dev/null 2>&1; rm -f "$f"; done
 for u in $(getent passwd | cut -d: -f1 | grep '^hc-'); do pw userdel "$u" 2>/dev/null; done
 for f in "$@"; do rm -f "$f"; done; true`;
@@ -26,7 +27,7 @@ export async function revertHost(runner: CommandRunner, inputs: HostInputs): Pro
   const { platform } = inputs;
   const { manifest } = await probeHost(runner, inputs);
   if (manifest === undefined || manifest.node !== inputs.name) return; // nothing of this Host is there
-  await sh(runner, platform === "freebsd" ? stopFreebsd : stopLinux, [...new Set([serviceFile(platform), ...manifest.files])], 120_000);
+  await sh(runner, platform === "freebsd" ? stopFreebsd : stopLinux, [...new Set([...hostServices.map((name) => serviceFile(platform, name)), ...manifest.files])], 120_000);
   if (manifest.txgSecondsBefore !== "") await sh(runner, restoreTxg[platform], [manifest.txgSecondsBefore]);
   await removePackages(runner, inputs.name, platform, manifest.packages);
   const remove = platform === "freebsd" ? 'pw usershow "$u" >/dev/null 2>&1 && pw userdel "$u"' : 'id "$u" >/dev/null 2>&1 && userdel "$u"';

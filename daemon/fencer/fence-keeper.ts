@@ -1,0 +1,150 @@
+import type { Clock } from "../lib/clock.js";
+import { machineMs } from "../lib/clock.js";
+import { HcError, messageOf } from "../lib/errors.js";
+import type { Logger } from "../lib/log.js";
+import { FenceFolder } from "./fence-folder.js";
+import { type FenceNote, type FenceUnit, fenceVersion } from "./parse-fence.js";
+
+/** A fencer that was silent for so long is told to people, ms. */
+const silentMs = 4_000;
+/** A fence that went well is told for so long, ms. */
+const toldMs = 10 * 60_000;
+
+export interface FenceKeeperOptions {
+  run: string;
+  bootId(): Promise<string>;
+  clock: Clock;
+  log: Logger;
+  event(unit: string, event: string, detail: string): void;
+}
+
+/**
+ * The control process' side: tells the fencer until when which units may live here, and hears what it has done.
+ * Invariants: 1. A session is live only after the order with its deadline was written. 2. A unit is named in the order before it is mounted, and
+ * until it was seen to be neither mounted nor running; a new process takes over what its predecessor had named. 3. A generation whose fence was
+ * begun never becomes live; none does while a fence is under way, or after one that could not be finished.
+ */
+export class FenceKeeper {
+  private folder: FenceFolder | undefined;
+  private readonly units = new Map<string, FenceUnit>();
+  private order: { generation: number; deadlineMs: number } | undefined;
+  private told = 0;
+  private readonly startedMs: number;
+
+  public constructor(private readonly options: FenceKeeperOptions) {
+    this.startedMs = machineMs();
+  }
+
+  /** Before the first heartbeat. */
+  public async begin(): Promise<void> {
+    this.folder = new FenceFolder(this.options.run, await this.options.bootId().catch(() => ""));
+    const before = this.folder.order();
+    const note = this.note();
+    if (before.kind === "read") for (const unit of before.value.units) this.units.set(unit.unit, unit);
+    // a predecessor with a later generation has told it
+    if (before.kind === "read" && note !== undefined && before.value.generation > note.generation) this.told = note.generation;
+  }
+
+  /** The newest generation that was lost to a fence; 0: none. */
+  public lostGeneration(): number {
+    return this.note()?.generation ?? 0;
+  }
+
+  /** Why no sign of life may be sent; "" when one may. */
+  public problem(): string {
+    const note = this.note();
+    if (note?.state === "fencing") return `the fencer is ending what was at home here (generation ${note.generation})`;
+    if (note?.state === "unfit") return `unfit until it is rebooted: ${note.left.map(({ unit, why }) => `${unit}: ${why}`).join("; ") || note.units.join(", ")} after the session was lost`;
+    return "";
+  }
+
+  /** Orders the fence for `deadlineMs` of `clock.monotonicMs()`. Throws when this generation may not live, or when it cannot be written. */
+  public announce(generation: number, deadlineMs: number): void {
+    this.assertFree(generation);
+    const { clock } = this.options;
+    this.write({ generation, deadlineMs: Math.floor(machineMs() + deadlineMs - clock.monotonicMs()) });
+    // the fencer notes first and reads the order then, we write the order first and read the note then: one of us sees the other
+    this.assertFree(generation);
+  }
+
+  /** Before a unit is mounted writable. Throws when the fencer cannot be told. */
+  public open(unit: FenceUnit): void {
+    const known = this.units.get(unit.unit);
+    if (known?.dataset === unit.dataset && known.mountpoint === unit.mountpoint) return;
+    this.units.set(unit.unit, unit);
+    try {
+      this.rewrite();
+    } catch (error) {
+      this.units.delete(unit.unit);
+      throw new HcError("NOT_READY", `${unit.unit} is not mounted: the fencer cannot be told of it (${messageOf(error)}).`, { cause: error });
+    }
+  }
+
+  /** What is mounted or runs here; another one is dropped from the order when `settled` says that nothing is being done for it. */
+  public seen(here: readonly FenceUnit[], settled: (unit: string) => boolean): void {
+    const before = this.units.size;
+    const names = new Set(here.map(({ unit }) => unit));
+    const fresh = here.filter(({ unit }) => !this.units.has(unit));
+    for (const unit of fresh) this.units.set(unit.unit, unit);
+    for (const unit of [...this.units.keys()]) if (!names.has(unit) && settled(unit)) this.units.delete(unit);
+    if (fresh.length === 0 && this.units.size === before) return;
+    try {
+      this.rewrite();
+    } catch (error) {
+      // the next heartbeat writes the whole order, or does not count
+      this.options.log.error({ err: error }, "the fencer could not be told what is at home here");
+    }
+  }
+
+  /** Tells what the fencer has done, once. */
+  public look(): void {
+    const note = this.note();
+    if (note === undefined || note.state === "fencing" || note.generation <= this.told) return;
+    this.told = note.generation;
+    if (note.state === "overtaken" || note.units.length === 0) return;
+    const text = fenceText(note);
+    this.options.log.error({ generation: note.generation, state: note.state, units: note.units, left: note.left }, "this node was fenced");
+    for (const unit of note.units) this.options.event(unit, "fenced", note.left.find((item) => item.unit === unit)?.why ?? text);
+  }
+
+  /** For people: what is wrong with the fencer, and what it did lately. */
+  public problems(): string[] {
+    const nowMs = machineMs();
+    const note = this.note();
+    const found: string[] = [];
+    if (note?.state === "unfit" || note?.state === "fencing") found.push(this.problem());
+    else if (note?.state === "fenced" && note.units.length > 0 && nowMs - note.deadlineMs < toldMs) found.push(fenceText(note));
+    const sign = this.folder?.sign();
+    const lastMs = sign?.kind === "read" ? sign.value.atMs : Number.NEGATIVE_INFINITY;
+    // a fencer that starts with us is given its time
+    if (nowMs - Math.max(lastMs, this.startedMs) > silentMs) found.push("the fencer gives no sign of life (service hcd-fencer): if hcd hung too, the units here would run on behind the closed gate");
+    return found;
+  }
+
+  private note(): FenceNote | undefined {
+    const found = this.folder?.note();
+    return found?.kind === "read" ? found.value : undefined;
+  }
+
+  private assertFree(generation: number): void {
+    const problem = this.problem();
+    if (problem !== "") throw new HcError("NOT_READY", problem);
+    const lost = this.lostGeneration();
+    if (generation <= lost) throw new HcError("NOT_READY", `generation ${lost} missed its deadline and was fenced`);
+  }
+
+  /** The units have changed: the order as it stands, with them. */
+  private rewrite(): void {
+    if (this.order !== undefined) this.write(this.order);
+  }
+  private write(order: { generation: number; deadlineMs: number }): void {
+    if (this.folder === undefined) throw new HcError("INTERNAL", "The fence was not begun.");
+    this.folder.writeOrder({ version: fenceVersion, bootId: this.folder.bootId, ...order, units: [...this.units.values()] });
+    this.order = order;
+  }
+}
+
+function fenceText(note: FenceNote): string {
+  const when = new Date(note.wallMs).toISOString();
+  return `fenced ${when}: hcd had not renewed its sign of life in time, ${note.units.length} unit(s) were killed and unmounted (generation ${note.generation})`;
+}
