@@ -114,6 +114,10 @@ switch (command) {
     if (command !== "test:unit") ensureLab();
     node([path.join(__dirname, "test.js"), command, ...rest]);
     break;
+  case "chaos":
+    needs(ensurePackages, ensureBuild, ensureLab);
+    node([path.join(root, "dist", "test", "chaos", "main.js"), ...rest]);
+    break;
   case "start":
     needs(ensurePackages, ensureBuild, ensureLab);
     hc(["start", ...rest]);
@@ -127,5 +131,5 @@ switch (command) {
     hc(["destroy", "--stack", "local", "--yes", "--remove-stack", ...rest]);
     break;
   default:
-    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|bench|soak|start|stop|destroy");
+    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|bench|soak|chaos|start|stop|destroy");
 }

@@ -26,6 +26,7 @@ export async function findDebris(context: NodeContext): Promise<Debris> {
     if (name === root) return false;
     const inner = name.slice(root.length + 1);
     if (inner === "trash" || inner === "stash") return false;
+    if (inner.startsWith("stash/")) return false; // no record names a stash: `hc stash list` shows what lies there
     if (inner.startsWith("trash/")) return !(trash.get(inner.slice(6))?.nodes.includes(host.node) ?? false);
     if (inner.startsWith("tmpl-")) return !templates.has(inner.slice(5));
     return !mine(inner);

@@ -1,0 +1,27 @@
+import { randomOf } from "../support/kill-matrix.js";
+
+/** What a fault does to one node (`node`), or to a pair. `seconds`: how long it lasts. */
+export type FaultKind = "kill" | "stop" | "cut" | "cut-half" | "cut-link" | "pause-hcd" | "pause-workers" | "pause-fencer" | "pause-etcd" | "pause-all" | "kill-hcd" | "kill-etcd" | "kill-workers" | "fill";
+export interface Fault { kind: FaultKind; node: string; peer: string; seconds: number }
+
+/** How often each comes. Two thirds hit the node where a site lives, the leader of the cluster among them. */
+const weights: readonly (readonly [FaultKind, number])[] = [
+  ["kill", 4], ["stop", 1], ["cut", 4], ["cut-half", 1], ["cut-link", 2], ["pause-hcd", 2], ["pause-workers", 1], ["pause-fencer", 1], ["pause-etcd", 1], ["pause-all", 2], ["kill-hcd", 2], ["kill-etcd", 1], ["kill-workers", 1], ["fill", 1],
+];
+export const faultKinds: readonly FaultKind[] = weights.map(([kind]) => kind);
+
+/** An endless row of faults; the same seed gives the same row. `homes`: the nodes where sites live now. Pure but for the generator's own state. */
+export function faultsOf(seed: number, nodes: readonly string[], only: readonly FaultKind[] = faultKinds): (homes: readonly string[]) => Fault {
+  const random = randomOf(seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+  const chosen = weights.filter(([kind]) => only.includes(kind));
+  const sum = chosen.reduce((total, [, weight]) => total + weight, 0);
+  return (homes) => {
+    let at = random() * sum;
+    const [kind] = chosen.find(([, weight]) => (at -= weight) < 0) ?? (chosen[0] as (typeof chosen)[number]);
+    const [target, any, other, length] = [random(), pick(nodes), pick(nodes.slice(1)), random()];
+    const node = target < 2 / 3 && homes.length > 0 ? (homes[Math.floor(target * 1.5 * homes.length)] as string) : any;
+    return { kind, node, peer: other === node ? (nodes[0] as string) : other, seconds: Math.round(kind.startsWith("kill-") ? 0 : 3 + length * length * 27) };
+  };
+}
+export const faultText = ({ kind, node, peer, seconds }: Fault): string => `${kind} ${node}${kind === "cut-link" || kind === "cut-half" ? ` and ${peer}` : ""}${seconds === 0 ? "" : ` for ${seconds} s`}`;

@@ -1,0 +1,62 @@
+import type { Lab } from "../../providers/lab/lab.js";
+import type { Fault, FaultKind } from "./faults.js";
+
+const processes: Partial<Record<FaultKind, string>> = {
+  // main processes by systemd, workers as hcd's own children
+  "pause-hcd": "systemctl show -p MainPID --value hcd.service",
+  "pause-workers": "pgrep -f 'hcd.cjs worker'",
+  "pause-fencer": "systemctl show -p MainPID --value hcd-fencer.service",
+  "pause-etcd": "pgrep -x etcd",
+  "pause-all": "systemctl show -p MainPID --value hcd.service hcd-fencer.service | grep .; pgrep -f 'hcd.cjs worker'; pgrep -x etcd",
+  "kill-hcd": "systemctl show -p MainPID --value hcd.service",
+  "kill-workers": "pgrep -f 'hcd.cjs worker'",
+  "kill-etcd": "pgrep -x etcd",
+};
+
+/** Begins a fault in the lab, through namespaces; returns what ends it. Signals go to processes of the lab's node only. */
+export async function inflict(lab: Lab, { kind, node, peer }: Fault): Promise<() => Promise<void>> {
+  const run = async (script: string): Promise<string> => {
+    const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", script], { timeoutMs: 60_000 });
+    if (code !== 0) throw new Error(`${node}: ${script}: ${stderr}`);
+    return stdout;
+  };
+  const signal = async (name: string, pids: string): Promise<void> => void (await run(`for pid in $(${pids}); do kill -${name} $pid 2>/dev/null || true; done`));
+  switch (kind) {
+    case "kill":
+      await lab.kill(node);
+      return () => lab.start(node);
+    case "stop":
+      await lab.stop(node);
+      return () => lab.start(node);
+    case "cut":
+      await lab.cut(node);
+      return () => lab.heal(node);
+    case "cut-half":
+      await lab.cutLink([peer], node);
+      return () => lab.heal(node);
+    case "cut-link":
+      await lab.cutLink([peer], node);
+      await lab.cutLink([node], peer);
+      return async () => {
+        await lab.heal(node);
+        await lab.heal(peer);
+      };
+    case "fill":
+      await run("zfs create -o mountpoint=/mnt/chaos hpool/chaos && (head -c 16G /dev/urandom > /mnt/chaos/full 2>/dev/null || true)");
+      return async () => void (await run("zfs unmount hpool/chaos; zfs destroy hpool/chaos"));
+    case "kill-hcd":
+    case "kill-workers":
+    case "kill-etcd":
+      await signal("KILL", processes[kind] as string);
+      return async () => undefined;
+    case "pause-hcd":
+    case "pause-workers":
+    case "pause-fencer":
+    case "pause-etcd":
+    case "pause-all": {
+      const pids = (await run(`${processes[kind]} || true`)).split(/\s+/).filter((pid) => /^[1-9][0-9]*$/.test(pid));
+      await signal("STOP", `echo ${pids.join(" ")}`);
+      return () => signal("CONT", `echo ${pids.join(" ")}`);
+    }
+  }
+}
