@@ -7,8 +7,6 @@ import { type FenceNote, type FenceUnit, fenceVersion } from "./parse-fence.js";
 
 /** A fencer that was silent for so long is told to people, ms. */
 const silentMs = 4_000;
-/** A fence that went well is told for so long, ms. */
-const toldMs = 10 * 60_000;
 
 export interface FenceKeeperOptions {
   run: string;
@@ -107,13 +105,12 @@ export class FenceKeeper {
     for (const unit of note.units) this.options.event(unit, "fenced", note.left.find((item) => item.unit === unit)?.why ?? text);
   }
 
-  /** For people: what is wrong with the fencer, and what it did lately. */
+  /** For people: what is wrong with the fencer, or with what it left. A fence that is over is in the history of its units, and needs nobody. */
   public problems(): string[] {
     const nowMs = machineMs();
     const note = this.note();
     const found: string[] = [];
     if (note?.state === "unfit" || note?.state === "fencing") found.push(this.problem());
-    else if (note?.state === "fenced" && note.units.length > 0 && nowMs - note.deadlineMs < toldMs) found.push(fenceText(note));
     const sign = this.folder?.sign();
     const lastMs = sign?.kind === "read" ? sign.value.atMs : Number.NEGATIVE_INFINITY;
     // a fencer that starts with us is given its time

@@ -22,6 +22,7 @@ test("etcd's command line (golden)", () => {
     "--initial-cluster-token=abcdefgh",
     "--heartbeat-interval=250",
     "--election-timeout=2500",
+    "--pre-vote=true",
     "--quota-backend-bytes=2147483648",
     "--auto-compaction-mode=periodic",
     "--auto-compaction-retention=1h",
