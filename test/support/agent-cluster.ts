@@ -3,7 +3,8 @@ import { PassThrough, type Readable } from "node:stream";
 import pino from "pino";
 import { type Agent, AgentLoop } from "../../daemon/agent/agent.js";
 import { registerTrashRoutes } from "../../daemon/agent/trash-routes.js";
-import type { NodeContext, PeerRequest, Peers, RouteHandler, RouteRegistry } from "../../daemon/context.js";
+import type { NodeContext, PeerRequest, Peers, RouteHandler, RouteRegistry, Session } from "../../daemon/context.js";
+import { Failover } from "../../daemon/failover/failover.js";
 import type { Clock } from "../../daemon/lib/clock.js";
 import { delay } from "../../daemon/lib/abort.js";
 import { type DesiredDocument, siteDefaults } from "../../daemon/lib/documents.js";
@@ -11,12 +12,16 @@ import { HcError } from "../../daemon/lib/errors.js";
 import { keys, type TrashRecord, type UnitRecord } from "../../daemon/lib/records.js";
 import { defaultPaths, defaultPorts } from "../../daemon/lib/node-config.js";
 import { type Migration, startMigration } from "../../daemon/migration/start.js";
+import { Leader } from "../../daemon/membership/leader.js";
+import { Liveness } from "../../daemon/membership/liveness.js";
+import { NodeSession } from "../../daemon/membership/session.js";
 import type { Platform } from "../../daemon/platform/platform.js";
 import type { Replication } from "../../daemon/replication/replication.js";
 import { startReplication } from "../../daemon/replication/start.js";
 import type { SiteRun, SiteServices } from "../../daemon/services/site-services.js";
 import { MemoryState, MemoryStore } from "../../daemon/state/memory-store.js";
-import type { Op } from "../../daemon/state/store.js";
+import type { ClusterState } from "../../daemon/state/cluster-state.js";
+import type { Compare, Op } from "../../daemon/state/store.js";
 import { WatchedView } from "../../daemon/state/view.js";
 import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
 
@@ -30,7 +35,7 @@ const crashed = (): HcError => new HcError("ABORTED", "this incarnation has cras
 
 /** What a crash of the control process leaves behind on a node: disk, mounts, running containers, users. */
 interface Machine { name: string; zfs: FakeZfs; store: MemoryStore; running: Map<string, SiteRun>; /** Units that the fencer knows of; outlives a crash, as its order does. */ ordered: Set<string>; configured: SiteRun[]; users: Map<string, { user: string; uid: number; gid: number }>; generation: number; broken: boolean }
-interface Incarnation { dead: boolean; live: boolean; abort: AbortController; routes: Map<string, RouteHandler>; api: Map<string, RouteHandler>; agent: Agent; migration: Migration; replication: Replication; view: WatchedView }
+interface Incarnation { dead: boolean; live: boolean; abort: AbortController; routes: Map<string, RouteHandler>; api: Map<string, RouteHandler>; agent: Agent; migration: Migration; replication: Replication; view: WatchedView; session: Session; leads(): boolean; promotions(): number }
 
 /** When the effects of a node shall break: at its n-th, before or after it has happened. */
 export interface CrashPoint { node: string; effect: number; after: boolean }
@@ -48,7 +53,11 @@ export class AgentCluster {
   private readonly effects = new Map<string, number>();
   private readonly admin = new MemoryStore(this.state);
 
-  public constructor(public readonly names: readonly string[]) {
+  /** Nodes that no other node reaches; their way to etcd is cut at `machine.store`. */
+  private readonly cutOff = new Set<string>();
+
+  /** `control`: nodes have the real sessions, liveness, election and failover instead of ones that never fail. */
+  public constructor(public readonly names: readonly string[], private readonly options: { control?: boolean } = {}) {
     for (const name of names) {
       const zfs = createFakeZfs({ seed: name });
       this.machines.set(name, { name, zfs, store: new MemoryStore(this.state), running: new Map(), ordered: new Set(), configured: [], users: new Map(), generation: 0, broken: false });
@@ -106,6 +115,26 @@ export class AgentCluster {
     machine.running.clear();
     for (const dataset of await machine.zfs.datasets(root)) if (dataset.mounted) await machine.zfs.unmount(dataset.name);
   }
+  public cut(name: string): void {
+    this.cutOff.add(name);
+    this.machine(name).store.cut();
+  }
+  public heal(name: string): void {
+    this.cutOff.delete(name);
+    this.machine(name).store.heal();
+  }
+  public isCut(name: string): boolean {
+    return this.cutOff.has(name);
+  }
+  /** Would a request for the unit be run by this node now? What the proxy's gate looks at, and that the container runs on a writable file system. */
+  public async accepts(name: string, unit: string): Promise<boolean> {
+    const incarnation = this.running.get(name);
+    if (incarnation === undefined || incarnation.dead || !incarnation.session.isLive()) return false;
+    const record = incarnation.view.current().units.get(unit)?.value;
+    if (record?.home !== name || record.homeGeneration !== incarnation.session.generation || record.move?.phase === "stopping" || !this.machine(name).running.has(unit)) return false;
+    const [dataset] = await this.machine(name).zfs.datasets(`${root}/${unit}`).catch(() => []);
+    return dataset?.mounted === true && !dataset.readonly && incarnation.session.isLive();
+  }
   public setLive(name: string, live: boolean): void {
     const incarnation = this.running.get(name);
     if (incarnation !== undefined) incarnation.live = live;
@@ -116,10 +145,10 @@ export class AgentCluster {
     const writers = new Map<string, string[]>();
     for (const machine of this.machines.values())
       for (const dataset of await machine.zfs.datasets(root)) if (dataset.mounted && !dataset.readonly) writers.set(dataset.name, [...(writers.get(dataset.name) ?? []), machine.name]);
-    for (const [dataset, nodes] of writers) if (nodes.length > 1 && dataset.startsWith(`${root}/site-`)) this.violations.push(`${what}: ${dataset} is writable on ${nodes.join(" and ")}`);
+    for (const [dataset, nodes] of writers) if (nodes.length > 1 && this.options.control !== true && dataset.startsWith(`${root}/site-`)) this.violations.push(`${what}: ${dataset} is writable on ${nodes.join(" and ")}`);
     for (const machine of this.machines.values())
       for (const { name, mounted, readonly } of await machine.zfs.datasets(root)) if (mounted && !readonly && name.startsWith(`${root}/site-`) && !machine.ordered.has(name.slice(root.length + 1))) this.violations.push(`${what}: ${name} is mounted on ${machine.name}, and its fencer does not know`);
-    for (const [unit, nodes] of this.whereRuns()) if (nodes.length > 1) this.violations.push(`${what}: ${unit} runs on ${nodes.join(" and ")}`);
+    for (const [unit, nodes] of this.whereRuns()) if (nodes.length > 1 && this.options.control !== true) this.violations.push(`${what}: ${unit} runs on ${nodes.join(" and ")}`);
   }
   public whereRuns(): Map<string, string[]> {
     const runs = new Map<string, string[]>();
@@ -159,7 +188,7 @@ export class AgentCluster {
       zfs: this.zfs(machine, guard),
       store: guardedStore,
       view,
-      session: { generation, isLive: () => incarnation.live && !incarnation.dead, deadlineMs: () => Number.POSITIVE_INFINITY },
+      session: this.options.control === true ? this.session(name, incarnation, store) : { generation, isLive: () => incarnation.live && !incarnation.dead, deadlineMs: () => Number.POSITIVE_INFINITY },
       fence: {
         open: ({ unit }) => void machine.ordered.add(unit),
         seen: (here, settled) => {
@@ -174,7 +203,8 @@ export class AgentCluster {
       event: (unit, event, detail) => void this.events.push(`${name} ${unit} ${event} ${detail}`),
       signal: abort.signal,
     };
-    const isAlive = (_state: unknown, node: string): boolean => this.running.has(node);
+    incarnation.session = context.session;
+    const isAlive = this.options.control === true ? this.control(context, incarnation, guardedStore) : (_state: unknown, node: string): boolean => this.running.has(node);
     incarnation.replication = await startReplication(context, { pruneMs: 10_000_000 });
     registerTrashRoutes(context, isAlive);
     incarnation.agent = new AgentLoop(context, {
@@ -186,6 +216,33 @@ export class AgentCluster {
     incarnation.migration = await startMigration(context, { replication: incarnation.replication, agent: incarnation.agent, isAlive });
     if (incarnation.dead) return;
     this.running.set(name, incarnation);
+  }
+  /** The real sign of life, whose writes are no effects that a crash is aimed at. */
+  private session(name: string, incarnation: Incarnation, store: MemoryStore): Session & { guard(): Compare } {
+    const alive: NodeContext["store"] = {
+      get: async (key) => (incarnation.dead ? Promise.reject(crashed()) : store.get(key)),
+      list: (prefix) => store.list(prefix),
+      txn: async (compare, ops, options) => (incarnation.dead ? Promise.reject(crashed()) : store.txn(compare, ops, options)),
+      watch: (prefix, after, handlers, signal) => store.watch(prefix, after, handlers, signal),
+    };
+    const session = new NodeSession({ node: name, store: alive, clock, log, diskProblem: () => "" });
+    void session.run(incarnation.abort.signal);
+    return session;
+  }
+  /** Liveness, election and failover as on a node; the judgement who lives. */
+  private control(context: NodeContext, incarnation: Incarnation, store: NodeContext["store"]): (state: ClusterState, node: string) => boolean {
+    const { view } = incarnation;
+    const session = context.session as NodeSession;
+    const liveness = new Liveness(clock, () => session.isLive() && !incarnation.dead);
+    view.onSession((nodes) => liveness.seen(nodes.filter((node) => view.current().sessions.get(node)?.value.dead !== true)));
+    liveness.seen([...view.current().sessions.keys()]);
+    const leader = new Leader({ node: context.host.node, store, view, session, liveness, clock, log });
+    const failover = new Failover({ context, leader, liveness });
+    incarnation.leads = () => leader.isLeader();
+    incarnation.promotions = () => failover.promotions;
+    void leader.run(incarnation.abort.signal);
+    void failover.run(incarnation.abort.signal);
+    return (state, node) => liveness.isAlive(state, node);
   }
   public async stopAll(): Promise<void> {
     for (const incarnation of [...this.running.values()]) {
@@ -268,7 +325,7 @@ export class AgentCluster {
   private peers(from: string, own: Incarnation): Peers {
     const reach = (to: string): Incarnation => {
       const found = this.running.get(to);
-      if (found === undefined || own.dead) throw new HcError("UNREACHABLE", `${to} cannot be reached.`);
+      if (found === undefined || own.dead || (from !== to && (this.cutOff.has(from) || this.cutOff.has(to)))) throw new HcError("UNREACHABLE", `${to} cannot be reached.`);
       return found;
     };
     const request = (found: { params: Record<string, string>; query: URLSearchParams }, stream: Readable, body: unknown): PeerRequest => ({ from, params: found.params, query: found.query, headers: {}, stream: stream as IncomingMessage, json: async () => body });
@@ -277,7 +334,7 @@ export class AgentCluster {
         const target = reach(to);
         const found = this.find(target.routes, method, path);
         const answer = await found.handler(request(found, new PassThrough().end(), body), {} as ServerResponse);
-        if (target.dead) throw new HcError("UNREACHABLE", `${to} broke.`);
+        if (target.dead || (from !== to && (this.cutOff.has(from) || this.cutOff.has(to)))) throw new HcError("UNREACHABLE", `${to} broke.`);
         return JSON.parse(JSON.stringify(answer)) as T;
       },
       upload: async <T>(to: string, path: string, _headers: Record<string, string>, body: Readable): Promise<T> => {
