@@ -42,8 +42,9 @@ export async function inflict(lab: Lab, { kind, node, peer }: Fault): Promise<()
         await lab.heal(peer);
       };
     case "fill":
-      await run("zfs create -o mountpoint=/mnt/chaos hpool/chaos && (head -c 16G /dev/urandom > /mnt/chaos/full 2>/dev/null || true)");
-      return async () => void (await run("zfs unmount hpool/chaos; zfs destroy hpool/chaos"));
+      // a reservation takes the space at once; 2 MiB are left, which the clients' records and their snapshots use up
+      await run("zfs create -o canmount=off -o reservation=$(( $(zfs get -Hp -o value available hpool) - 2097152 )) hpool/chaos");
+      return async () => void (await run("zfs destroy hpool/chaos"));
     case "kill-hcd":
     case "kill-workers":
     case "kill-etcd":
