@@ -11,6 +11,8 @@ export interface PlanInput {
   alive: ReadonlySet<string>;
   /** Nodes that have been silent so long (a minute) that work is given to others. */
   gone: ReadonlySet<string>;
+  /** Nodes that have been silent so long (five minutes: a reboot is over) that copies on them are made again elsewhere; default none. */
+  lost?: ReadonlySet<string>;
   /** UTC ms; only for what expires by the calendar. */
   atMs: number;
 }

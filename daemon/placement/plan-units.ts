@@ -83,11 +83,13 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
   const staying = present.filter((node) => known.has(node));
   const target = record.state === "live" && input.alive.has(record.home) ? moveTarget(record, spec, wish, nodes) : undefined;
   if (target !== undefined) moves.push({ unit, to: target, reason: `placement: wished on ${target}` });
-  const missing = count - staying.length;
+  // a copy on a lost node is no copy, and is named all the same: when the node comes back it may be the better one
+  const lost = staying.filter((node) => input.lost?.has(node) === true);
+  const missing = count - (staying.length - lost.length);
   const added = missing > 0 ? chooseReplicas(wish, nodes, [record.home, ...staying], missing) : [];
   if (missing > added.length) problems[unit] = `${missing - added.length} of ${wish.copies} copies have no node to be on`;
   // A copy too many goes only when those that stay are confirmed by the home.
-  const surplus = missing < 0 ? surplusReplicas(wish, nodes, record.home, staying, count) : [];
+  const surplus = lost.length === 0 && missing < 0 ? surplusReplicas(wish, nodes, record.home, staying, count) : [];
   const rest = staying.filter((node) => !surplus.includes(node));
   const home = state.observedUnits.get(record.home)?.get(unit);
   const safe = rest.every((node) => (home?.replicas[node]?.guid ?? "") !== "");

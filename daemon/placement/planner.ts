@@ -11,6 +11,8 @@ const tickMs = 1000;
 const trimEveryMs = 60_000;
 /** Silence after which a node's work is given to others. */
 const goneMs = 60_000;
+/** Silence after which copies on a node count as lost. */
+const lostMs = 300_000;
 /** A move that a wish orders is ordered again this long after the last order, at most two at once. */
 const orderAgainMs = 60_000;
 const ordersAtOnce = 2;
@@ -50,7 +52,8 @@ export class Planner {
     const seen = BigInt(state.revision);
     if (seen < BigInt(guard.modRevision) || seen < this.writtenRevision) return 0;
     const gone = new Set([...state.nodes.keys()].filter((node) => liveness.silentMs(node) > goneMs));
-    const plan = planCluster({ state, alive: liveness.alive(state), gone, atMs: context.clock.wallMs() });
+    const lost = new Set([...gone].filter((node) => liveness.silentMs(node) > lostMs));
+    const plan = planCluster({ state, alive: liveness.alive(state), gone, lost, atMs: context.clock.wallMs() });
     this.problems = plan.problems;
     let made = 0;
     const todo = plan.writes.slice(0, roundLimit);

@@ -139,3 +139,28 @@ test("the same picture gives the same plan, whatever the order of its maps", () 
   const decided = (state: ClusterState): unknown => plan(state).writes.map((write) => [write.key, write.ops]);
   expect(decided(build(["a", "b", "c", "d"]))).toEqual(decided(build(["d", "b", "a", "c"])));
 });
+
+describe("dead nodes", () => {
+  const lostPlan = (state: ClusterState, alive: string[], lost: string[]) => planCluster({ state, alive: new Set(alive), gone: new Set(lost), lost: new Set(lost), atMs: 1000 });
+  const wiki = (): StateBuilder => three().customer("acme").template("php").site("wiki");
+  test("a copy on a lost node is made again elsewhere, and the lost one stays named until its node is back", () => {
+    const state = wiki().unit("wiki", "n1", ["n2"]).confirmed("n1", "wiki", ["n2"]).build();
+    expect(lostPlan(state, ["n1", "n3"], []).writes).toEqual([]);
+    expect(written(lostPlan(state, ["n1", "n3"], ["n2"]).writes, "/hc/unit/site-wiki")).toMatchObject({ home: "n1", replicas: ["n2", "n3"] });
+    const again = wiki().unit("wiki", "n1", ["n2", "n3"]).confirmed("n1", "wiki", ["n3"]).build();
+    expect(lostPlan(again, ["n1", "n3"], ["n2"]).writes).toEqual([]);
+    const back = wiki().unit("wiki", "n1", ["n2", "n3"]).confirmed("n1", "wiki", ["n2", "n3"]).build();
+    expect(written(lostPlan(back, ["n1", "n2", "n3"], []).writes, "/hc/unit/site-wiki")?.["replicas"]).toHaveLength(1);
+  });
+  test("where no other node can take the copy, that is told", () => {
+    expect(lostPlan(three().customer("acme").template("php").site("wiki", { replicas: 3 }).unit("wiki", "n1", ["n2", "n3"]).build(), ["n1", "n3"], ["n2"]).problems["site-wiki"]).toBe("1 of 3 copies have no node to be on");
+  });
+  test("a site whose home was declared dead before it was made is made elsewhere, under the next epoch", () => {
+    const state = wiki().unit("wiki", "n1", ["n2"], { state: "creating", epochStartGuid: "", homeGeneration: 1 }).build();
+    expect(plan(state, { alive: ["n2", "n3"] }).writes).toEqual([]);
+    (state.sessions as Map<string, unknown>).set("n1", { value: { version: 1, node: "n1", generation: 1, counter: 1, dead: true }, revision: "77" });
+    const made = written(plan(state, { alive: ["n2", "n3"] }).writes, "/hc/unit/site-wiki");
+    expect(made).toMatchObject({ state: "creating", epoch: 2, homeGeneration: 0 });
+    expect([made?.["home"], made?.["replicas"]]).not.toContain("n1");
+  });
+});
