@@ -4,12 +4,12 @@ import type { Fault, FaultKind } from "./faults.js";
 const processes: Partial<Record<FaultKind, string>> = {
   // main processes by systemd, workers as hcd's own children
   "pause-hcd": "systemctl show -p MainPID --value hcd.service",
-  "pause-workers": "pgrep -f 'hcd.cjs worker'",
+  "pause-workers": "pgrep -f '[h]cd.cjs worker'",
   "pause-fencer": "systemctl show -p MainPID --value hcd-fencer.service",
   "pause-etcd": "pgrep -x etcd",
-  "pause-all": "systemctl show -p MainPID --value hcd.service hcd-fencer.service | grep .; pgrep -f 'hcd.cjs worker'; pgrep -x etcd",
+  "pause-all": "systemctl show -p MainPID --value hcd.service hcd-fencer.service | grep .; pgrep -f '[h]cd.cjs worker'; pgrep -x etcd",
   "kill-hcd": "systemctl show -p MainPID --value hcd.service",
-  "kill-workers": "pgrep -f 'hcd.cjs worker'",
+  "kill-workers": "pgrep -f '[h]cd.cjs worker'",
   "kill-etcd": "pgrep -x etcd",
 };
 
