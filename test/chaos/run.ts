@@ -75,6 +75,7 @@ class Run {
   public async healed(what: string): Promise<number> {
     const begun = performance.now();
     let last = "";
+    let told = begun;
     while (performance.now() - begun < healWithinMs) {
       try {
         const seen = await this.status();
@@ -86,6 +87,10 @@ class Run {
         last = wrong.length > 0 ? wrong.join("; ") : JSON.stringify(debris);
       } catch (error) {
         last = (error as Error).message.slice(0, 500);
+      }
+      if (performance.now() - told > 20_000) {
+        told = performance.now();
+        this.tell(`         waits: ${last}`);
       }
       await delay(250);
     }
