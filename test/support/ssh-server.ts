@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { Server, utils } from "ssh2";
+import { makeKey } from "../../providers/lab/keys.js";
 import type { SshTarget } from "../../providers/ssh/pool.js";
 
 /** An sshd inside the test process that really runs commands, as this user, and really forwards to Unix sockets. */
@@ -15,13 +16,16 @@ export interface TestSshServer {
   breakAll(): void;
   close(): Promise<void>;
 }
-const pair = (type: "ed25519"): { private: string; public: string } => utils.generateKeyPairSync(type);
+const pair = (): { private: string; public: string } => {
+  const { privateKey, publicKey } = makeKey("test");
+  return { private: privateKey, public: publicKey };
+};
 /** "ssh-ed25519 AAAA…" without the comment. */
 const pinnedForm = (publicKey: string): string => publicKey.split(" ").slice(0, 2).join(" ");
 
 export async function startSshServer(options: { rejectKeys?: boolean } = {}): Promise<TestSshServer> {
   const folder = mkdtempSync(join(tmpdir(), "hc-sshd-"));
-  const [hostKey, userKey] = [pair("ed25519"), pair("ed25519")];
+  const [hostKey, userKey] = [pair(), pair()];
   const privateKeyPath = join(folder, "id");
   writeFileSync(privateKeyPath, userKey.private, { mode: 0o600 });
   const wanted = utils.parseKey(userKey.public);
