@@ -14,11 +14,9 @@ export const faultKinds: readonly FaultKind[] = weights.map(([kind]) => kind);
 export function faultsOf(seed: number, nodes: readonly string[], only: readonly FaultKind[] = faultKinds): (homes: readonly string[]) => Fault {
   const random = randomOf(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
-  const chosen = weights.filter(([kind]) => only.includes(kind));
-  const sum = chosen.reduce((total, [, weight]) => total + weight, 0);
+  const bag = weights.filter(([kind]) => only.includes(kind)).flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
   return (homes) => {
-    let at = random() * sum;
-    const [kind] = chosen.find(([, weight]) => (at -= weight) < 0) ?? (chosen[0] as (typeof chosen)[number]);
+    const kind = pick(bag);
     const [target, any, other, length] = [random(), pick(nodes), pick(nodes.slice(1)), random()];
     const node = target < 2 / 3 && homes.length > 0 ? (homes[Math.floor(target * 1.5 * homes.length)] as string) : any;
     return { kind, node, peer: other === node ? (nodes[0] as string) : other, seconds: Math.round(kind.startsWith("kill-") ? 0 : 3 + length * length * 27) };

@@ -43,7 +43,10 @@ test("whatever the copies of one line have pruned or lack, the one with the newe
   const scenario = fc.record({ epochs: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 20 }), lengths: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }), thin: fc.array(fc.boolean(), { minLength: 80, maxLength: 80 }), tails: fc.array(fc.nat({ max: 2 }), { minLength: 4, maxLength: 4 }) });
   fc.assert(fc.property(scenario, ({ epochs, lengths, thin, tails }) => {
     let epoch = 1;
-    const line = epochs.map((step, at) => ({ guid: String(1000 + at), epoch: (epoch += step), name: `${epoch}-20260101T0000${String(at).padStart(2, "0")}.000Z-n9`, atMs: at }));
+    const line = epochs.map((step, at) => {
+      epoch += step;
+      return { guid: String(1000 + at), epoch, name: `${epoch}-20260101T0000${String(at).padStart(2, "0")}.000Z-n9`, atMs: at };
+    });
     const last = line.at(-1) as (typeof line)[number];
     // the epoch of the record starts at the newest snapshot of the epoch before it
     const before = line.filter((one) => one.epoch < last.epoch).at(-1) ?? (line[0] as (typeof line)[number]);

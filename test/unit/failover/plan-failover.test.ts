@@ -21,7 +21,7 @@ describe("death", () => {
     const [write, ...more] = planDeath(state([], []), silence({ n1: 8_000 }));
     expect(more).toEqual([]);
     expect(write).toMatchObject({ compare: [{ key: "/hc/session/n1", modRevision: "100" }], event: { event: "node-dead" } });
-    expect(JSON.parse((write?.ops[0] as { value: string }).value)).toEqual({ version: 1, node: "n1", generation: 4, counter: 9, dead: true });
+    expect(JSON.parse((write as { ops: { value: string }[] } | undefined)?.ops[0]?.value ?? "{}")).toEqual({ version: 1, node: "n1", generation: 4, counter: 9, dead: true });
   });
   test("is no verdict about a node that was never seen to live, and is not repeated", () => {
     expect(planDeath(state([], ["n1"]), silence({ n1: 60_000, n2: Number.POSITIVE_INFINITY }))).toEqual([]);
