@@ -6,6 +6,7 @@ import { labCommand } from "./commands/lab.js";
 import { moveCommand } from "./commands/move.js";
 import { promoteCommand } from "./commands/promote.js";
 import { eventsCommand, logsCommand, siteCommand, whyCommand } from "./commands/site.js";
+import { nodeCommand } from "./commands/node.js";
 import { sshCommand } from "./commands/ssh.js";
 import { startCommand, stopCommand } from "./commands/demo.js";
 import { nodesCommand, statusCommand, unitsCommand } from "./commands/status.js";
@@ -17,7 +18,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, logsCommand, eventsCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, logsCommand, eventsCommand,
   stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

@@ -32,6 +32,7 @@ import { nodeFacts } from "./membership/node-facts.js";
 import { NodePublisher } from "./membership/observed-node.js";
 import { NodeSession, waitLive } from "./membership/session.js";
 import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
+import { drainRoutes } from "./placement/drain-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
 import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
@@ -148,6 +149,7 @@ export class ClusterNode {
     clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
+    drainRoutes(context);
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);

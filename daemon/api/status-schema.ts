@@ -19,6 +19,7 @@ export const statusSchema: object = object({
       zone: text,
       role: { enum: ["node", "witness"] },
       mayBeLost: { type: "boolean" },
+      drained: { type: "boolean" },
       hcd: object({ version: text, sha256: text }),
       pool: { anyOf: [{ type: "null" }, object({ name: text, health: text, sizeBytes: text, freeBytes: text })] },
       memory: object({ totalBytes: count, availableBytes: count }),

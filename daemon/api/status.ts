@@ -58,6 +58,7 @@ function nodeStatus(facts: StatusFacts, member: Member): StatusNode {
     zone: member.zone,
     role: member.role,
     mayBeLost: mayBeLost(facts, member.node),
+    drained: state.drains?.has(member.node) === true,
     hcd: record?.hcd ?? { version: "", sha256: "" },
     pool: seen?.pool == null ? null : { name: seen.pool.name, health: seen.pool.health, sizeBytes: seen.pool.sizeBytes, freeBytes: seen.pool.freeBytes },
     memory: seen?.memory ?? { totalBytes: 0, availableBytes: 0 },

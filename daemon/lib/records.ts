@@ -117,6 +117,9 @@ export interface TemplateRecord { version: number; name: string; templateVersion
 /** `/hc/trash/<id>`: a deleted unit; id = `<unit>-<UTC yyyymmddThhmmssZ>`; dataset `<pool>/hc/trash/<id>` on each of `nodes`. */
 export interface TrashRecord { version: number; id: string; unit: string; epoch: number; nodes: string[]; deletedAtMs: number; expiresAtMs: number; document: DesiredDocument<"site">; /** Set by the API, or by the leader after `expiresAtMs`: agents destroy their copies. */ purge?: boolean }
 
+/** `/hc/drain/<node>`: while it is there, the planner moves sites away from the node and puts no copy there. */
+export interface DrainRecord { version: number; node: string; reason: string; atMs: number }
+
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
 
@@ -126,6 +129,7 @@ export const keys = {
   session: (node: string) => `/hc/session/${node}`,
   node: (node: string) => `/hc/node/${node}`,
   leader: "/hc/leader",
+  drain: (node: string) => `/hc/drain/${node}`,
   observedNode: (node: string) => `/hc/observed/${node}/node`,
   observedUnits: (node: string, shard: number) => `/hc/observed/${node}/units/${shard}`,
   customer: (name: string) => `/hc/customer/${name}`,

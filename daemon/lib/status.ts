@@ -20,6 +20,8 @@ export interface StatusNode {
   role: "node" | "witness";
   /** May this node be lost now without losing service or quorum? */
   mayBeLost: boolean;
+  /** Is it being emptied (`hc node drain`)? */
+  drained: boolean;
   hcd: { version: string; sha256: string };
   pool: { name: string; health: string; sizeBytes: string; freeBytes: string } | null;
   memory: { totalBytes: number; availableBytes: number };

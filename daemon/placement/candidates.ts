@@ -20,7 +20,7 @@ export function candidates({ state, alive }: PlanInput): Candidate[] {
     const pool = state.observedNodes.get(node)?.pool ?? null;
     const usable = pool !== null && (pool.health === "ONLINE" || pool.health === "DEGRADED");
     found.push({
-      node, zone: value.zone, runtime: runtimeTag(value.runtime), alive: alive.has(node) && usable,
+      node, zone: value.zone, runtime: runtimeTag(value.runtime), alive: alive.has(node) && usable, drained: state.drains?.has(node) === true,
       freeBytes: BigInt(pool?.freeBytes ?? "0"), sizeBytes: BigInt(pool?.sizeBytes ?? "0"), homes: homes.get(node) ?? 0, copies: copies.get(node) ?? 0,
     });
   }

@@ -7,6 +7,8 @@ export interface Candidate {
   /** runtimeTag of the node. */
   runtime: string;
   alive: boolean;
+  /** Is being emptied: takes nothing new. */
+  drained?: boolean;
   freeBytes: bigint;
   sizeBytes: bigint;
   /** Units at home here. */
@@ -24,10 +26,10 @@ const fullBelow = 0.1;
 const matches = (wish: string, candidate: Candidate): boolean => wish === candidate.node || wish === candidate.zone;
 const isFull = (candidate: Candidate): number => (candidate.sizeBytes > 0n && Number(candidate.freeBytes) / Number(candidate.sizeBytes) < fullBelow ? 1 : 0);
 
-/** Hard rules: the same runtime (never mixed), `require`, alive. */
+/** Hard rules: the same runtime (never mixed), `require`, alive, not being emptied. */
 export function mayHold(wish: PlacementWish, candidate: Candidate): boolean {
   const { require } = wish.placement;
-  return candidate.alive && candidate.runtime === wish.runtime && (require.length === 0 || require.some((one) => matches(one, candidate)));
+  return candidate.alive && candidate.drained !== true && candidate.runtime === wish.runtime && (require.length === 0 || require.some((one) => matches(one, candidate)));
 }
 
 /** Lower is better; compared from left to right. The name is last, so the order is total and the same on every node. */

@@ -81,15 +81,17 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
   const known = new Set(nodes.map(({ node }) => node));
   const present = record.replicas.filter((node) => node !== record.home);
   const staying = present.filter((node) => known.has(node));
+  if (nodes.some(({ node, drained }) => node === record.home && drained === true) && spec.placement.pin === record.home) problems[unit] = `${record.home} is being emptied, and placement.pin of its program keeps it there`;
   const target = record.state === "live" && input.alive.has(record.home) ? moveTarget(record, spec, wish, nodes) : undefined;
-  if (target !== undefined) moves.push({ unit, to: target, reason: `placement: wished on ${target}` });
+  if (target !== undefined) moves.push({ unit, to: target, reason: state.drains?.has(record.home) === true ? `${record.home} is being emptied` : `placement: wished on ${target}` });
   // a copy on a lost node is no copy, and is named all the same: when the node comes back it may be the better one
   const lost = staying.filter((node) => input.lost?.has(node) === true);
-  const missing = count - (staying.length - lost.length);
+  const leaving = staying.filter((node) => !lost.includes(node) && nodes.some((one) => one.node === node && one.drained === true));
+  const missing = count - (staying.length - lost.length - leaving.length);
   const added = missing > 0 ? chooseReplicas(wish, nodes, [record.home, ...staying], missing) : [];
   if (missing > added.length) problems[unit] = `${missing - added.length} of ${wish.copies} copies have no node to be on`;
   // A copy too many goes only when those that stay are confirmed by the home.
-  const surplus = lost.length === 0 && missing < 0 ? surplusReplicas(wish, nodes, record.home, staying, count) : [];
+  const surplus = lost.length === 0 && staying.length > count ? surplusReplicas(wish, nodes, record.home, staying, count) : [];
   const rest = staying.filter((node) => !surplus.includes(node));
   const home = state.observedUnits.get(record.home)?.get(unit);
   const safe = rest.every((node) => (home?.replicas[node]?.guid ?? "") !== "");
@@ -104,6 +106,13 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
 function moveTarget(record: UnitRecord, spec: SiteSpec, wish: PlacementWish, nodes: readonly Candidate[]): string | undefined {
   const home = nodes.find(({ node }) => node === record.home);
   const { pin } = spec.placement;
+  if (home?.drained === true) {
+    // to a copy that is there already, else to wherever it would be placed now
+    const free = { ...wish, placement: { ...wish.placement, pin: "" } };
+    const holding = nodes.filter(({ node }) => record.replicas.includes(node));
+    const placed = place(free, holding.some((one) => mayHold(free, one)) ? holding : nodes);
+    return "problem" in placed || placed.home === record.home || pin === record.home ? undefined : placed.home;
+  }
   if (pin !== "") return pin !== record.home && nodes.some((node) => node.node === pin && mayHold(wish, node)) ? pin : undefined;
   if (spec.placement.require.length === 0 || home === undefined || mayHold({ ...wish, runtime: home.runtime }, { ...home, alive: true })) return undefined;
   const placed = place(wish, nodes.filter(({ node }) => node !== record.home));

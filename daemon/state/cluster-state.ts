@@ -1,5 +1,5 @@
 import type { DesiredDocument, Kind } from "../lib/documents.js";
-import type { CustomerRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
+import type { CustomerRecord, DrainRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
 
 export interface Versioned<T> { value: T; revision: string }
 
@@ -18,6 +18,8 @@ export interface ClusterState {
   templates: ReadonlyMap<string, Versioned<TemplateRecord>>;
   trash: ReadonlyMap<string, Versioned<TrashRecord>>;
   leader: Versioned<LeaderRecord> | undefined;
+  /** Nodes that are being emptied. */
+  drains?: ReadonlyMap<string, Versioned<DrainRecord>>;
 }
 
 export function desiredOf<K extends Kind>(state: ClusterState, kind: K, name: string): Versioned<DesiredDocument<K>> | undefined {

@@ -170,3 +170,20 @@ test("a site whose policy is manual waits for a person, says so, and comes back 
   expect((await project.hc(["lab", "start", before.home])).code).toBe(0);
   expect(await inStep()).toMatchObject({ home: before.replicas[0]?.node, replicas: [{ node: before.home }] });
 });
+
+test("a node that is drained is empty afterwards, and takes sites again when it is undrained", async () => {
+  const before = await inStep();
+  const clients = clientsAt(nodes, "drain");
+  const drained = await project.hc(["node", "drain", before.home]);
+  expect([drained.code, drained.stdout]).toEqual([0, `${before.home} is empty.\n`]);
+  const away = await inStep();
+  expect([away.home, away.replicas.map(({ node }) => node)]).not.toContain(before.home);
+  expect([away.home, ...away.replicas.map(({ node }) => node)].sort()).toEqual(nodes.filter((node) => node !== before.home));
+  expect(await inside(before.home, "zfs list -H -o name hpool/hc/site-ledger 2>/dev/null || true")).toBe("");
+  expect((await status()).nodes.filter(({ drained: marked }) => marked).map(({ name }) => name)).toEqual([before.home]);
+  expect((await project.hc(["node", "undrain", before.home])).code).toBe(0);
+  expect((await status()).nodes.some(({ drained: marked }) => marked)).toBe(false);
+  const verdict = judgeLedger(await stopAll(clients), (await readLedger(address[away.home] as string, host)) ?? []);
+  expect([verdict.violations, verdict.lost]).toEqual([[], []]);
+  expect((await project.hc(["move", "ledger", "--to", before.home])).code).toBe(0);
+});

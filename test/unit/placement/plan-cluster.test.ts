@@ -164,3 +164,25 @@ describe("dead nodes", () => {
     expect([made?.["home"], made?.["replicas"]]).not.toContain("n1");
   });
 });
+
+describe("a node that is being emptied", () => {
+  const drained = (state: ClusterState, node: string): ClusterState => ({ ...state, drains: new Map([[node, { value: { version: 1, node, reason: "", atMs: 0 }, revision: "90" }]]) });
+  const wiki = (placement: { pin?: string } = {}): StateBuilder => three().customer("acme").template("php").site("wiki", { placement });
+  test("gives its sites to nodes that hold a copy, and takes nothing new", () => {
+    const state = drained(wiki().unit("wiki", "n1", ["n3"]).confirmed("n1", "wiki", ["n3"]).build(), "n1");
+    expect(plan(state).moves).toEqual([{ unit: "site-wiki", to: "n3", reason: "n1 is being emptied" }]);
+    expect(written(plan(drained(wiki().build(), "n1")).writes, "/hc/unit/site-wiki")).toMatchObject({ home: "n2", replicas: ["n3"] });
+  });
+  test("a copy on it is made elsewhere first, and given up when that is confirmed", () => {
+    const before = drained(wiki().unit("wiki", "n1", ["n2"]).confirmed("n1", "wiki", ["n2"]).build(), "n2");
+    expect(written(plan(before).writes, "/hc/unit/site-wiki")).toMatchObject({ home: "n1", replicas: ["n2", "n3"] });
+    const unconfirmed = drained(wiki().unit("wiki", "n1", ["n2", "n3"]).confirmed("n1", "wiki", ["n2"]).build(), "n2");
+    expect(plan(unconfirmed).writes).toEqual([]);
+    const confirmed = drained(wiki().unit("wiki", "n1", ["n2", "n3"]).confirmed("n1", "wiki", ["n2", "n3"]).build(), "n2");
+    expect(written(plan(confirmed).writes, "/hc/unit/site-wiki")).toMatchObject({ home: "n1", replicas: ["n3"] });
+  });
+  test("a site that is pinned to it stays, and that is told", () => {
+    const { moves, problems } = plan(drained(wiki({ pin: "n1" }).unit("wiki", "n1", ["n3"]).confirmed("n1", "wiki", ["n3"]).build(), "n1"));
+    expect([moves, problems["site-wiki"]]).toEqual([[], expect.stringContaining("n1 is being emptied, and placement.pin")]);
+  });
+});
