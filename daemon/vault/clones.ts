@@ -37,8 +37,9 @@ export class VaultClones {
   private readonly locks = new Locks();
   public constructor(private readonly context: CloneContext) {}
 
+  /** Not below the pool's own mount point: where that is FUSE's (the lab), a look that is refused to somebody unmounts what is mounted there (fuse_dentry_revalidate, d_invalidate; found by the lab). */
   public get folder(): string {
-    return `${this.context.host.paths.data}/vault`;
+    return `${this.context.host.paths.run}/vault`;
   }
   private dataset(id: string): string {
     return `${vaultRoot(this.context.cluster.dataset)}/${id}`;

@@ -85,7 +85,10 @@ async function inSnapshot(clone: string, parts: readonly string[], snapshot: str
 async function bring(clone: string, parts: readonly string[], depth: number, stage: string, guard: () => Promise<void>): Promise<CopyCount> {
   const attic = `${stage}/.attic`; // nothing is in the way there
   let target = stage;
-  for (const part of parts.slice(depth, -1)) await mkdir((target = `${target}/${part}`), { mode: 0o700 });
+  for (const part of parts.slice(depth, -1)) {
+    target = `${target}/${part}`;
+    await mkdir(target, { mode: 0o700 });
+  }
   const count = await copyEntry({ source: `${clone}/${parts.join("/")}`, target: `${target}/${parts.at(-1) as string}`, attic, guard });
   // folders of the way, the deepest first, get what they had; nothing of the tenant's can be a link here
   for (let last = parts.length - 1; last > depth; last -= 1) await likeFolder(`${clone}/${parts.slice(0, last).join("/")}`, `${stage}/${parts.slice(depth, last).join("/")}`);

@@ -44,7 +44,6 @@ class Copier {
   public readonly count: CopyCount = { entries: 0, copied: 0, bytes: 0, removed: 0, skipped: 0 };
   /** Inode of the source that has several names → where the first of them stands now in the target. */
   private readonly linked = new Map<bigint, Buffer>();
-  private attics = 0;
   private temporaries = 0;
   public constructor(private readonly options: TreeCopy) {}
 
@@ -67,7 +66,8 @@ class Copier {
     await this.options.guard();
     if (here?.isDirectory() === true) await this.remove(target);
     const first = from.nlink > 1n ? this.linked.get(from.ino) : undefined;
-    const temporary = join(target.subarray(0, target.lastIndexOf(0x2f)), Buffer.from(`.hc-new-${process.pid}-${(this.temporaries += 1)}`));
+    this.temporaries += 1;
+    const temporary = join(target.subarray(0, target.lastIndexOf(0x2f)), Buffer.from(`.hc-new-${process.pid}-${this.temporaries}`));
     try {
       if (first !== undefined) await link(first, temporary);
       else if (from.isSymbolicLink()) await this.symlink(source, from, temporary);
@@ -158,7 +158,7 @@ class Copier {
 
   private async remove(target: Buffer): Promise<void> {
     await this.options.guard();
-    await rename(target, join(Buffer.from(this.options.attic), Buffer.from(String((this.attics += 1)))));
+    await rename(target, join(Buffer.from(this.options.attic), Buffer.from(String(this.count.removed))));
     this.count.removed += 1;
   }
 }

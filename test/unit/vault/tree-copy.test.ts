@@ -25,7 +25,8 @@ const write = (path: string, text: string, mode = 0o644): void => {
 };
 let atticRuns = 0;
 function copy(guard: () => void = () => undefined): Promise<CopyCount> {
-  const attic = join(folder, "attic", String((atticRuns += 1)));
+  atticRuns += 1;
+  const attic = join(folder, "attic", String(atticRuns));
   mkdirSync(attic);
   return copyTree({ source, target, attic, guard });
 }
