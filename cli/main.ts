@@ -13,13 +13,14 @@ import { nodesCommand, statusCommand, unitsCommand } from "./commands/status.js"
 import { stashCommand } from "./commands/stash.js";
 import { trashCommand } from "./commands/trash.js";
 import { destroyCommand, previewCommand, refreshCommand, upCommand } from "./commands/up.js";
+import { vaultCommand } from "./commands/vault.js";
 import { versionCommand } from "./commands/version.js";
 import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
   upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, logsCommand, eventsCommand,
-  stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
+  vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);
 

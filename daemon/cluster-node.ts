@@ -179,6 +179,8 @@ export class ClusterNode {
         const migration = await this.stage("migration", () => parts.startMigration(context, replication, agent, isAlive));
         this.planner.mover = migration?.move.bind(migration);
         if (migration !== undefined) this.sampled.push(migration);
+        const vault = await this.stage("vault", () => parts.startVault(context, replication, agent));
+        if (vault !== undefined) this.sampled.push(vault);
         await this.homesClaimed();
         const proxy = await this.stage("proxy", () => parts.startProxy(context));
         if (proxy !== undefined) this.sampled.push(proxy);

@@ -28,5 +28,6 @@ export interface Parts<A extends AgentPart = AgentPart> {
   startReplication(context: NodeContext): Promise<Replication>;
   startAgent(context: NodeContext, replication: Replication, isAlive: IsAlive): Promise<A>;
   startMigration(context: NodeContext, replication: Replication, agent: A, isAlive: IsAlive): Promise<MigrationPart>;
+  startVault(context: NodeContext, replication: Replication, agent: A): Promise<Running & Sampled>;
   startProxy(context: NodeContext): Promise<Running & Sampled>;
 }

@@ -9,6 +9,7 @@ import { startProxyControl } from "./proxy/control.js";
 import { startReplication } from "./replication/start.js";
 import { createSiteServices } from "./services/create-site-services.js";
 import { buildTemplate } from "./services/recipes.js";
+import { startVault } from "./vault/start.js";
 import { createZfs } from "./zfs/create-zfs.js";
 
 /** The mechanisms of a real node. */
@@ -20,6 +21,7 @@ export const realParts: Parts<Agent> = {
   startReplication: (context) => startReplication(context),
   startAgent: (context, replication, isAlive) => startAgent(context, { replication, isAlive, buildTemplate }),
   startMigration: (context, replication, agent, isAlive) => startMigration(context, { replication, agent, isAlive }),
+  startVault: (context, replication, agent) => startVault(context, { replication, agent }),
   startProxy: async (context) => {
     const user = await proxyIds(context.runner);
     if (user === undefined) throw new HcError("NOT_FOUND", "The user _hcproxy does not exist on this node; run `hc up`, which prepares hosts.");

@@ -1,4 +1,4 @@
-import type { ObservedUnit } from "../lib/records.js";
+import { type ObservedUnit, restoreOf } from "../lib/records.js";
 import type { SiteRun } from "../services/site-services.js";
 import type { NodeInput, UnitInput } from "./model.js";
 import { localEpoch } from "./epochs.js";
@@ -59,6 +59,6 @@ function describeUnit(parts: Describing, unit: UnitInput, site: SiteRun | undefi
 
 function homeState(unit: UnitInput, up: boolean, wrong: boolean): ObservedUnit["state"] {
   if (up) return "serving";
-  if (unit.record?.value.move?.phase === "stopping" || unit.record?.value.state === "deleting") return "stopped";
+  if (unit.record?.value.move?.phase === "stopping" || unit.record?.value.state === "deleting" || restoreOf(unit.record?.value) !== undefined) return "stopped";
   return wrong ? "failed" : "starting";
 }

@@ -1,3 +1,4 @@
+import { restoreOf } from "../lib/records.js";
 import { parseSize } from "../lib/sizes.js";
 import { localEpoch } from "./epochs.js";
 import type { LocalDataset, NodeInput, UnitInput } from "./model.js";
@@ -15,6 +16,7 @@ import type { Note, Step } from "./steps.js";
  *  6. What is not at home here is stopped, unmounted, readonly.
  *  7. Data leaves its name only by a rename into the trash.
  *  8. Services start only on a mounted dataset, with their configuration in force.
+ *  9. While a restore runs in place (record.restore, daemon/vault) the unit is mounted and its site is stopped; it starts when the record has changed.
  */
 export interface UnitPlan { steps: Step[]; note?: Note | undefined }
 export type Role = "home" | "replica" | "none";
@@ -118,6 +120,8 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
     return failed(quiet(unit), `the last snapshot of the former home (guid ${record.epochStartGuid}) is not here: nothing is mounted.`);
   // just named as home: whatever lies after the start of the epoch was written by an owner that had lost it
   const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && local.snapshots.at(-1)?.guid !== record.epochStartGuid ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
+  const restore = restoreOf(record);
+  if (restore !== undefined) return waiting([...(tail.length > 0 ? quiet(unit) : unit.service === "active" ? [{ action: "stop", unit: unit.id } as const] : []), ...tail, ...take, ...opening(unit, local)], `is being restored to ${restore.snapshot}`);
   return planServing(input, unit, local, [...(tail.length > 0 ? quiet(unit) : []), ...tail, ...take, ...opening(unit, local)]);
 }
 

@@ -37,7 +37,7 @@ export const statusSchema: object = object({
       origin: { enum: ["git", "api"] },
       home: text,
       epoch: { type: "integer" },
-      state: { enum: ["creating", "serving", "starting", "moving", "down", "failed", "deleting"] },
+      state: { enum: ["creating", "serving", "starting", "moving", "restoring", "down", "failed", "deleting"] },
       hostnames: { type: "array", items: text },
       usedBytes: text,
       quota: text,

@@ -1,5 +1,5 @@
 import type { ClusterSpec, SiteSpec } from "../lib/documents.js";
-import type { ObservedUnit, UnitRecord } from "../lib/records.js";
+import { type ObservedUnit, restoreOf, type UnitRecord } from "../lib/records.js";
 import { runtimeTag } from "../lib/documents.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import type { Member } from "../lib/node-config.js";
@@ -118,6 +118,7 @@ function stateOf(facts: StatusFacts, record: UnitRecord, home: ObservedUnit | un
   if (record.state === "deleting") return "deleting";
   if (!facts.alive.has(record.home)) return "down";
   if (record.move !== undefined) return "moving";
+  if (restoreOf(record) !== undefined) return "restoring";
   if (record.state === "creating") return home?.state === "failed" ? "failed" : "creating";
   if (home === undefined || home.epoch !== record.epoch) return "starting";
   if (home.state === "serving") return "serving";

@@ -1,6 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { HcError, messageOf } from "../lib/errors.js";
-import type { EventRecord } from "../lib/records.js";
+import { type EventRecord, restoreOf } from "../lib/records.js";
 import type { Status } from "../lib/status.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { readEvents } from "./events.js";
@@ -46,7 +46,7 @@ export async function explainSite(context: NodeContext, named: string, status: S
   const errors = edges.flatMap(({ node, view }) => view.errors.map((error) => ({ ...error, node }))).sort((a, b) => a.atMs - b.atMs).slice(-20);
   if (record === undefined) add("placement", false, placementDetail(context, site));
   else {
-    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}`);
+    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}${restoreOf(record) === undefined ? "" : `, being restored to ${record.restore?.snapshot}`}`);
     const node = status.nodes.find((one) => one.name === record.home);
     add("home", node?.alive === true, node?.alive === true ? `${record.home} is alive` : `${record.home} gives no sign of life${node === undefined || node.lastSeenS < 0 ? "" : ` for ${node.lastSeenS} s`}`);
     const seen = state.observedUnits.get(record.home)?.get(unit);

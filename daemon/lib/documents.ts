@@ -54,6 +54,11 @@ export interface SiteSpec {
    * Missing in documents of versions before: safe, 60.
    */
   failover?: { policy: "safe" | "manual" | "force"; maxLossS: number };
+  /**
+   * Data Vault: every snapshot of the last `minutes`, the oldest of each hour for `hours`, of each day for `days`, of each week for `weeks`.
+   * Missing in documents of versions before: 60, 24, 30, 12.
+   */
+  retention?: { minutes: number; hours: number; days: number; weeks: number };
 }
 export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec }
 
@@ -144,6 +149,13 @@ export const specSchemas = {
         required: ["policy", "maxLossS"],
         properties: { policy: { enum: ["safe", "manual", "force"] }, maxLossS: { type: "integer", minimum: 0, maximum: 31_536_000 } },
       },
+      retention: {
+        type: "object",
+        additionalProperties: false,
+        required: ["minutes", "hours", "days", "weeks"],
+        // bounds: a unit never has more than some 3,000 snapshots, and never less than a restore needs to look back on
+        properties: { minutes: { type: "integer", minimum: 10, maximum: 1440 }, hours: { type: "integer", minimum: 0, maximum: 336 }, days: { type: "integer", minimum: 0, maximum: 400 }, weeks: { type: "integer", minimum: 0, maximum: 520 } },
+      },
     },
   },
 } as const;
@@ -169,6 +181,7 @@ export const siteDefaults = {
   content: { sha256: "" },
   ready: { path: "/", status: 0 },
   failover: { policy: "safe", maxLossS: 60 },
+  retention: { minutes: 60, hours: 24, days: 30, weeks: 12 },
 } as const;
 
 /** What a unit runs on; never mixed between copies of a unit (DESIGN §6). Example: `{platform: "linux", php: "8.2"}`. */

@@ -28,7 +28,20 @@ export interface UnitRecord {
   move?: MoveState;
   /** When state is "creating" from a trash copy: the trash id. */
   restoreFrom?: string;
+  /** A restore of the whole unit out of its vault that runs now (daemon/vault); see `restoreOf`. Missing before version 0.2. */
+  restore?: RestoreState;
+  /** How the last one ended. */
+  restored?: RestoreResult;
+  /** Snapshots of the present that restores of the unit or of files in it made first, oldest first, at most 8: not pruned for a week. */
+  kept?: { snapshot: string; atMs: number }[];
 }
+
+/** Like a move's, its state lies in the record: whoever changes the record meanwhile, by a failover or a deletion, ends it. `before` is "" until the site stands still and that snapshot is made. */
+export interface RestoreState { id: string; epoch: number; snapshot: string; before: string; reason: string }
+/** `error`: "" = the unit is what the snapshot was; else it is as it was before. */
+export interface RestoreResult { id: string; snapshot: string; before: string; atMs: number; error: string; detail: string }
+/** The restore that runs. One of an earlier epoch died with that epoch's home: the copy that went on is as it was before. */
+export const restoreOf = (record: UnitRecord | undefined): RestoreState | undefined => (record?.restore?.epoch === record?.epoch ? record?.restore : undefined);
 
 /** OWNERSHIP 17: the state of a move lives in the unit's record. */
 export interface MoveState {

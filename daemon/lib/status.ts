@@ -36,7 +36,7 @@ export interface StatusUnit {
   origin: "git" | "api";
   home: string;
   epoch: number;
-  /** creating | serving | starting | moving | down | failed | deleting */
+  /** creating | serving | starting | moving | restoring | down | failed | deleting */
   state: string;
   hostnames: string[];
   usedBytes: string;

@@ -1,5 +1,6 @@
 import { runtimeTag } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
+import { restoreOf } from "../lib/records.js";
 import { formatSize } from "../lib/sizes.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
 
@@ -20,6 +21,7 @@ export function checkMove(state: ClusterState, unit: string, target: string, ali
   if (record.home === target && record.move === undefined) return false;
   if (record.state !== "live") throw new HcError("NOT_READY", `${unit} is still being made; move it when it serves.`);
   if (record.move !== undefined) throw new HcError("CONFLICT", `${unit} is moving to ${record.move.target} already (${record.move.phase}).`);
+  if (restoreOf(record) !== undefined) throw new HcError("CONFLICT", `${unit} is being restored to ${record.restore?.snapshot}; move it afterwards.`, { retry: "never" });
   if (node.role === "witness") throw new HcError("IMPOSSIBLE_CHANGE", `to: ${target} is a witness and holds no units.`);
   if (!alive(target)) throw new HcError("NOT_READY", `to: ${target} is not alive.`);
   const { pin, require } = document.spec.placement;

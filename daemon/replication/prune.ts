@@ -10,7 +10,8 @@ const maxPerDataset = 100;
 export interface PruneParts {
   counters: Counters;
   inUse: InUse;
-  retention: Retention;
+  /** Undefined: not known, nothing is pruned. */
+  retention(unit: string): Retention | undefined;
   /** Snapshots that must stay besides held ones; undefined = leave the unit alone now (it is moved, or received into). */
   keep(unit: string): ReadonlySet<string> | undefined;
 }
@@ -33,8 +34,9 @@ export class Pruner {
       const newest = snapshots.at(-1);
       if (newest === undefined || !dataset.startsWith(`${root}/`) || unit.includes("/") || unit.startsWith("tmpl-")) continue;
       const keep = this.parts.keep(unit);
-      if (keep === undefined) continue;
-      for (const name of planPrune(snapshots, this.nowMs(dataset, newest), keep, this.parts.retention).slice(0, maxPerDataset)) {
+      const retention = this.parts.retention(unit);
+      if (keep === undefined || retention === undefined) continue;
+      for (const name of planPrune(snapshots, this.nowMs(dataset, newest), keep, retention).slice(0, maxPerDataset)) {
         if (signal.aborted) return;
         await this.destroy(`${dataset}@${name}`);
       }

@@ -1,11 +1,13 @@
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
-import type { UnitRecord } from "../lib/records.js";
+import { restoreOf, type UnitRecord } from "../lib/records.js";
+import { keptNames } from "../vault/kept.js";
 import { Driver } from "./driver.js";
 import { InUse } from "./in-use.js";
 import { LagBook } from "./lag.js";
 import { Counters } from "./metrics.js";
-import { defaultRetention, type Retention } from "./plan-prune.js";
+import type { Retention } from "./plan-prune.js";
+import { retentionOf } from "./retention.js";
 import { Pruner } from "./prune.js";
 import { RateLimit } from "./rate-limit.js";
 import { Receiver } from "./receiver.js";
@@ -86,8 +88,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
   const pruner = new Pruner(context, {
     counters,
     inUse,
-    retention: options.retention ?? defaultRetention,
-    keep: (unit) => (driver.isPaused(unit) || receiver.isReceiving(unit) ? undefined : lag.confirmedSnapshots(unit)),
+    retention: (unit) => options.retention ?? retentionOf(context.view.current(), unit),
+    keep(unit) {
+      if (driver.isPaused(unit) || receiver.isReceiving(unit)) return undefined;
+      return new Set([...lag.confirmedSnapshots(unit), ...keptNames(context.view.current().units.get(unit)?.value, clock.wallMs())]);
+    },
   });
 
   /** Longest rest after a round that took long: what is written is in a snapshot well within the 10 s that are promised, ms. */
@@ -129,7 +134,8 @@ export async function startReplication(context: NodeContext, options: Replicatio
       every(options.lookMs ?? 1_000, "snapshots", async () => {
         if (!context.session.isLive()) return;
         reconcile();
-        await snapshotter.round(homes());
+        // while a unit is made what it was (daemon/vault), what is written is neither the customer's nor whole: no snapshot of it, and no lag
+        await snapshotter.round(homes().filter((record) => (restoreOf(record)?.before ?? "") === ""));
         if (clock.monotonicMs() - verifiedMs > (options.verifyMs ?? 300_000)) {
           verifiedMs = clock.monotonicMs();
           verify();
@@ -165,6 +171,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     resume(unit) {
       driver.resume(unit);
     },
+    snapshotsSettled: () => snapshotter.settled(),
     stashTail: (unit, record) => receiver.stashTail(unit, record),
     metrics(): MetricSample[] {
       const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).map(([node, item]) => ({ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS })));

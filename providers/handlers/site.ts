@@ -88,7 +88,7 @@ export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
     const replaces = (["name", "customer", "template"] as const).filter((field) => !same(olds[field], news[field])) as string[];
     if (olds.connection.cluster !== news.connection.cluster) replaces.push("connection");
     // where it is, is an output; initial content matters only when the site is made
-    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover"] as const;
+    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention"] as const;
     return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])), replaces, deleteBeforeReplace: true };
   },
   create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs, true) }),

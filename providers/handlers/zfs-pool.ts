@@ -54,8 +54,8 @@ async function made(inputs: ZfsPoolInputs): Promise<{ id: string; outs: ZfsPoolO
   }
 }
 
-/** Below our dataset, what holds nobody's data: templates, and the folders of trash and stash without what is in them. */
-const disposable = /^(tmpl-[^/]+|trash|stash)$/;
+/** Below our dataset, what holds nobody's data: templates, clones that are browsed, and the folders of trash and stash without what is in them. */
+const disposable = /^(tmpl-[^/]+|trash|stash|vault(\/[^/]+)?)$/;
 
 export const zfsPoolHandler: Handler<ZfsPoolInputs, ZfsPoolOutputs> = {
   check: async (olds, news) => {

@@ -30,6 +30,10 @@ export interface SiteArgs {
    * `hc promote`; `force`: by itself, whatever is missing.
    */
   failover?: Partial<Required<SiteSpec>["failover"]>;
+  /**
+   * Data Vault: every snapshot of the last `minutes` (60) is kept, one an hour for `hours` (24), one a day for `days` (30), one a week for `weeks` (12). `hc vault` lists and restores them. They count in the site's quota.
+   */
+  retention?: Partial<Required<SiteSpec>["retention"]>;
   adopt?: boolean;
   /** The site's name, when a change may replace it (its data goes to the trash). */
   allowReplace?: string;

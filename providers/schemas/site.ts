@@ -28,6 +28,13 @@ export const siteSchema = {
     content: { ...spec.content, default: siteDefaults.content },
     ready: { ...spec.ready, required: [], properties: { path: { ...spec.ready.properties.path, default: siteDefaults.ready.path }, status: { ...spec.ready.properties.status, default: siteDefaults.ready.status } }, default: {} },
     failover: { ...spec.failover, required: [], properties: { policy: { ...spec.failover.properties.policy, default: siteDefaults.failover.policy }, maxLossS: { ...spec.failover.properties.maxLossS, default: siteDefaults.failover.maxLossS } }, default: {} },
+    retention: {
+      ...spec.retention, required: [], default: {},
+      properties: {
+        minutes: { ...spec.retention.properties.minutes, default: siteDefaults.retention.minutes }, hours: { ...spec.retention.properties.hours, default: siteDefaults.retention.hours },
+        days: { ...spec.retention.properties.days, default: siteDefaults.retention.days }, weeks: { ...spec.retention.properties.weeks, default: siteDefaults.retention.weeks },
+      },
+    },
     contentPath: { type: "string", maxLength: 4096, default: "" },
     adopt: { type: "boolean", default: false }, allowReplace: { type: "string", default: "" }, timeouts: timeoutsSchema(120),
     home: {}, replicaNodes: {}, urls: {}, epoch: {},
@@ -36,7 +43,7 @@ export const siteSchema = {
 
 export const siteSpec = (inputs: SiteInputs): Required<SiteSpec> => ({
   customer: inputs.customer, template: inputs.template, hostnames: inputs.hostnames, replicas: inputs.replicas, placement: inputs.placement, quota: inputs.quota,
-  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover,
+  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover, retention: inputs.retention,
 });
 export const siteUrls = (inputs: Pick<SiteInputs, "hostnames" | "connection">): string[] =>
   inputs.hostnames.map((name) => `http://${name.includes(":") && !name.startsWith("[") ? `[${name}]` : name}${inputs.connection.httpPort === 80 ? "" : `:${inputs.connection.httpPort}`}/`);

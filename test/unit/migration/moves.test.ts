@@ -85,6 +85,7 @@ describe("may a unit move", () => {
     ["a witness", () => checkMove(state({ nodes: [node("n1"), node("n2", { role: "witness" })] }), "site-wiki", "n2", alive), "IMPOSSIBLE_CHANGE"],
     ["too little space", () => checkMove(state({ free: "1000000000" }), "site-wiki", "n2", alive), "LIMIT_EXCEEDED"],
     ["a move that runs", () => checkMove(state({ record: { move } }), "site-wiki", "n3", alive), "CONFLICT"],
+    ["a unit that is being restored", () => checkMove(state({ record: { restore: { id: "r", epoch: record.epoch, snapshot: "s", before: "", reason: "" } } }), "site-wiki", "n2", alive), "CONFLICT"],
     ["a unit that is being made", () => checkMove(state({ record: { state: "creating" } }), "site-wiki", "n2", alive), "NOT_READY"],
     ["a unit that is being deleted", () => checkMove(state({ record: { state: "deleting" } }), "site-wiki", "n2", alive), "CONFLICT"],
   ])("no: %s", (_what, act, code) => {

@@ -15,7 +15,7 @@ const full = async (more: object = {}): Promise<SiteInputs> => (await siteHandle
 const check = async (more: object, olds: Partial<SiteInputs> = {}): Promise<string[]> => (await siteHandler.check(olds, given(more))).failures.map(({ property, reason }) => `${property}: ${reason}`);
 
 test("the shortest program does the safe thing", async () => {
-  expect(await full()).toMatchObject({ replicas: 0, quota: "10G", limits: { memory: "256M", cpu: 1, tasks: 64 }, placement: { pin: "", acrossZones: false, prefer: [] }, ready: { path: "/", status: 0 }, adopt: false, allowReplace: "", timeouts: { create: 120 } });
+  expect(await full()).toMatchObject({ replicas: 0, quota: "10G", limits: { memory: "256M", cpu: 1, tasks: 64 }, placement: { pin: "", acrossZones: false, prefer: [] }, ready: { path: "/", status: 0 }, adopt: false, allowReplace: "", timeouts: { create: 120 }, retention: { minutes: 60, hours: 24, days: 30, weeks: 12 } });
 });
 
 test.each<[string, object, RegExp]>([
@@ -33,6 +33,9 @@ test.each<[string, object, RegExp]>([
   ["a path that is none", { ready: { path: "index.php" } }, /^ready\.path: /],
   ["a setting of PHP that no site may have", { php: { extension: "evil.so" } }, /^php\.extension: is not a setting of PHP that a site may have; known here: .*memory_limit/],
   ["a value that PHP would not understand", { php: { memory_limit: "lots" } }, /^php\.memory_limit: "lots" cannot be used/],
+  ["a retention that looks back on too little", { retention: { minutes: 5 } }, /^retention\.minutes: 5 must be >= 10/],
+  ["a retention without end", { retention: { weeks: 5000 } }, /^retention\.weeks: 5000 must be <= 520/],
+  ["a retention of something else", { retention: { years: 1 } }, /^retention\.years: is not a known property; known here: minutes, hours, days, weeks/],
   ["a customer's name", { customer: "Acme Inc." }, /^customer: "Acme Inc\." cannot be used; use 1 to 32/],
 ])("%s is refused, and named", async (_what, more, message) => {
   const failures = await check(more);

@@ -1,0 +1,97 @@
+import { hostname, userInfo } from "node:os";
+import type { Argv } from "yargs";
+import { until } from "../../daemon/lib/backoff.js";
+import { HcError } from "../../daemon/lib/errors.js";
+import { parseAgo, parsePointInTime } from "../../daemon/lib/point-in-time.js";
+import type { UnitRecord } from "../../daemon/lib/records.js";
+import { formatSize } from "../../daemon/lib/sizes.js";
+import type { BrowseInfo, FileAnswer, UnitOrder, VaultListing } from "../../daemon/vault/routes.js";
+import { command, type GlobalOptions } from "../context.js";
+import { json, table } from "../output.js";
+import { unitId } from "../unit-name.js";
+
+const utc = (atMs: number): string => new Date(atMs).toISOString().slice(0, 19).replace("T", " ");
+const times = 'A time is "2026-11-23T17:05:00Z", local time "2026-11-23 17:05[:30]", "10m", "2h", "3d" ago, or a snapshot\'s name; the newest snapshot at that time or before it is taken.';
+/** What the API is told: times of this machine's zone as UTC, the rest as it is (a time "ago" counts from the home's clock). Throws INVALID_INPUT. */
+export const atText = (text: string, nowMs: number): string => (parseAgo(text) !== undefined || /^[0-9]+-[0-9]{8}T/.test(text) ? text : new Date(parsePointInTime(text, nowMs, "--at")).toISOString());
+const unitOption = (yargs: Argv<GlobalOptions>) => yargs.positional("unit", { type: "string", demandOption: true, describe: "a site's name, or a unit's id" });
+const atOption = (yargs: Argv<GlobalOptions>) => unitOption(yargs).option("at", { type: "string", demandOption: true, describe: "the time", requiresArg: true }).epilog(times);
+const reason = (): string => `hc vault restore by ${userInfo().username}@${hostname()}`.slice(0, 200);
+
+const listCommand = command<{ unit: string }>({
+  command: "list <unit>",
+  describe: "the times to which a site can be brought back, and what is browsed now",
+  builder: (yargs) => unitOption(yargs).example("$0 list shop", "its snapshots, oldest first"),
+  run: async ({ args, output, cluster }) => {
+    const answer = await cluster().call<VaultListing>("GET", `/v1/units/${unitId(args.unit)}/vault`, undefined, 70_000);
+    if (args.json) output.out(json(answer));
+    else {
+      output.out(answer.snapshots.length === 0 ? `${answer.unit} has no snapshot yet.\n` : table(["TIME (UTC)", "SNAPSHOT"], answer.snapshots.map((item) => [utc(item.madeMs), item.name])));
+      if (answer.browses.length > 0) output.out(`\n${table(["BROWSED AS", "NODE", "SNAPSHOT", "UNTIL (UTC)", "PATH"], answer.browses.map((item) => [item.id, item.node, item.snapshot, utc(item.expiresAtMs), item.path]))}`);
+      for (const node of answer.unreachable) output.err(`not asked: ${node}\n`);
+    }
+    return answer.unreachable.length === 0 ? 0 : 1;
+  },
+});
+
+const restoreCommand = command<{ unit: string; at: string; file: string | undefined; timeout: number }>({
+  command: "restore <unit>",
+  describe: "brings a site, or one file or folder of it, back to a time; the present is kept as a snapshot",
+  builder: (yargs) => atOption(yargs)
+    .option("file", { type: "string", requiresArg: true, describe: "only this file or folder, by its path in the unit, such as www/index.php; the site runs on" })
+    .option("timeout", { type: "number", default: 900, describe: "seconds to wait for the end" })
+    .example('$0 restore shop --at "2026-11-23 17:05"', "the whole site; it stands still meanwhile")
+    .example("$0 restore shop --at 10m --file www/index.php", "one file as it was ten minutes ago"),
+  run: async ({ args, output, cluster }) => {
+    const unit = unitId(args.unit);
+    const at = atText(args.at, Date.now());
+    const path = `/v1/units/${unit}/vault/restore`;
+    if (args.file !== undefined) {
+      const done = await cluster().call<FileAnswer>("POST", path, { at, file: args.file, reason: reason() }, args.timeout * 1000);
+      output.out(args.json ? json(done) : `${unit}: ${done.path} is what it was at ${utc(done.madeMs)} UTC (${formatSize(done.bytes)}${done.skipped === 0 ? "" : `; ${done.skipped} devices, sockets or fifos left out`}). The present before is snapshot ${done.before}.\n`);
+      return 0;
+    }
+    const order = await cluster().call<UnitOrder>("POST", path, { at, reason: reason() }, 30_000);
+    if (!args.json) output.err(`  ${unit}: to ${order.snapshot} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
+    let seen = false;
+    const end = await until(`the restore of ${unit}`, { withinMs: args.timeout * 1000, firstMs: 100, capMs: 500 }, async () => {
+      const { record } = await cluster().call<{ record: UnitRecord }>("GET", `/v1/units/${unit}`);
+      if (record.restored?.id === order.id) return record.restored;
+      seen ||= record.restore?.id === order.id;
+      if (seen && record.restore?.id !== order.id) throw new HcError("CONFLICT", `${unit}: another restore followed; \`hc events ${args.unit}\` tells how this one ended.`, { retry: "never" });
+      return undefined;
+    });
+    if (end.error !== "") throw new HcError("IMPOSSIBLE_CHANGE", `${unit} was not restored: ${end.error}`);
+    output.out(args.json ? json({ ...order, ...end }) : `${unit} is what it was at ${utc(order.madeMs)} UTC: ${end.detail}. The present before is snapshot ${end.before}.\n`);
+    return 0;
+  },
+});
+
+const browseCommand = command<{ unit: string; at: string; for: string }>({
+  command: "browse <unit>",
+  describe: "shows a site's files as they were, read-only, in a folder on its home for a while",
+  builder: (yargs) => atOption(yargs).option("for", { type: "string", default: "1h", requiresArg: true, describe: "how long, up to 24h" }).example("$0 browse shop --at 3d --for 2h", "then: hc ssh NODE, and look below the path that it prints"),
+  run: async ({ args, output, cluster }) => {
+    const made = await cluster().call<BrowseInfo & { madeMs: number }>("POST", `/v1/units/${unitId(args.unit)}/vault/browse`, { at: atText(args.at, Date.now()), for: args.for }, 70_000);
+    output.out(args.json ? json(made) : `${made.unit} as it was at ${utc(made.madeMs)} UTC lies on ${made.node} in ${made.path} (root only) until ${utc(made.expiresAtMs)} UTC.\n  hc ssh ${made.node} -- ls ${made.path}/www\n  hc vault close ${made.id}\n`);
+    return 0;
+  },
+});
+
+const closeCommand = command<{ id: string }>({
+  command: "close <id>",
+  describe: "ends browsing before its time",
+  builder: (yargs) => yargs.positional("id", { type: "string", demandOption: true, describe: "as `hc vault list` shows it" }),
+  run: async ({ args, output, cluster }) => {
+    const done = await cluster().call<object>("DELETE", `/v1/vault/browses/${encodeURIComponent(args.id)}`, undefined, 70_000);
+    output.out(args.json ? json(done) : `${args.id} is closed.\n`);
+    return 0;
+  },
+});
+
+export const vaultCommand = {
+  command: "vault",
+  describe: "sites at earlier times: list, restore, browse, close",
+  builder: (yargs: Argv<GlobalOptions>) => yargs.command(listCommand).command(restoreCommand).command(browseCommand).command(closeCommand).demandCommand(1),
+  handler: () => undefined,
+};

@@ -1,0 +1,166 @@
+import { randomBytes } from "node:crypto";
+import type { Agent } from "../agent/agent.js";
+import { assertHome } from "../agent/records.js";
+import type { NodeContext, Running } from "../context.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
+import { restoreOf, type UnitRecord } from "../lib/records.js";
+import type { Sampled } from "../parts.js";
+import type { Replication } from "../replication/replication.js";
+import { Locks } from "../replication/locks.js";
+import { type BrowseInfo, VaultClones } from "./clones.js";
+import { chooseSnapshot, madeMs, type VaultSnapshot } from "./choose-snapshot.js";
+import { changeUnit } from "./kept.js";
+import { type FileRestored, restoreFile } from "./restore-file.js";
+import { driveRestore, isPassing, withoutStaleRestore, withRestore } from "./restore-unit.js";
+import { vaultRoutes } from "./routes.js";
+import { leftStages, removeStage } from "./stage.js";
+
+/** Between two looks at what expired and what was left, ms. */
+const roundMs = 5_000;
+/** Rest of a restore that failed in a way which may pass, ms. */
+const restMs = 10_000;
+/** Whole units restored at once on one node, and restores of files. */
+const maxRestores = 4;
+
+export interface VaultOptions { replication: Replication; agent: Agent }
+export interface VaultAnswer { unit: string; home: string; snapshots: { name: string; guid: string; madeMs: number }[] }
+export interface UnitOrder { id: string; unit: string; node: string; snapshot: string; madeMs: number }
+export interface FileAnswer extends FileRestored { unit: string; node: string; snapshot: string; madeMs: number }
+/** What the home of a unit does. */
+export interface VaultHome {
+  list(unit: string): Promise<VaultAnswer>;
+  restoreUnit(unit: string, at: string, reason: string): Promise<UnitOrder>;
+  restoreFile(unit: string, at: string, path: unknown, reason: string): Promise<FileAnswer>;
+  browse(unit: string, at: string, forMs: number): Promise<BrowseInfo & { madeMs: number }>;
+  browses(): Promise<BrowseInfo[]>;
+  close(id: string): Promise<void>;
+}
+
+/** The Data Vault of the units at home on this node: registers routes, takes up restores that a process before has left, tidies clones. */
+export async function startVault(context: NodeContext, options: VaultOptions): Promise<Running & Sampled> {
+  const { clock, log } = context;
+  const node = context.cluster.node;
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([context.signal, stopping.signal]);
+  const clones = new VaultClones(context);
+  const parts = { context, clones, ...options };
+  const locks = new Locks();
+  /** unit → the restore of the whole that this process drives. */
+  const driven = new Map<string, Promise<void>>();
+  const restUntil = new Map<string, number>();
+  let files = 0;
+
+  async function chosen(unit: string, at: string): Promise<VaultSnapshot> {
+    assertHome(context, unit);
+    return chooseSnapshot(unit, await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`), at, clock.wallMs());
+  }
+  const home: VaultHome = {
+    async list(unit) {
+      const record = context.view.current().units.get(unit)?.value;
+      if (record?.home !== node) throw new HcError("NOT_HOME", `${unit} is not at home on ${node}.`);
+      const snapshots = await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`);
+      return { unit, home: node, snapshots: snapshots.map((snapshot) => ({ name: snapshot.name, guid: snapshot.guid, madeMs: madeMs(snapshot) })) };
+    },
+    async restoreUnit(unit, at, reason) {
+      if (driven.size >= maxRestores) throw new HcError("LIMIT_EXCEEDED", `${maxRestores} units are being restored on ${node} already.`, { retry: "never" });
+      return await locks.run(unit, async () => {
+        const snapshot = await chosen(unit, at);
+        const id = randomBytes(8).toString("hex");
+        await changeUnit(context, unit, (record) => withRestore(ours(record, node), { id, snapshot: snapshot.name, reason }), signal);
+        context.event(unit, "restoring", `to ${snapshot.name}; ${reason}`);
+        adopt();
+        return { id, unit, node, snapshot: snapshot.name, madeMs: snapshot.madeMs };
+      });
+    },
+    async restoreFile(unit, at, path, reason) {
+      if (files >= maxRestores) throw new HcError("LIMIT_EXCEEDED", `${maxRestores} restores of files run on ${node} already.`);
+      files += 1;
+      try {
+        return await locks.run(unit, async () => {
+          const snapshot = await chosen(unit, at);
+          const done = await restoreFile(parts, unit, snapshot, path, signal);
+          context.event(unit, "file-restored", `${done.path} to ${snapshot.name}; the present before is ${done.before}; ${reason}`);
+          return { ...done, unit, node, snapshot: snapshot.name, madeMs: snapshot.madeMs };
+        });
+      } finally {
+        files -= 1;
+      }
+    },
+    async browse(unit, at, forMs) {
+      const snapshot = await chosen(unit, at);
+      const made = await clones.browse(unit, snapshot.name, forMs);
+      context.event(unit, "browsed", `${snapshot.name} on ${node} as ${made.id} until ${new Date(made.expiresAtMs).toISOString()}`);
+      return { ...made, madeMs: snapshot.madeMs };
+    },
+    browses: () => clones.list(),
+    close: (id) => clones.close(id),
+  };
+
+  /** Restores that stand in records of this home and are driven by nobody here: just ordered, or left by a process before. */
+  function adopt(): void {
+    if (signal.aborted || !context.session.isLive()) return;
+    for (const { value: record } of context.view.current().units.values()) {
+      const { unit } = record;
+      const restore = restoreOf(record);
+      if (record.home !== node || record.state !== "live" || restore === undefined || driven.has(unit) || driven.size >= maxRestores || (restUntil.get(unit) ?? 0) > clock.monotonicMs()) continue;
+      options.agent.wake();
+      const run = locks.run(unit, () => driveRestore(parts, unit, restore, signal))
+        .catch((error: unknown) => {
+          restUntil.set(unit, clock.monotonicMs() + restMs);
+          if (!signal.aborted) log[isPassing(error) ? "info" : "error"]({ unit, restore: restore.id, reason: messageOf(error) }, "restore is tried again later");
+        })
+        .finally(() => driven.delete(unit));
+      driven.set(unit, run);
+    }
+  }
+  /** unit → the session in which its root was looked through for stages that a crash has left. */
+  const searched = new Map<string, string>();
+  async function tidy(): Promise<void> {
+    await clones.sweep();
+    if (!context.session.isLive()) return;
+    const mine = [...context.view.current().units.values()].map(({ value }) => value).filter((record) => record.home === node && record.state === "live" && record.homeGeneration === context.session.generation);
+    for (const unit of searched.keys()) if (!mine.some((record) => record.unit === unit)) searched.delete(unit);
+    for (const record of mine) {
+      if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
+      await clearStages(record);
+    }
+  }
+  async function clearStages(record: UnitRecord): Promise<void> {
+    const { unit } = record;
+    const now = `${record.epoch}/${record.homeGeneration}`;
+    if (searched.get(unit) === now || driven.has(unit) || restoreOf(record) !== undefined) return;
+    if (!(await context.zfs.mounted()).has(`${context.cluster.dataset}/${unit}`)) return;
+    await locks.run(unit, async () => {
+      assertHome(context, unit);
+      for (const stage of await leftStages(`${context.host.paths.data}/${unit}`)) await removeStage(context.runner, stage);
+    });
+    searched.set(unit, now);
+  }
+
+  if (context.cluster.dataset !== "") vaultRoutes(context, home);
+  const endWatch = context.view.onChange(adopt);
+  const loop = (async () => {
+    while (!signal.aborted) {
+      try {
+        adopt();
+        await tidy();
+      } catch (error) {
+        if (!signal.aborted && errorCode(error) !== "NOT_READY") log.warn({ reason: messageOf(error) }, "round of the vault failed");
+      }
+      await clock.sleep(roundMs, signal).catch(() => undefined);
+    }
+  })();
+  return {
+    metrics: () => [{ name: "hc_vault_restores_running", labels: {}, value: driven.size + files }, { name: "hc_vault_restores_limit", labels: {}, value: maxRestores }],
+    async stop() {
+      stopping.abort();
+      endWatch();
+      await Promise.allSettled([...driven.values(), loop]);
+    },
+  };
+}
+
+function ours(record: UnitRecord, node: string): UnitRecord {
+  if (record.home !== node) throw new HcError("NOT_HOME", `${record.unit} is at home on ${record.home}.`, { retry: "never", context: { home: record.home } });
+  return record;
+}
