@@ -71,8 +71,19 @@ export async function startReplication(context: NodeContext, options: Replicatio
       if (record?.state === "live") for (const node of record.replicas) if (node !== me) driver.want(unit, node);
     },
   });
+  /** Session generations of other nodes as seen at the last look: one that is back is tried at once, whatever pause its failures had earned. */
+  const generations = new Map<string, number>();
+  function back(): Set<string> {
+    const returned = new Set<string>();
+    for (const [node, { value }] of context.view.current().sessions) {
+      if (generations.has(node) && generations.get(node) !== value.generation) returned.add(node);
+      generations.set(node, value.generation);
+    }
+    return returned;
+  }
   /** Pairs follow the records: new ones are compared at once. */
   function reconcile(): void {
+    const returned = back();
     const pairs = new Map(homes().map((record) => [record.unit, record.replicas.filter((node) => node !== me)]));
     driver.retain((unit, node) => pairs.get(unit)?.includes(node) ?? false);
     lag.retain(pairs);
@@ -80,7 +91,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
       const record = context.view.current().units.get(unit)?.value;
       return record?.home === me && (record.replicas.includes(node) || record.move?.target === node);
     });
-    for (const [unit, nodes] of pairs) for (const node of nodes) if (!driver.has(unit, node)) driver.want(unit, node);
+    for (const [unit, nodes] of pairs) for (const node of nodes) if (returned.has(node) || !driver.has(unit, node)) driver.want(unit, node, { now: true });
   }
   function verify(): void {
     for (const record of homes()) for (const node of record.replicas) if (node !== me) driver.want(record.unit, node);
