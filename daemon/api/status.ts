@@ -120,7 +120,9 @@ function stateOf(facts: StatusFacts, record: UnitRecord, home: ObservedUnit | un
   if (record.move !== undefined) return "moving";
   if (restoreOf(record) !== undefined) return "restoring";
   if (record.state === "creating") return home?.state === "failed" ? "failed" : "creating";
-  if (home === undefined || home.epoch !== record.epoch) return "starting";
+  // what a home had told before it was switched off is no news of its new life
+  const session = facts.state.sessions.get(record.home)?.value;
+  if (home === undefined || home.epoch !== record.epoch || (session !== undefined && session.generation !== record.homeGeneration)) return "starting";
   if (home.state === "serving") return "serving";
   return home.state === "failed" ? "failed" : home.state === "starting" ? "starting" : "down";
 }

@@ -42,9 +42,9 @@ export class LagBook {
       else for (const node of unit.replicas.keys()) if (!nodes.includes(node)) unit.replicas.delete(node);
     }
   }
-  /** Something was written since the newest snapshot. */
-  public written(id: string): void {
-    this.unit(id).dirtySinceMs ??= this.nowMs();
+  /** Something was written since the newest snapshot: `ageMs` ago, or later. */
+  public written(id: string, ageMs = 0): void {
+    this.unit(id).dirtySinceMs ??= this.nowMs() - ageMs;
   }
   /** A snapshot was made; it holds every write seen before. */
   public snapshot(id: string, name: string): void {

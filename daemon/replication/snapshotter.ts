@@ -18,6 +18,8 @@ export interface SnapshotterParts {
 export class Snapshotter {
   private writtenByUnit = new Map<string, string>();
   private current: Promise<void> = Promise.resolve();
+  /** Units that this process has looked at while they were at home here. */
+  private readonly known = new Set<string>();
   public constructor(
     private readonly context: Pick<NodeContext, "host" | "cluster" | "zfs" | "session" | "clock" | "log">,
     private readonly parts: SnapshotterParts,
@@ -48,7 +50,10 @@ export class Snapshotter {
     const written = await this.context.zfs.written(this.context.cluster.dataset);
     const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0");
     this.writtenByUnit = new Map(homes.map((record) => [record.unit, written.get(this.dataset(record.unit)) ?? "0"]));
-    for (const record of dirty) this.parts.lag.written(record.unit);
+    for (const { unit } of dirty) this.parts.lag.written(unit, this.known.has(unit) ? 0 : await this.oldestAgeMs(unit));
+    const here = new Set(homes.map(({ unit }) => unit));
+    for (const unit of this.known) if (!here.has(unit)) this.known.delete(unit);
+    for (const unit of here) this.known.add(unit);
     const due = dirty.filter((record) => !this.parts.isPaused(record.unit));
     if (due.length === 0 || !this.context.session.isLive()) return;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
@@ -57,6 +62,11 @@ export class Snapshotter {
       this.parts.lag.snapshot(unit, name);
       this.parts.made(unit);
     }
+  }
+  /** What the first look finds written may be of any time since the newest snapshot: e.g. from before a power cut. ms by the wall clock, at least 0. */
+  private async oldestAgeMs(unit: string): Promise<number> {
+    const newest = (await this.context.zfs.snapshots(this.dataset(unit))).at(-1);
+    return newest === undefined ? 0 : Math.max(0, this.context.clock.wallMs() - newest.atMs);
   }
   /** One command for all; when it fails, one by one, so that one unit's trouble does not keep the others from theirs. */
   private async makeAll(wanted: readonly { unit: string; name: string }[]): Promise<{ unit: string; name: string }[]> {

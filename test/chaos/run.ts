@@ -113,7 +113,8 @@ class Run {
     const events = await this.project.json<EventRecord[]>(["events", "--limit", "1000"]);
     for (const site of this.sites) {
       const own = outcomes.filter(({ id }) => id.startsWith(`${site}-`)).map(({ endMs, epoch }) => ({ endMs, epoch })).sort((a, b) => a.endMs - b.endMs);
-      into.gaps[site] = own.reduce((longest, { endMs }, index) => (endMs < atMs ? longest : Math.max(longest, endMs - Math.max(atMs, own[index - 1]?.endMs ?? atMs))), 0);
+      // a gap that still lasts counts too
+      into.gaps[site] = [...own, { endMs: Date.now() }].reduce((longest, { endMs }, index) => (endMs < atMs ? longest : Math.max(longest, endMs - Math.max(atMs, own[index - 1]?.endMs ?? atMs))), 0);
       for (const event of events) {
         const said = event.unit === `site-${site}` && event.event === "failover" && event.atMs > atMs ? /^([^ ]+) is dead; .*epoch ([0-9]+),.*at most ([0-9]+) s/.exec(event.detail) : null;
         if (said === null) continue;

@@ -139,6 +139,24 @@ test("a move: pause, last snapshot, last increment, new home; the old home follo
   expect(from.report().has("site-a")).toBe(false);
 });
 
+test("what was written before the home was switched off counts from the newest snapshot, not from when its new life sees it", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  await w.cluster.stop("n1");
+  w.zfs("n1").write(`${root}/site-a`, "page", "just before the power went");
+  await w.clock.advance(60_000);
+  w.cluster.cuts.add("n1>n2");
+  await w.cluster.start("n1");
+  await w.clock.advance(3_000);
+  const told = w.cluster.replication("n1").report().get("site-a")?.["n2"];
+  expect(told?.guid).toBe("");
+  expect(told?.lagS).toBeGreaterThanOrEqual(60);
+  w.cluster.cuts.clear();
+  await w.clock.advance(20_000);
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ lagS: 0, error: "" });
+});
+
 test("while paused nothing happens by itself", async () => {
   w = await world(["n1", "n2"]);
   await site(w, ["n2"]);

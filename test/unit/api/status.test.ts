@@ -44,6 +44,7 @@ test.each<[string, StateBuilder, string]>([
   ["not placed yet", base(), "creating"],
   ["creation failed", base().unit("wiki", "n1", ["n2"], { state: "creating" }).observed("n1", "wiki", { state: "failed", error: "no space" }), "failed"],
   ["moving", base().unit("wiki", "n1", ["n2"], { move: { id: "m", target: "n2", phase: "presync", reason: "" } }), "moving"],
+  ["what its home had told before it was switched off is old", base().unit("wiki", "n1", ["n2"], { homeGeneration: 7 }).observed("n1", "wiki"), "starting"],
   ["home has not reported this epoch", base().unit("wiki", "n1", ["n2"], { epoch: 2 }).observed("n1", "wiki"), "starting"],
   ["on its way to the trash", base().unit("wiki", "n1", ["n2"], { state: "deleting" }), "deleting"],
   ["failed", base().unit("wiki", "n1", ["n2"]).observed("n1", "wiki", { state: "failed", error: "php died" }), "failed"],
