@@ -96,10 +96,14 @@ export class Failover {
   /** Looks at each change of the picture and four times a second, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
+    let changed: AbortController | undefined;
+    const end = context.view.onChange(() => changed?.abort());
     while (!signal.aborted) {
+      changed = new AbortController();
       await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));
-      await context.clock.sleep(tickMs, signal).catch(() => undefined);
+      await context.clock.sleep(tickMs, AbortSignal.any([signal, changed.signal])).catch(() => undefined);
     }
+    end();
     await this.settled();
   }
   public async settled(): Promise<void> {
