@@ -1,7 +1,7 @@
 import { hostname, userInfo } from "node:os";
 import type { Argv } from "yargs";
-import { until } from "../../daemon/lib/backoff.js";
-import { HcError } from "../../daemon/lib/errors.js";
+import { retry, until } from "../../daemon/lib/backoff.js";
+import { errorCode, HcError } from "../../daemon/lib/errors.js";
 import { parseAgo, parsePointInTime } from "../../daemon/lib/point-in-time.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
 import { formatSize } from "../../daemon/lib/sizes.js";
@@ -18,12 +18,21 @@ const unitOption = (yargs: Argv<GlobalOptions>) => yargs.positional("unit", { ty
 const atOption = (yargs: Argv<GlobalOptions>) => unitOption(yargs).option("at", { type: "string", demandOption: true, describe: "the time", requiresArg: true }).epilog(times);
 const reason = (): string => `hc vault restore by ${userInfo().username}@${hostname()}`.slice(0, 200);
 
+/** A home that is just starting, or an etcd that is busy, is asked again for a while; all calls of the vault may be repeated. */
+const patiently = <T>(call: () => Promise<T>): Promise<T> =>
+  retry("the vault", { firstMs: 300, capMs: 2_000, withinMs: 20_000 }, () => call().catch((error: unknown) => {
+    const code = errorCode(error);
+    throw error instanceof HcError && code !== "NOT_READY" && code !== "NO_QUORUM" && code !== "NOT_HOME" ? new HcError(error.code, error.message, { context: error.context, retry: "never" }) : error;
+  })).catch((error: unknown) => {
+    throw error instanceof HcError && error.cause instanceof HcError ? error.cause : error;
+  });
+
 const listCommand = command<{ unit: string }>({
   command: "list <unit>",
   describe: "the times to which a site can be brought back, and what is browsed now",
   builder: (yargs) => unitOption(yargs).example("$0 list shop", "its snapshots, oldest first"),
   run: async ({ args, output, cluster }) => {
-    const answer = await cluster().call<VaultListing>("GET", `/v1/units/${unitId(args.unit)}/vault`, undefined, 70_000);
+    const answer = await patiently(() => cluster().call<VaultListing>("GET", `/v1/units/${unitId(args.unit)}/vault`, undefined, 70_000));
     if (args.json) output.out(json(answer));
     else {
       output.out(answer.snapshots.length === 0 ? `${answer.unit} has no snapshot yet.\n` : table(["TIME (UTC)", "SNAPSHOT"], answer.snapshots.map((item) => [utc(item.madeMs), item.name])));
@@ -47,11 +56,11 @@ const restoreCommand = command<{ unit: string; at: string; file: string | undefi
     const at = atText(args.at, Date.now());
     const path = `/v1/units/${unit}/vault/restore`;
     if (args.file !== undefined) {
-      const done = await cluster().call<FileAnswer>("POST", path, { at, file: args.file, reason: reason() }, args.timeout * 1000);
+      const done = await patiently(() => cluster().call<FileAnswer>("POST", path, { at, file: args.file, reason: reason() }, args.timeout * 1000));
       output.out(args.json ? json(done) : `${unit}: ${done.path} is what it was at ${utc(done.madeMs)} UTC (${formatSize(done.bytes)}${done.skipped === 0 ? "" : `; ${done.skipped} devices, sockets or fifos left out`}). The present before is snapshot ${done.before}.\n`);
       return 0;
     }
-    const order = await cluster().call<UnitOrder>("POST", path, { at, reason: reason() }, 30_000);
+    const order = await patiently(() => cluster().call<UnitOrder>("POST", path, { at, reason: reason() }, 30_000));
     if (!args.json) output.err(`  ${unit}: to ${order.snapshot} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
     let seen = false;
     const end = await until(`the restore of ${unit}`, { withinMs: args.timeout * 1000, firstMs: 100, capMs: 500 }, async () => {
@@ -72,7 +81,7 @@ const browseCommand = command<{ unit: string; at: string; for: string }>({
   describe: "shows a site's files as they were, read-only, in a folder on its home for a while",
   builder: (yargs) => atOption(yargs).option("for", { type: "string", default: "1h", requiresArg: true, describe: "how long, up to 24h" }).example("$0 browse shop --at 3d --for 2h", "then: hc ssh NODE, and look below the path that it prints"),
   run: async ({ args, output, cluster }) => {
-    const made = await cluster().call<BrowseInfo & { madeMs: number }>("POST", `/v1/units/${unitId(args.unit)}/vault/browse`, { at: atText(args.at, Date.now()), for: args.for }, 70_000);
+    const made = await patiently(() => cluster().call<BrowseInfo & { madeMs: number }>("POST", `/v1/units/${unitId(args.unit)}/vault/browse`, { at: atText(args.at, Date.now()), for: args.for }, 70_000));
     output.out(args.json ? json(made) : `${made.unit} as it was at ${utc(made.madeMs)} UTC lies on ${made.node} in ${made.path} (root only) until ${utc(made.expiresAtMs)} UTC.\n  hc ssh ${made.node} -- ls ${made.path}/www\n  hc vault close ${made.id}\n`);
     return 0;
   },
@@ -83,7 +92,7 @@ const closeCommand = command<{ id: string }>({
   describe: "ends browsing before its time",
   builder: (yargs) => yargs.positional("id", { type: "string", demandOption: true, describe: "as `hc vault list` shows it" }),
   run: async ({ args, output, cluster }) => {
-    const done = await cluster().call<object>("DELETE", `/v1/vault/browses/${encodeURIComponent(args.id)}`, undefined, 70_000);
+    const done = await patiently(() => cluster().call<object>("DELETE", `/v1/vault/browses/${encodeURIComponent(args.id)}`, undefined, 70_000));
     output.out(args.json ? json(done) : `${args.id} is closed.\n`);
     return 0;
   },

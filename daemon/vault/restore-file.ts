@@ -59,7 +59,7 @@ export async function restoreFile({ context, replication, clones }: RestoreParts
       putInPlace(`${stage.fresh}/${name}`, folder, name, `${stage.attic}/0`);
       return { ...fresh, path: [...parts.slice(0, depth), name].join("/"), before };
     } finally {
-      await removeStage(context.runner, stage.path).catch((error: unknown) => context.log.warn({ unit, stage: stage.path, err: error }, "a stage of a restore stays until the next start"));
+      await removeStage(context.runner, stage.path).catch((error: unknown) => context.log.warn({ unit, stage: stage.path, err: error }, "a stage of a restore stays until the next round"));
     }
   } catch (error) {
     throw asHcError(error);

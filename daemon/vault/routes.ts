@@ -94,7 +94,8 @@ export function vaultRoutes(context: Pick<NodeContext, "apiRoutes" | "peerRoutes
     const id = params["id"] ?? "";
     const { browses, unreachable } = await gather();
     const found = browses.find((one) => one.id === id);
-    if (found === undefined) throw new HcError("NOT_FOUND", `Nothing is browsed as ${JSON.stringify(id.slice(0, 100))}${unreachable.length === 0 ? "" : `; not asked: ${unreachable.join("; ")}`}.`);
+    if (found === undefined && unreachable.length > 0) throw new HcError("NOT_READY", `${JSON.stringify(id.slice(0, 100))} is not on the nodes that answer; not asked: ${unreachable.join("; ")}`);
+    if (found === undefined) throw new HcError("NOT_FOUND", `Nothing is browsed as ${JSON.stringify(id.slice(0, 100))}.`);
     if (found.node === here) await home.close(id);
     else await peers.call(found.node, "DELETE", `/peer/v1/vault/browses/${encodeURIComponent(id)}`, undefined, { timeoutMs: shortMs });
     return { id };

@@ -49,6 +49,8 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
   const driven = new Map<string, Promise<void>>();
   const restUntil = new Map<string, number>();
   let files = 0;
+  /** unit → the session in which its root was looked through for stages that a crash has left. */
+  const searched = new Map<string, string>();
 
   async function chosen(unit: string, at: string): Promise<VaultSnapshot> {
     assertHome(context, unit);
@@ -84,6 +86,7 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
         });
       } finally {
         files -= 1;
+        searched.delete(unit); // where a quota is used up, removing may only succeed later
       }
     },
     async browse(unit, at, forMs) {
@@ -109,12 +112,13 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
           restUntil.set(unit, clock.monotonicMs() + restMs);
           if (!signal.aborted) log[isPassing(error) ? "info" : "error"]({ unit, restore: restore.id, reason: messageOf(error) }, "restore is tried again later");
         })
-        .finally(() => driven.delete(unit));
+        .finally(() => {
+          driven.delete(unit);
+          searched.delete(unit);
+        });
       driven.set(unit, run);
     }
   }
-  /** unit → the session in which its root was looked through for stages that a crash has left. */
-  const searched = new Map<string, string>();
   async function tidy(): Promise<void> {
     await clones.sweep();
     if (!context.session.isLive()) return;
