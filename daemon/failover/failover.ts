@@ -38,11 +38,6 @@ export class Failover {
 
   public constructor(private readonly options: FailoverOptions) {}
 
-  /** Units that have no living home, and what they wait for. Only the leader knows. */
-  public problems(): Readonly<Record<string, string>> {
-    return Object.fromEntries([...this.waiting].filter(([, { why }]) => why !== "").map(([unit, { why }]) => [unit, why]));
-  }
-
   public async step(): Promise<void> {
     const { context, leader, liveness } = this.options;
     const guard = leader.guard();
@@ -132,7 +127,7 @@ export class Failover {
     const name = record.name;
     if (victim.copies.length === 0) return this.wait(unit, record.replicas.length === 0 ? `its only copy is on ${record.home}, which is dead` : `none of ${[record.home, ...record.replicas].join(", ")}, which hold its copies, is alive`);
     const { reports, silent } = await this.seal(victim);
-    if (silent.length > 0 && reports.length > 0 && (this.waiting.get(unit)?.attempts ?? 0) < patience) return this.wait(unit, `${silent.join(", ")} holds a copy and does not answer`);
+    if (order === undefined && silent.length > 0 && reports.length > 0 && (this.waiting.get(unit)?.attempts ?? 0) < patience) return this.wait(unit, `${silent.join(", ")} holds a copy and does not answer`);
     const choice = choose(record, reports, record.replicas);
     if (choice.kind === "none") return this.wait(unit, choice.why + (silent.length > 0 ? `; no answer from ${silent.join(", ")}` : ""));
     const lossS = possibleLossS({
