@@ -126,7 +126,7 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     for (const unit of searched.keys()) if (!mine.some((record) => record.unit === unit)) searched.delete(unit);
     for (const record of mine) {
       if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
-      await clearStages(record);
+      await clearStages(record).catch((error: unknown) => log.warn({ unit: record.unit, reason: messageOf(error) }, "what a restore has left could not be removed; tried again"));
     }
   }
   async function clearStages(record: UnitRecord): Promise<void> {

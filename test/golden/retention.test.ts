@@ -31,11 +31,11 @@ test("without a wish the grid is the default's", () => {
   expect(gridOf(siteDefaults.retention)).toEqual(defaultRetention);
 });
 test.each<[string, Wish | undefined, ReturnType<typeof left>]>([
-  ["the default", undefined, { hour: 6, day: 24, week: 6, month: 23, rest: 8 }],
+  ["the default", undefined, { hour: 6, day: 23, week: 7, month: 23, rest: 8 }],
   ["all of a day", { minutes: 1440, hours: 24, days: 30, weeks: 12 }, { hour: 6, day: 138, week: 7, month: 23, rest: 8 }],
   ["the least", { minutes: 10, hours: 0, days: 0, weeks: 0 }, { hour: 2, day: 0, week: 0, month: 0, rest: 0 }],
   ["a fortnight of hours", { minutes: 60, hours: 336, days: 0, weeks: 0 }, { hour: 6, day: 23, week: 144, month: 169, rest: 0 }],
-  ["a hundred days", { minutes: 60, hours: 0, days: 100, weeks: 0 }, { hour: 6, day: 1, week: 6, month: 23, rest: 70 }],
+  ["a hundred days", { minutes: 60, hours: 0, days: 100, weeks: 0 }, { hour: 6, day: 2, week: 6, month: 23, rest: 71 }],
 ])("%s", (_what, wish, expected) => expect(left(wish)).toEqual(expected));
 test("it is the unit's document that counts, also on a replica; of a version before it is the default", () => {
   expect(retentionOf(state({ retention: { minutes: 30, hours: 1, days: 2, weeks: 3 } }), "site-a")).toEqual({ allMs: 30 * minute, maxRecent: 300, hourlyMs: hour, dailyMs: 2 * day, weeklyMs: 21 * day });
