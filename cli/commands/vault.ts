@@ -3,9 +3,11 @@ import type { Argv } from "yargs";
 import { retry, until } from "../../daemon/lib/backoff.js";
 import { errorCode, HcError } from "../../daemon/lib/errors.js";
 import { parseAgo, parsePointInTime } from "../../daemon/lib/point-in-time.js";
-import type { UnitRecord } from "../../daemon/lib/records.js";
+import type { DesiredDocument } from "../../daemon/lib/documents.js";
+import type { RestoreResult, UnitRecord } from "../../daemon/lib/records.js";
 import { formatSize } from "../../daemon/lib/sizes.js";
 import type { BrowseInfo, FileAnswer, UnitOrder, VaultListing } from "../../daemon/vault/routes.js";
+import type { ClusterClient } from "../cluster-client.js";
 import { command, type GlobalOptions } from "../context.js";
 import { json, table } from "../output.js";
 import { unitId } from "../unit-name.js";
@@ -43,35 +45,78 @@ const listCommand = command<{ unit: string }>({
   },
 });
 
-const restoreCommand = command<{ unit: string; at: string; file: string | undefined; timeout: number }>({
+interface UnitAnswer { record?: UnitRecord; document: DesiredDocument<"site"> | null; ready?: boolean }
+/** Orders the restore of a whole unit and waits for its end. */
+async function restoreWhole(client: ClusterClient, unit: string, body: { at: string; from: string }, timeoutS: number, tell: (order: UnitOrder) => void): Promise<UnitOrder & RestoreResult> {
+  const order = await patiently(() => client.call<UnitOrder>("POST", `/v1/units/${unit}/vault/restore`, { ...body, reason: reason() }, 30_000));
+  tell(order);
+  let seen = false;
+  const end = await until(`the restore of ${unit}`, { withinMs: timeoutS * 1000, firstMs: 100, capMs: 500 }, async () => {
+    const { record } = await client.call<{ record: UnitRecord }>("GET", `/v1/units/${unit}`);
+    if (record.restored?.id === order.id) return record.restored;
+    seen ||= record.restore?.id === order.id;
+    if (seen && record.restore?.id !== order.id) throw new HcError("CONFLICT", `${unit}: the restore was ended by something else; \`hc events ${unit}\` tells by what.`, { retry: "never" });
+    return undefined;
+  });
+  if (end.error !== "") throw new HcError("IMPOSSIBLE_CHANGE", `${unit} was not restored: ${end.error}`);
+  return { ...order, ...end };
+}
+
+const restoreCommand = command<{ unit: string; at: string; file: string | undefined; from: string | undefined; timeout: number }>({
   command: "restore <unit>",
   describe: "brings a site, or one file or folder of it, back to a time; the present is kept as a snapshot",
   builder: (yargs) => atOption(yargs)
     .option("file", { type: "string", requiresArg: true, describe: "only this file or folder, by its path in the unit, such as www/index.php; the site runs on" })
+    .option("from", { type: "string", requiresArg: true, conflicts: "file", describe: "another site of the same customer, whose content at that time this one gets" })
     .option("timeout", { type: "number", default: 900, describe: "seconds to wait for the end" })
     .example('$0 restore shop --at "2026-11-23 17:05"', "the whole site; it stands still meanwhile")
     .example("$0 restore shop --at 10m --file www/index.php", "one file as it was ten minutes ago"),
   run: async ({ args, output, cluster }) => {
     const unit = unitId(args.unit);
     const at = atText(args.at, Date.now());
-    const path = `/v1/units/${unit}/vault/restore`;
     if (args.file !== undefined) {
-      const done = await patiently(() => cluster().call<FileAnswer>("POST", path, { at, file: args.file, reason: reason() }, args.timeout * 1000));
+      const done = await patiently(() => cluster().call<FileAnswer>("POST", `/v1/units/${unit}/vault/restore`, { at, file: args.file, reason: reason() }, args.timeout * 1000));
       output.out(args.json ? json(done) : `${unit}: ${done.path} is what it was at ${utc(done.madeMs)} UTC (${formatSize(done.bytes)}${done.skipped === 0 ? "" : `; ${done.skipped} devices, sockets or fifos left out`}). The present before is snapshot ${done.before}.\n`);
       return 0;
     }
-    const order = await patiently(() => cluster().call<UnitOrder>("POST", path, { at, reason: reason() }, 30_000));
-    if (!args.json) output.err(`  ${unit}: to ${order.snapshot} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
-    let seen = false;
-    const end = await until(`the restore of ${unit}`, { withinMs: args.timeout * 1000, firstMs: 100, capMs: 500 }, async () => {
-      const { record } = await cluster().call<{ record: UnitRecord }>("GET", `/v1/units/${unit}`);
-      if (record.restored?.id === order.id) return record.restored;
-      seen ||= record.restore?.id === order.id;
-      if (seen && record.restore?.id !== order.id) throw new HcError("CONFLICT", `${unit}: another restore followed; \`hc events ${args.unit}\` tells how this one ended.`, { retry: "never" });
-      return undefined;
+    const end = await restoreWhole(cluster(), unit, { at, from: args.from === undefined ? "" : unitId(args.from) }, args.timeout, (order) => {
+      if (!args.json) output.err(`  ${unit}: to ${order.snapshot} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
     });
-    if (end.error !== "") throw new HcError("IMPOSSIBLE_CHANGE", `${unit} was not restored: ${end.error}`);
-    output.out(args.json ? json({ ...order, ...end }) : `${unit} is what it was at ${utc(order.madeMs)} UTC: ${end.detail}. The present before is snapshot ${end.before}.\n`);
+    output.out(args.json ? json(end) : `${unit} is what ${args.from === undefined ? "it" : unitId(args.from)} was at ${utc(end.madeMs)} UTC: ${end.detail}. The present before is snapshot ${end.before}.\n`);
+    return 0;
+  },
+});
+
+const copyCommand = command<{ unit: string; at: string; to: string; hostname: string[]; timeout: number }>({
+  command: "copy <unit>",
+  describe: "makes a new site of what a site was at a time",
+  builder: (yargs) => atOption(yargs)
+    .option("to", { type: "string", demandOption: true, requiresArg: true, describe: "name of the new site" })
+    .option("hostname", { type: "string", array: true, demandOption: true, requiresArg: true, describe: "host names of the new site" })
+    .option("timeout", { type: "number", default: 900, describe: "seconds to wait for the end" })
+    .example("$0 copy shop --at 1d --to shop-yesterday --hostname old.shop.example", "beside the living one; it belongs to the API, `adopt` takes it into the program"),
+  run: async ({ args, output, cluster }) => {
+    const [source, unit] = [unitId(args.unit), unitId(args.to)];
+    const client = cluster();
+    const at = atText(args.at, Date.now());
+    const { document, record } = await patiently(() => client.call<UnitAnswer>("GET", `/v1/units/${source}`));
+    if (document === null || record === undefined) throw new HcError("NOT_READY", `${source} is not there to be copied.`);
+    const name = unit.replace(/^site-/, "");
+    const there = await client.call<object>("GET", `/v1/documents/site/${name}`).then(() => true, (error: unknown) => {
+      if (errorCode(error) === "NOT_FOUND") return false;
+      throw error;
+    });
+    if (there) throw new HcError("ALREADY_EXISTS", `There is a site ${name}: choose another name, or give it that content by \`hc vault restore ${name} --from ${args.unit} --at ${args.at}\`.`);
+    // near the data: the home needs a copy of the source
+    const placement = { prefer: [record.home], require: [], avoid: [], pin: "", acrossZones: document.spec.placement.acrossZones };
+    const wanted: DesiredDocument<"site"> = { ...document, name, origin: "api", spec: { ...document.spec, hostnames: args.hostname, placement, content: { sha256: "" } } };
+    await client.call("PUT", `/v1/documents/site/${name}`, wanted);
+    if (!args.json) output.err(`  ${unit}: is being made\n`);
+    await until(`site ${name}`, { withinMs: args.timeout * 1000, firstMs: 200, capMs: 1_000 }, async () => ((await client.call<UnitAnswer>("GET", `/v1/units/${unit}`)).ready === true ? true : undefined));
+    const end = await restoreWhole(client, unit, { at, from: source }, args.timeout, (order) => {
+      if (!args.json) output.err(`  ${unit}: to ${order.snapshot} of ${source} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
+    });
+    output.out(args.json ? json(end) : `${unit} is what ${source} was at ${utc(end.madeMs)} UTC, at ${args.hostname.join(", ")}: ${end.detail}.\n`);
     return 0;
   },
 });
@@ -100,7 +145,7 @@ const closeCommand = command<{ id: string }>({
 
 export const vaultCommand = {
   command: "vault",
-  describe: "sites at earlier times: list, restore, browse, close",
-  builder: (yargs: Argv<GlobalOptions>) => yargs.command(listCommand).command(restoreCommand).command(browseCommand).command(closeCommand).demandCommand(1),
+  describe: "sites at earlier times: list, restore, browse, copy, close",
+  builder: (yargs: Argv<GlobalOptions>) => yargs.command(listCommand).command(restoreCommand).command(browseCommand).command(copyCommand).command(closeCommand).demandCommand(1),
   handler: () => undefined,
 };

@@ -37,7 +37,7 @@ export interface UnitRecord {
 }
 
 /** Like a move's, its state lies in the record: whoever changes the record meanwhile, by a failover or a deletion, ends it. `before` is "" until the site stands still and that snapshot is made. */
-export interface RestoreState { id: string; epoch: number; snapshot: string; before: string; reason: string }
+export interface RestoreState { id: string; epoch: number; snapshot: string; /** Unit whose snapshot it is, when not its own: a copy. */ source?: string; before: string; reason: string }
 /** `error`: "" = the unit is what the snapshot was; else it is as it was before. */
 export interface RestoreResult { id: string; snapshot: string; before: string; atMs: number; error: string; detail: string }
 /** The restore that runs. One of an earlier epoch died with that epoch's home: the copy that went on is as it was before. */

@@ -15,6 +15,7 @@ export const vaultRoot = (root: string): string => `${root}/vault`;
 export const isVaultName = (inner: string): boolean => inner === "vault" || inner.startsWith("vault/");
 /** Clones for people at once on one node. */
 export const maxBrowses = 32;
+const idleLookMs = 300_000;
 const cloneProperty = `${userPrefix}vault`;
 const idPattern = /^(site-[a-z0-9-]{1,32})-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}$/;
 /** A clone does not bear `hybridcluster:unit`: it is no copy of the unit, for nobody who looks through a pool. */
@@ -35,6 +36,9 @@ export class VaultClones {
   /** Clones that a restore of this process reads now. */
   private readonly working = new Set<string>();
   private readonly locks = new Locks();
+  /** May there be a clone? Without one nothing is asked of zfs, but for a look now and then. */
+  private mayBe = true;
+  private lookedMs = Number.NEGATIVE_INFINITY;
   public constructor(private readonly context: CloneContext) {}
 
   /** Not below the pool's own mount point: where that is FUSE's (the lab), a look that is refused to somebody unmounts what is mounted there (fuse_dentry_revalidate, d_invalidate; found by the lab). */
@@ -86,7 +90,15 @@ export class VaultClones {
   /** Destroys what has expired, and what an earlier process has left behind; mounts again what people browse (after a reboot). */
   public async sweep(): Promise<void> {
     const { clock, log, zfs, event, host } = this.context;
-    for (const { name, mounted, user } of await this.clones()) {
+    if (!this.mayBe && clock.monotonicMs() - this.lookedMs < idleLookMs) return;
+    this.mayBe = false; // before the look: a clone that is made meanwhile counts
+    const clones = await this.clones().catch((error: unknown) => {
+      this.mayBe = true;
+      throw error;
+    });
+    this.lookedMs = clock.monotonicMs();
+    if (clones.length > 0) this.mayBe = true;
+    for (const { name, mounted, user } of clones) {
       const id = name.slice(vaultRoot(this.context.cluster.dataset).length + 1);
       const kind = parseCloneKind(user["vault"]);
       if (kind === undefined || this.working.has(id)) continue;
@@ -121,6 +133,7 @@ export class VaultClones {
     await zfs.create(vaultRoot(cluster.dataset), { canmount: "off" }).catch((error: unknown) => {
       if (errorCode(error) !== "ALREADY_EXISTS") throw error;
     });
+    this.mayBe = true;
     if (kind === "work") this.working.add(id);
     const path = `${this.folder}/${id}`;
     try {

@@ -18,7 +18,7 @@ export function withKept(record: UnitRecord, snapshot: string, atMs: number): Un
 /** Pure: snapshots of the unit that no retention takes now, on whichever node. */
 export function keptNames(record: UnitRecord | undefined, nowMs: number): string[] {
   const running = restoreOf(record);
-  return [...(record?.kept ?? []).filter(({ atMs }) => nowMs - atMs < keptMs).map(({ snapshot }) => snapshot), ...(running === undefined ? [] : [running.snapshot, running.before].filter((name) => name !== ""))];
+  return [...(record?.kept ?? []).filter(({ atMs }) => nowMs - atMs < keptMs).map(({ snapshot }) => snapshot), ...(running === undefined ? [] : [...(running.source === undefined ? [running.snapshot] : []), running.before].filter((name) => name !== ""))];
 }
 
 /** `changeRecord`, again when somebody else was first. */

@@ -4,13 +4,18 @@ import { assertHome } from "../agent/records.js";
 import type { NodeContext } from "../context.js";
 import { HcError } from "../lib/errors.js";
 import { restoreOf } from "../lib/records.js";
+import { formatSize } from "../lib/sizes.js";
 import type { Replication } from "../replication/replication.js";
 import { keepSnapshot } from "./kept.js";
 import type { VaultClones } from "./clones.js";
 import type { VaultSnapshot } from "./choose-snapshot.js";
+import { measureTree } from "./measure.js";
 import { pathParts } from "./plan-path.js";
 import { landing, makeStage, putInPlace, removeStage } from "./stage.js";
 import { asHcError, type CopyCount, copyEntry } from "./tree-copy.js";
+
+/** Left for the site itself, bytes. */
+const roomBytes = 4 * 1024 * 1024;
 
 export interface FileRestored extends CopyCount { /** What was put; a folder above the path when that was missing too. */ path: string; /** The snapshot of the present that was made first. */ before: string }
 export interface RestoreParts { context: NodeContext; replication: Replication; clones: VaultClones }
@@ -48,7 +53,7 @@ export async function restoreFile({ context, replication, clones }: RestoreParts
   const clone = await clones.work(unit, snapshot.name);
   try {
     await inSnapshot(clone.path, parts, snapshot.name);
-    await guard();
+    await assertRoom(context, unit, await measureTree(`${clone.path}/${parts.join("/")}`, guard));
     const { folder, name, depth } = await landing(root, parts);
     const stage = await makeStage(root, randomBytes(6).toString("hex"));
     try {
@@ -66,6 +71,15 @@ export async function restoreFile({ context, replication, clones }: RestoreParts
   } finally {
     await clone.close();
   }
+}
+
+/**
+ * Before anything is written: the site runs, so a snapshot may be made of what is in the stage, and what a snapshot holds cannot be freed. A unit that was filled up by a restore in vain would take no more writes.
+ */
+async function assertRoom({ zfs, cluster }: NodeContext, unit: string, bytes: number): Promise<void> {
+  const available = Number((await zfs.look(`${cluster.dataset}/${unit}`))?.dataset.availableBytes ?? "0");
+  if (bytes + roomBytes <= available) return;
+  throw new HcError("LIMIT_EXCEEDED", `There is no room for what is to be restored: it takes ${formatSize(bytes)}, ${unit} has ${formatSize(available)} left. Raise the site's quota, or free space.`, { retry: "never" });
 }
 
 /** The path is there in the snapshot, and no link is on the way. */

@@ -80,7 +80,7 @@ async function carryOut({ context, replication, clones, agent }: UnitRestorePart
     await mayWrite();
     if (mine(context.view.current().units.get(unit)?.value) === undefined) throw new HcError("NOT_HOME", `${unit}: the restore was ended by somebody else.`);
   };
-  const clone = await clones.work(unit, restore.snapshot);
+  const clone = await clones.work(restore.source ?? unit, restore.snapshot);
   try {
     for (const left of await leftStages(root)) await removeStage(context.runner, left);
     const stage = await makeStage(root, randomBytes(6).toString("hex"));
@@ -107,8 +107,11 @@ async function undo({ context }: UnitRestoreParts, unit: string, before: string)
 async function finish({ context, agent }: UnitRestoreParts, unit: string, restore: RestoreState, error: string, detail: string): Promise<void> {
   await changeUnit(context, unit, (record) => restoredRecord(record, restore.id, context.clock.wallMs(), error, detail));
   agent.wake();
-  context.event(unit, error === "" ? "restored-at" : "restore-failed", error === "" ? `to ${restore.snapshot}: ${detail}; ${restore.reason}` : `to ${restore.snapshot}: ${error}; the unit is as it was`);
+  context.event(unit, error === "" ? "restored-at" : "restore-failed", error === "" ? `to ${nameOf(restore)}: ${detail}; ${restore.reason}` : `to ${nameOf(restore)}: ${error}; the unit is as it was`);
 }
+
+/** Pure. */
+export const nameOf = ({ snapshot, source }: Pick<RestoreState, "snapshot" | "source">): string => (source === undefined ? snapshot : `${source}@${snapshot}`);
 
 /** Pure: a restore that an earlier epoch has left in the record. */
 export function withoutStaleRestore(record: UnitRecord): UnitRecord | undefined {

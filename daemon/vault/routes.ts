@@ -14,7 +14,7 @@ const longestBrowseMs = 24 * 3_600_000;
 export interface VaultListing extends VaultAnswer { browses: BrowseInfo[]; /** Nodes that could not be asked what is browsed there. */ unreachable: string[] }
 export type { BrowseInfo, FileAnswer, UnitOrder };
 
-interface Body { at: string; file: unknown; forMs: number; reason: string }
+interface Body { at: string; /** "" = the unit itself. */ source: string; file: unknown; forMs: number; reason: string }
 /** Throws INVALID_INPUT. */
 export function readVaultBody(value: unknown): Body {
   const body = (value ?? {}) as Record<string, unknown>;
@@ -28,7 +28,11 @@ export function readVaultBody(value: unknown): Body {
   const given = text("for", 20);
   const forMs = given === "" ? defaultBrowseMs : parseAgo(given);
   if (forMs === undefined || forMs < 60_000 || forMs > longestBrowseMs) throw new HcError("INVALID_INPUT", `for: ${JSON.stringify(given)} cannot be used; write a time from "1m" to "24h".`);
-  return { at, file: body["file"], forMs, reason: text("reason", 200) };
+  const source = text("from", 60);
+  if (source !== "" && !/^site-[a-z0-9-]{1,32}$/.test(source)) throw new HcError("INVALID_INPUT", `from: ${JSON.stringify(source)} is no name of a unit.`);
+  const file = body["file"] ?? "";
+  if (source !== "" && file !== "") throw new HcError("INVALID_INPUT", "from: whole units only, not together with file.");
+  return { at, source, file, forMs, reason: text("reason", 200) };
 }
 
 /** Any node takes an order and passes it to the unit's home; what is browsed is gathered from all nodes. */
@@ -77,8 +81,8 @@ export function vaultRoutes(context: Pick<NodeContext, "apiRoutes" | "peerRoutes
     return { ...answer, browses: browses.filter((one) => one.unit === unit), unreachable };
   });
   atHome("POST", "/restore", fileMs, async (unit, body) => {
-    const { at, file, reason } = readVaultBody(body);
-    return file === undefined || file === null || file === "" ? home.restoreUnit(unit, at, reason) : home.restoreFile(unit, at, file, reason);
+    const { at, source, file, reason } = readVaultBody(body);
+    return file === "" ? home.restoreUnit(unit, at, reason, source === "" ? undefined : source) : home.restoreFile(unit, at, file, reason);
   });
   atHome("POST", "/browse", shortMs, async (unit, body) => {
     const { at, forMs } = readVaultBody(body);

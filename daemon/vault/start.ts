@@ -7,11 +7,12 @@ import { restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import { Locks } from "../replication/locks.js";
+import { type ClusterState, desiredOf } from "../state/cluster-state.js";
 import { type BrowseInfo, VaultClones } from "./clones.js";
 import { chooseSnapshot, madeMs, type VaultSnapshot } from "./choose-snapshot.js";
 import { changeUnit } from "./kept.js";
 import { type FileRestored, restoreFile } from "./restore-file.js";
-import { driveRestore, isPassing, withoutStaleRestore, withRestore } from "./restore-unit.js";
+import { driveRestore, isPassing, nameOf, withoutStaleRestore, withRestore } from "./restore-unit.js";
 import { vaultRoutes } from "./routes.js";
 import { leftStages, removeStage } from "./stage.js";
 
@@ -29,7 +30,8 @@ export interface FileAnswer extends FileRestored { unit: string; node: string; s
 /** What the home of a unit does. */
 export interface VaultHome {
   list(unit: string): Promise<VaultAnswer>;
-  restoreUnit(unit: string, at: string, reason: string): Promise<UnitOrder>;
+  /** `source`: another unit of the same customer, of which this node holds a copy. */
+  restoreUnit(unit: string, at: string, reason: string, source?: string): Promise<UnitOrder>;
   restoreFile(unit: string, at: string, path: unknown, reason: string): Promise<FileAnswer>;
   browse(unit: string, at: string, forMs: number): Promise<BrowseInfo & { madeMs: number }>;
   browses(): Promise<BrowseInfo[]>;
@@ -56,6 +58,17 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     assertHome(context, unit);
     return chooseSnapshot(unit, await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`), at, clock.wallMs());
   }
+  /** Of another unit: its numbers of user and group are the same only within a customer, and one customer never sees another's files. */
+  async function chosenOf(unit: string, source: string, at: string): Promise<VaultSnapshot> {
+    assertHome(context, unit);
+    const state = context.view.current();
+    const [mine, theirs] = [unit, source].map((id) => desiredOf(state, "site", state.units.get(id)?.value.name ?? "")?.value.spec.customer);
+    if (theirs === undefined) throw new HcError("NOT_FOUND", `There is no unit ${source}.`);
+    if (mine !== theirs) throw new HcError("INVALID_INPUT", `from: ${source} belongs to the customer ${theirs}, ${unit} to ${mine}.`);
+    const seen = await context.zfs.look(`${context.cluster.dataset}/${source}`);
+    if (seen?.dataset.user["unit"] !== source) throw new HcError("IMPOSSIBLE_CHANGE", `${node}, the home of ${unit}, holds no copy of ${source}: move ${unit} to a node that does (\`hc site show ${source.replace(/^site-/, "")}\`).`);
+    return chooseSnapshot(source, seen.snapshots, at, clock.wallMs());
+  }
   const home: VaultHome = {
     async list(unit) {
       const record = context.view.current().units.get(unit)?.value;
@@ -63,13 +76,14 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
       const snapshots = await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`);
       return { unit, home: node, snapshots: snapshots.map((snapshot) => ({ name: snapshot.name, guid: snapshot.guid, madeMs: madeMs(snapshot) })) };
     },
-    async restoreUnit(unit, at, reason) {
+    async restoreUnit(unit, at, reason, source) {
       if (driven.size >= maxRestores) throw new HcError("LIMIT_EXCEEDED", `${maxRestores} units are being restored on ${node} already.`, { retry: "never" });
       return await locks.run(unit, async () => {
-        const snapshot = await chosen(unit, at);
+        const snapshot = source === undefined ? await chosen(unit, at) : await chosenOf(unit, source, at);
         const id = randomBytes(8).toString("hex");
-        await changeUnit(context, unit, (record) => withRestore(ours(record, node), { id, snapshot: snapshot.name, reason }), signal);
-        context.event(unit, "restoring", `to ${snapshot.name}; ${reason}`);
+        const wish = { id, snapshot: snapshot.name, ...(source === undefined ? {} : { source }), reason };
+        await changeUnit(context, unit, (record) => withRestore(ours(record, node), wish), signal);
+        context.event(unit, "restoring", `to ${nameOf(wish)}; ${reason}`);
         adopt();
         return { id, unit, node, snapshot: snapshot.name, madeMs: snapshot.madeMs };
       });
@@ -124,25 +138,37 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     if (!context.session.isLive()) return;
     const mine = [...context.view.current().units.values()].map(({ value }) => value).filter((record) => record.home === node && record.state === "live" && record.homeGeneration === context.session.generation);
     for (const unit of searched.keys()) if (!mine.some((record) => record.unit === unit)) searched.delete(unit);
-    for (const record of mine) {
-      if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
-      await clearStages(record);
-    }
+    for (const record of mine) if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
+    await clearStages(mine);
   }
-  async function clearStages(record: UnitRecord): Promise<void> {
-    const { unit } = record;
-    const now = `${record.epoch}/${record.homeGeneration}`;
-    if (searched.get(unit) === now || driven.has(unit) || restoreOf(record) !== undefined) return;
-    if (!(await context.zfs.mounted()).has(`${context.cluster.dataset}/${unit}`)) return;
-    await locks.run(unit, async () => {
-      assertHome(context, unit);
-      for (const stage of await leftStages(`${context.host.paths.data}/${unit}`)) await removeStage(context.runner, stage);
-    });
-    searched.set(unit, now);
+  /** Once a unit and session, and after each restore. */
+  async function clearStages(records: readonly UnitRecord[]): Promise<void> {
+    const session = ({ epoch, homeGeneration }: UnitRecord): string => `${epoch}/${homeGeneration}`;
+    const due = records.filter((record) => searched.get(record.unit) !== session(record) && !driven.has(record.unit) && restoreOf(record) === undefined);
+    if (due.length === 0) return;
+    const mounted = await context.zfs.mounted();
+    for (const record of due) {
+      const { unit } = record;
+      if (!mounted.has(`${context.cluster.dataset}/${unit}`)) continue;
+      try {
+        await locks.run(unit, async () => {
+          assertHome(context, unit);
+          for (const stage of await leftStages(`${context.host.paths.data}/${unit}`)) await removeStage(context.runner, stage);
+        });
+        searched.set(unit, session(record));
+      } catch (error) {
+        log.warn({ unit, reason: messageOf(error) }, "what a restore has left could not be removed; tried again");
+      }
+    }
   }
 
   if (context.cluster.dataset !== "") vaultRoutes(context, home);
-  const endWatch = context.view.onChange(adopt);
+  let units: ClusterState["units"] | undefined;
+  const endWatch = context.view.onChange((state) => {
+    if (state.units === units) return;
+    units = state.units;
+    adopt();
+  });
   const loop = (async () => {
     while (!signal.aborted) {
       try {

@@ -34,7 +34,7 @@ async function inside(node: string, line: string): Promise<string> {
 /** As the site's own user. */
 const tenant = (node: string, line: string): Promise<string> => inside(node, `cd ${root}/www && setpriv --reuid hc-acme --regid hc-acme --clear-groups bash -ec '${line}'`);
 const page = (node: string, path = "/"): Promise<string> => inside(node, `curl -sS -m 20 -H 'Host: shop.localhost' http://127.0.0.1${path}`);
-const snapshotsOf = async (node: string): Promise<string[]> => (await inside(node, "zfs list -H -d 1 -t snapshot -o guid -s createtxg hpool/hc/site-shop")).split("\n");
+const snapshotsOf = async (node: string): Promise<string[]> => (await inside(node, "zfs list -H -d 1 -t snapshot -o name -s createtxg hpool/hc/site-shop")).split("\n");
 const serving = (): Promise<StatusUnit> => eventually("the shop serves, its replica is in step", 90_000, async () => {
   const unit = (await status()).units.find(({ id }) => id === "site-shop");
   return unit?.state === "serving" && unit.replicas.length === 1 && unit.replicas.every(({ state, lagSeconds }) => state === "replica" && lagSeconds !== null && lagSeconds < 10) ? unit : undefined;
@@ -165,7 +165,7 @@ test("the whole site as it was, and back to the present that was kept; the repli
   expect(record.restore).toBeUndefined();
   expect(record.restored).toMatchObject({ error: "" });
   await eventually("the replica has what was restored", 30_000, async () => ((await snapshotsOf(replica)).at(-1) === (await snapshotsOf(home)).at(-1) ? true : undefined));
-  expect((await snapshotsOf(replica)).filter((guid) => known.includes(guid))).toEqual(known);
+  expect((await snapshotsOf(replica)).filter((name) => known.includes(name))).toEqual(known);
   expect(said(await project.hc(["vault", "restore", "shop", "--at", record.restored!.before]))[0]).toBe(0);
   await serving();
   expect(await page(home)).toBe("three");
@@ -186,6 +186,19 @@ test("hcd killed in the middle of a restore: it is taken up and ended, the repli
   await eventually("no clone and no stage is left", 30_000, async () => ((await vaultDatasets(home)).length === 0 && (await inside(home, `ls -A ${root} | grep -c hc-restore || true`)) === "0" ? true : undefined));
 });
 
+test("a new site of what it was, beside the living one; not for another customer", async () => {
+  const copied = await project.hc(["vault", "copy", "shop", "--at", at["one"] as string, "--to", "old", "--hostname", "old.localhost"]);
+  expect([copied.code, copied.stdout]).toEqual([0, expect.stringMatching(/^site-old is what site-shop was at .* UTC, at old.localhost: /)]);
+  const there = await eventually("the copy serves", 60_000, async () => (await status()).units.find(({ id, state }) => id === "site-old" && state === "serving"));
+  expect(await inside(there.home, "curl -sS -m 20 -H 'Host: old.localhost' http://127.0.0.1/")).toBe("one");
+  expect(await picture(there.home, "/hc/site-old/www")).toBe(seen["one"]);
+  expect(await page(home)).toBe("two");
+  expect(said(await project.hc(["vault", "copy", "shop", "--at", "1m", "--to", "old", "--hostname", "old.localhost"]))).toEqual([1, expect.stringContaining("There is a site old")]);
+  expect(said(await project.hc(["vault", "restore", "old", "--from", "none", "--at", "1m"]))).toEqual([1, expect.stringContaining("no unit site-none")]);
+  await inside(there.home, "curl -sS -X DELETE --unix-socket /run/hybridcluster/hcd.sock http://hcd/v1/documents/site/old");
+  await eventually("it is in the trash", 60_000, async () => ((await status()).units.length === 1 ? true : undefined));
+}, 240_000);
+
 test("no room for what is restored: the site is as it was, and says why", async () => {
   await tenant(home, "head -c 50000000 /dev/urandom > blob");
   const full = await snapshotTime(home);
@@ -198,8 +211,9 @@ test("no room for what is restored: the site is as it was, and says why", async 
   expect(await picture(home)).toBe(before);
   expect(said(await project.hc(["vault", "restore", "shop", "--at", full, "--file", "www/blob"]))).toEqual([1, expect.stringContaining("Raise the site's quota")]);
   expect(await picture(home)).toBe(before);
-  // zfs may refuse to remove anything until the space of the attempt is free again
-  await eventually("no stage is left", 30_000, async () => ((await inside(home, `ls -A ${root} | grep -c hc-restore || true`)) === "0" ? true : undefined));
+  expect(await inside(home, `ls -A ${root} | grep -c hc-restore || true`)).toBe("0");
+  // it still takes writes
+  await tenant(home, "echo four > later");
 });
 
 test("afterwards it moves, every node is tidy, and the history tells of it", async () => {

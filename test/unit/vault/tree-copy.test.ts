@@ -3,6 +3,7 @@ import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, mkdtempSync, rea
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HcError } from "../../../daemon/lib/errors.js";
+import { measureTree } from "../../../daemon/vault/measure.js";
 import { type CopyCount, copyTree } from "../../../daemon/vault/tree-copy.js";
 
 let folder: string;
@@ -112,6 +113,18 @@ test("holes stay holes, and a large file is the same", async () => {
   expect(execFileSync("cmp", [join(source, "big"), join(target, "big")]).toString()).toBe("");
   expect(execFileSync("cmp", [join(source, "random"), join(target, "random")]).toString()).toBe("");
   expect(statSync(join(target, "big")).blocks).toBeLessThan(16 * 1024);
+});
+
+test("what a tree takes is measured without its holes, and without following links", async () => {
+  writeFileSync(join(source, "hole"), "start");
+  truncateSync(join(source, "hole"), 64 * 1024 * 1024);
+  execFileSync("dd", ["if=/dev/urandom", `of=${join(source, "random")}`, "bs=1000000", "count=3", "status=none", "conv=fsync"]);
+  symlinkSync(folder, join(source, "link"));
+  const asked: number[] = [];
+  expect(await measureTree(folder, () => void asked.push(1))).toBeGreaterThan(2_900_000);
+  expect(await measureTree(folder, () => undefined)).toBeLessThan(3_300_000);
+  expect(asked.length).toBe(5);
+  await expect(measureTree(folder, () => Promise.reject(new HcError("ABORTED", "enough")))).rejects.toMatchObject({ code: "ABORTED" });
 });
 
 test("the guard is asked before each change: from the moment it says no, nothing changes, and a later run ends it", async () => {
