@@ -12,6 +12,7 @@ import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
 import { failoverRoutes } from "./failover/routes.js";
+import { Failsafe } from "./failsafe/failsafe.js";
 import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
@@ -93,6 +94,7 @@ export class ClusterNode {
   private readonly publisher: NodePublisher;
   private readonly planner: Planner;
   private readonly failover: Failover;
+  private readonly failsafe: Failsafe;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -132,6 +134,7 @@ export class ClusterNode {
     this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
   /** Returns when the control port and the API serve; the rest goes on by itself. */
@@ -165,7 +168,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await this.stage("base services", () => context.services.ensureBase().then(none));
@@ -224,7 +227,7 @@ export class ClusterNode {
 
   private problems(): string[] {
     const etcd = this.member.problem();
-    return [...(etcd === "" ? [] : [etcd]), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
+    return [...[etcd, this.failsafe.problem()].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
   }
 
   private notReady(): string[] {
@@ -251,6 +254,9 @@ export class ClusterNode {
       { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
       { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
       { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
+      { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
+      { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
+      { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
       { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
       { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
     ];

@@ -17,6 +17,8 @@ import { Liveness } from "../../daemon/membership/liveness.js";
 import { NodeSession } from "../../daemon/membership/session.js";
 import type { Platform } from "../../daemon/platform/platform.js";
 import type { Replication } from "../../daemon/replication/replication.js";
+import { Failsafe } from "../../daemon/failsafe/failsafe.js";
+import { fixedSession } from "./fixed-session.js";
 import { startReplication } from "../../daemon/replication/start.js";
 import type { SiteRun, SiteServices } from "../../daemon/services/site-services.js";
 import { MemoryState, MemoryStore } from "../../daemon/state/memory-store.js";
@@ -123,17 +125,21 @@ export class AgentCluster {
     this.cutOff.delete(name);
     this.machine(name).store.heal();
   }
+  /** No node reaches etcd any more, and all reach each other: it has no quorum. */
+  public quorum(there: boolean): void {
+    for (const { name, store } of this.machines.values()) if (there && !this.cutOff.has(name)) store.heal(); else store.cut();
+  }
   public isCut(name: string): boolean {
     return this.cutOff.has(name);
   }
   /** Would a request for the unit be run by this node now? What the proxy's gate looks at, and that the container runs on a writable file system. */
   public async accepts(name: string, unit: string): Promise<boolean> {
     const incarnation = this.running.get(name);
-    if (incarnation === undefined || incarnation.dead || !incarnation.session.isLive()) return false;
+    if (incarnation === undefined || incarnation.dead || !incarnation.session.owns(unit)) return false;
     const record = incarnation.view.current().units.get(unit)?.value;
     if (record?.home !== name || record.homeGeneration !== incarnation.session.generation || record.move?.phase === "stopping" || !this.machine(name).running.has(unit)) return false;
     const [dataset] = await this.machine(name).zfs.datasets(`${root}/${unit}`).catch(() => []);
-    return dataset?.mounted === true && !dataset.readonly && incarnation.session.isLive();
+    return dataset?.mounted === true && !dataset.readonly && incarnation.session.owns(unit);
   }
   public setLive(name: string, live: boolean): void {
     const incarnation = this.running.get(name);
@@ -188,7 +194,7 @@ export class AgentCluster {
       zfs: this.zfs(machine, guard),
       store: guardedStore,
       view,
-      session: this.options.control === true ? this.session(name, incarnation, store) : { generation, isLive: () => incarnation.live && !incarnation.dead, deadlineMs: () => Number.POSITIVE_INFINITY },
+      session: this.options.control === true ? this.session(name, incarnation, store) : fixedSession(generation, () => incarnation.live && !incarnation.dead),
       fence: {
         open: ({ unit }) => void machine.ordered.add(unit),
         seen: (here, settled) => {
@@ -242,6 +248,7 @@ export class AgentCluster {
     incarnation.promotions = () => failover.promotions;
     void leader.run(incarnation.abort.signal);
     void failover.run(incarnation.abort.signal);
+    void new Failsafe({ context, session, diskProblem: () => "" }).run(incarnation.abort.signal);
     return (state, node) => liveness.isAlive(state, node);
   }
   public async stopAll(): Promise<void> {
