@@ -216,7 +216,8 @@ export class ClusterNode {
     const state = this.view.current();
     const alive = this.liveness.alive(state);
     const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
-    return buildStatus({ problems, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    const failsafe = this.failsafe.problem();
+    return buildStatus({ problems: failsafe === "" ? problems : { ...problems, [this.options.host.node]: failsafe }, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
   /** Why a route may be missing: its part has not started yet. */
