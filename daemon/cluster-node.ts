@@ -11,6 +11,7 @@ import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
+import { fenceRoutes } from "./failover/fence-routes.js";
 import { failoverRoutes } from "./failover/routes.js";
 import { Failsafe } from "./failsafe/failsafe.js";
 import { FenceKeeper } from "./fencer/fence-keeper.js";
@@ -153,6 +154,7 @@ export class ClusterNode {
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
     drainRoutes(context);
+    fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
@@ -214,10 +216,12 @@ export class ClusterNode {
   private status(): Status {
     const { cluster, clock } = this.options;
     const state = this.view.current();
-    const alive = this.liveness.alive(state);
+    // without a commit nobody's sign of life can be seen: who answers is what is left to go by
+    const silent = this.complete && this.session.silentMs() >= noQuorumMs;
+    const alive = silent ? new Set([this.options.host.node, ...Object.keys(this.links.current())]) : this.liveness.alive(state);
     const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
-    const failsafe = this.failsafe.problem();
-    return buildStatus({ problems: failsafe === "" ? problems : { ...problems, [this.options.host.node]: failsafe }, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    const noQuorum = silent ? `etcd does not commit (no quorum, as seen from ${this.options.host.node}): nothing can be changed, moved or failed over; what is shown is the last that was known. ${this.failsafe.problem() || "Sites go on as long as all nodes with a copy promise it to their homes"}` : "";
+    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
   /** Why a route may be missing: its part has not started yet. */
@@ -314,4 +318,6 @@ export class ClusterNode {
   }
 }
 
+/** So long without a commit is told as a loss of quorum, ms: an election takes less. */
+const noQuorumMs = 4_000;
 const none = (): undefined => undefined;

@@ -33,7 +33,7 @@ export class Failsafe {
     if (this.state === undefined) return "";
     const { held, missing } = this.state;
     const [first] = missing;
-    return `etcd does not commit: ${held} unit(s) at home here go on by the promise of their copies${first === undefined ? "" : `, ${missing.size} are stopped (${first[0]}: ${first[1]})`}`;
+    return `${held} unit(s) at home on ${this.options.context.host.node} go on by the promise of their copies${first === undefined ? "" : `, ${missing.size} are stopped (${first[0]}: ${first[1]})`}`;
   }
   public counts(): { held: number; missing: number } {
     return { held: this.state?.held ?? 0, missing: this.state?.missing.size ?? 0 };

@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
-import { keys, recordVersion, type SessionRecord } from "../lib/records.js";
+import { type FenceRecord, keys, recordVersion, type SessionRecord } from "../lib/records.js";
 import type { Session } from "../context.js";
 import type { Store } from "../state/store.js";
 
@@ -36,6 +36,7 @@ export interface SessionOptions {
  * 4. After a lost answer the same heartbeat is tried again on the same revision; when the swap fails the record is read, and the heartbeat
  *    counts only when exactly it is there (DESIGN invariant 7).
  * 5. The fencer knows a deadline before this process goes by it, and what it has fenced is lost.
+ * 7. While `/hc/fence/<node>` exists (`hc fence`) nothing commits.
  * 6. Promises of all copies of a unit (daemon/failsafe) are a deadline of that unit alone. While one stands the generation is not lost, and may renew: nobody can have promoted the unit.
  */
 export class NodeSession implements Session {
@@ -153,14 +154,15 @@ export class NodeSession implements Session {
     // Tries of one heartbeat are the same text on the same revision: at most one of them commits.
     const text = JSON.stringify(value);
     if (this.pending?.text !== text || this.pending.revision !== revision) this.pending = { text, revision, firstSentAt: sentAt };
-    const result = await store.txn([{ key: keys.session(node), modRevision: revision }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
+    const result = await store.txn([{ key: keys.session(node), modRevision: revision }, { key: keys.fence(node), modRevision: "0" }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
     if (typeof result === "string") return this.failed(`etcd has not committed the sign of life: ${result}`);
     if (result.succeeded) return this.committed(next, result.revision, sentAt);
     const found = await store.get(keys.session(node));
     const seen = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
     // An earlier try whose answer was lost: it counts from when the first of them was sent.
     if (found?.value === text) return this.committed(next, found.modRevision, this.pending.firstSentAt);
-    this.lose(lossReason(seen, next.generation, this.current));
+    const order = await store.get(keys.fence(node));
+    this.lose(order === undefined ? lossReason(seen, next.generation, this.current) : `fenced by order: ${(JSON.parse(order.value) as FenceRecord).reason} (\`hc unfence ${node}\` lets it live again)`);
     log.warn({ node, generation: this.current, found: seen }, "session lost");
     return false;
   }

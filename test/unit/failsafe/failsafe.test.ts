@@ -77,7 +77,7 @@ test("etcd without quorum: what all copies promise goes on, with the same genera
   }
   expect(home.isLive()).toBe(false);
   expect(home.owns("site-d")).toBe(false);
-  expect(failsafe.problem()).toContain("3 unit(s) at home here go on");
+  expect(failsafe.problem()).toContain("3 unit(s) at home on n1 go on");
   expect(orders.at(-1)!.held.size).toBe(3);
   quorum(true);
   await clock.advance(2000);
