@@ -24,6 +24,7 @@ import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
 import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
 import type { Status } from "./lib/status.js";
 import { DiskProbe } from "./membership/disk-probe.js";
+import { etcdEndpoints } from "./membership/etcd-endpoints.js";
 import { EtcdCluster } from "./membership/etcd-cluster.js";
 import { EtcdHealth } from "./membership/etcd-health.js";
 import { EtcdMember } from "./membership/etcd-member.js";
@@ -33,26 +34,17 @@ import { Liveness } from "./membership/liveness.js";
 import { nodeFacts } from "./membership/node-facts.js";
 import { NodePublisher } from "./membership/observed-node.js";
 import { NodeSession, waitLive } from "./membership/session.js";
+import { Voters } from "./membership/voters.js";
 import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
 import { drainRoutes } from "./placement/drain-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
-import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
+import { EtcdConnection } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
 import { WatchedView } from "./state/view.js";
 import { hcdVersion } from "./version.js";
 
 export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string }
-
-/** Members to ask, the own one first (loopback), then the others' addresses. */
-export function etcdEndpoints(cluster: ClusterConfig): EtcdEndpoint[] {
-  const voters = cluster.members.filter((member) => cluster.voters.includes(member.node));
-  const others = voters.filter((member) => member.node !== cluster.node);
-  const own = voters.filter((member) => member.node === cluster.node).map((member) => ({ node: member.node, address: "127.0.0.1", port: member.ports.etcdClient }));
-  const firsts = others.map((member) => ({ node: member.node, address: member.addresses[0] ?? member.node, port: member.ports.etcdClient }));
-  const rest = others.flatMap((member) => member.addresses.slice(1).map((address) => ({ node: member.node, address, port: member.ports.etcdClient })));
-  return [...own, ...firsts, ...rest];
-}
 
 /**
  * This node's part of a cluster. Start order and why:
@@ -72,6 +64,7 @@ export class ClusterNode {
   private readonly aborter = new AbortController();
   private readonly connection: EtcdConnection;
   private readonly member: EtcdMember;
+  private readonly voters: Voters;
   private readonly session: NodeSession;
   private readonly view: WatchedView;
   private readonly leader: Leader;
@@ -107,14 +100,13 @@ export class ClusterNode {
     this.zfs = zfs;
     const tls = { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey };
     this.connection = new EtcdConnection(tls);
-    const store = new EtcdStore(this.connection, etcdEndpoints(cluster));
+    const store = new EtcdStore(this.connection, etcdEndpoints(cluster, cluster.voters));
     const etcd = new EtcdCluster(store, this.connection);
     this.peers = new PeerClient(tls, (node) => {
       const member = cluster.members.find((one) => one.node === node);
       return member === undefined ? undefined : { addresses: member.addresses, port: member.ports.control };
     });
     const peerHasEtcd = async (node: string): Promise<boolean> => (await this.peers.call<{ member: boolean }>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs: 3000 })).member;
-    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, peerHasEtcd });
     this.probe = new DiskProbe(cluster.dataset === "" ? `${host.paths.state}/.probe` : `${host.paths.data}/.hcd-probe`, clock);
     this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
     this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence });
@@ -122,6 +114,8 @@ export class ClusterNode {
     this.liveness = new Liveness(clock, () => this.session.isLive());
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
     this.events = new EventWriter(store, host.node, clock, log);
+    this.voters = new Voters({ host, cluster, store, etcd, view: this.view, leader: this.leader, liveness: this.liveness, clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail), silentMs: () => this.session.silentMs() });
+    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, voters: this.voters, peerHasEtcd });
     this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
     this.context = {
@@ -144,7 +138,7 @@ export class ClusterNode {
     const { context } = this;
     const { signal } = this.aborter;
     pingRoute(this.peerRouter, host.node);
-    this.peerRouter.route("GET", "/peer/v1/etcd", async () => ({ member: await this.member.wasMember() }));
+    this.peerRouter.route("GET", "/peer/v1/etcd", async () => ({ member: await this.member.knowsCluster() }));
     const blobs = new Blobs(`${host.paths.state}/blobs`);
     await blobs.clearParts();
     blobRoutes(this.apiScope, this.peerRouter, blobs);
@@ -160,9 +154,10 @@ export class ClusterNode {
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
     const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);
     const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
+    await this.voters.load();
     await this.fence.begin();
     this.beats = this.session.run(this.beating.signal);
-    this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
+    this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.voters.run(signal), this.events.run(signal), this.ticks());
     this.loops.push(
       (async () => {
         await control;
@@ -208,6 +203,7 @@ export class ClusterNode {
       const { node } = this.options.host;
       await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
       await this.member.tearDown();
+      await this.voters.forget();
     }
     this.peers.close();
     this.connection.close();
@@ -221,7 +217,7 @@ export class ClusterNode {
     const alive = silent ? new Set([this.options.host.node, ...Object.keys(this.links.current())]) : this.liveness.alive(state);
     const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
     const noQuorum = silent ? `etcd does not commit (no quorum, as seen from ${this.options.host.node}): nothing can be changed, moved or failed over; what is shown is the last that was known. ${this.failsafe.problem() || "Sites go on as long as all nodes with a copy promise it to their homes"}` : "";
-    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: this.voters.current(), silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
   /** Why a route may be missing: its part has not started yet. */
@@ -262,6 +258,7 @@ export class ClusterNode {
       { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
       { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
       { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
+      { name: "hc_etcd_votes_given_total", labels: {}, value: this.voters.replaced },
       { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
       { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
     ];

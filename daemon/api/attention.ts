@@ -1,4 +1,6 @@
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
+import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
+import { clusterSpecOf } from "../placement/candidates.js";
 import type { StatusFacts } from "./status.js";
 
 type Attention = Status["attention"][number];
@@ -7,6 +9,15 @@ const lagWarnS = 60;
 const fullWarn = 0.85;
 const fullCritical = 0.95;
 
+/** Will another node take the missing vote (membership/plan-voters.ts)? */
+function voteText({ state, voters }: StatusFacts, nodes: readonly StatusNode[]): string {
+  const missing = nodes.filter((node) => voters.includes(node.name) && !(node.etcd.role === "voter" && node.etcd.healthy)).map(({ name }) => name).join(", ");
+  const afterS = clusterSpecOf(state)?.settings.etcd.replaceAfterS ?? defaultReplaceAfterMs / 1000;
+  if (afterS === 0) return `the program keeps the vote for ${missing} (replaceAfterS: 0)`;
+  const spare = nodes.some((node) => node.alive && !node.drained && !voters.includes(node.name) && state.removals?.has(node.name) !== true);
+  return spare ? `another node takes the vote of ${missing} when it was away for ${afterS} s` : `there is no other node that could take the vote of ${missing}`;
+}
+
 /** Pure: what needs a person, worst first, each with the next command to type. */
 export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], units: readonly StatusUnit[]): Attention[] {
   const found: Attention[] = [];
@@ -14,7 +25,7 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
   if ((facts.noQuorum ?? "") !== "") add("critical", facts.noQuorum as string, "hc doctor");
   const votersUp = nodes.filter((node) => facts.voters.includes(node.name) && node.etcd.role === "voter" && node.etcd.healthy).length;
   const needed = Math.floor(facts.voters.length / 2) + 1;
-  if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed`, "hc doctor");
+  if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed; ${voteText(facts, nodes)}`, "hc doctor");
   for (const node of nodes) {
     if (!node.alive) {
       const order = facts.state.fences?.get(node.name)?.value;

@@ -20,7 +20,8 @@ export interface ClusterSpec {
     rpoS: number;
     /** Days that deleted units stay in the trash. */
     trashDays: number;
-    etcd: { heartbeatMs: number; electionMs: number };
+    /** `replaceAfterS`: another node takes the vote of one that is away this long; 0 = never; missing: 600. */
+    etcd: { heartbeatMs: number; electionMs: number; replaceAfterS?: number };
   };
 }
 export interface TemplateSpec {
@@ -94,7 +95,7 @@ export const specSchemas = {
             type: "object",
             additionalProperties: false,
             required: ["heartbeatMs", "electionMs"],
-            properties: { heartbeatMs: { type: "integer", minimum: 50, maximum: 5000 }, electionMs: { type: "integer", minimum: 500, maximum: 50000 } },
+            properties: { heartbeatMs: { type: "integer", minimum: 50, maximum: 5000 }, electionMs: { type: "integer", minimum: 500, maximum: 50000 }, replaceAfterS: { type: "integer", minimum: 0, maximum: 604_800 } },
           },
         },
       },

@@ -136,6 +136,15 @@ export interface DrainRecord { version: number; node: string; reason: string; at
 /** `/hc/fence/<node>`: while it is there, the node has no sign of life (each heartbeat compares that it is not), so it owns nothing. */
 export interface FenceRecord { version: number; node: string; reason: string; atMs: number }
 
+/** `/hc/voters`: who votes in etcd instead of a voter of the program, by that voter's name; "" = nobody (daemon/membership/plan-voters.ts). Missing before version 0.2: nobody was replaced. */
+export interface VotersRecord { version: number; seats: Record<string, string> }
+
+/**
+ * `/hc/removed/<node>`: the node is on its way out of the cluster (`hc node remove`, or the program names it no more). Nothing is placed there, its sites move away, its vote goes to another node.
+ * `dead`: it never comes back, so its copies count for nothing; `/hc/fence/<node>` keeps it out if it does.
+ */
+export interface RemovalRecord { version: number; node: string; dead: boolean; reason: string; atMs: number }
+
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
 
@@ -147,6 +156,8 @@ export const keys = {
   leader: "/hc/leader",
   drain: (node: string) => `/hc/drain/${node}`,
   fence: (node: string) => `/hc/fence/${node}`,
+  voters: "/hc/voters",
+  removed: (node: string) => `/hc/removed/${node}`,
   observedNode: (node: string) => `/hc/observed/${node}/node`,
   observedUnits: (node: string, shard: number) => `/hc/observed/${node}/units/${shard}`,
   customer: (name: string) => `/hc/customer/${name}`,

@@ -9,6 +9,7 @@ import type { Platform } from "../platform/platform.js";
 import type { EtcdEndpoint } from "../state/etcd-connection.js";
 import type { EtcdCluster } from "./etcd-cluster.js";
 import { etcdArgv, etcdDefinition, type EtcdInitial, type RawMember, etcdPaths, etcdService, etcdUser, initialCluster, joinStep, peerUrl } from "./etcd-commands.js";
+import { memberNode } from "./plan-voters.js";
 
 export interface EtcdMemberOptions {
   host: HostConfig;
@@ -18,6 +19,8 @@ export interface EtcdMemberOptions {
   etcd: EtcdCluster;
   clock: Clock;
   log: Logger;
+  /** Who votes (voters.ts): as this node knows, as etcd has it now, whether this node ever saw the cluster, and why the own member must not leave yet. */
+  voters: { current(): readonly string[]; confirmed(): Promise<readonly string[]>; sawCluster(): boolean; leaveProblem(members: readonly RawMember[], id: string): string };
   /** Asks another voter's hcd whether its etcd was ever part of this cluster. Throws when it cannot be asked. */
   peerHasEtcd(node: string): Promise<boolean>;
 }
@@ -38,7 +41,7 @@ export class EtcdMember {
   public constructor(private readonly options: EtcdMemberOptions) {}
 
   public isVoter(): boolean {
-    return this.options.cluster.voters.includes(this.options.cluster.node);
+    return this.options.voters.current().includes(this.options.cluster.node);
   }
 
   public problem(): string {
@@ -49,21 +52,20 @@ export class EtcdMember {
     return { node: this.options.cluster.node, address: "127.0.0.1", port: this.options.host.ports.etcdClient };
   }
 
-  /** Was etcd of this node ever started for this cluster? */
-  public async wasMember(): Promise<boolean> {
-    return (await this.readInitial()) !== undefined;
+  /** Was etcd of this node ever started for this cluster, or has it seen the cluster's state? Then there is one, and nobody may begin it. */
+  public async knowsCluster(): Promise<boolean> {
+    return this.options.voters.sawCluster() || (await this.readInitial()) !== undefined;
   }
 
-  /** Starts what can be started at once, then repeats steps until this node votes; afterwards watches that it stays so. */
+  /** Starts what can be started at once, then repeats steps until this node votes, or until its member is gone when it shall not; afterwards watches that it stays so. */
   public async run(signal: AbortSignal): Promise<void> {
-    if (!this.isVoter()) return this.retire(signal);
     while (!signal.aborted) {
       let pauseMs = 200;
       try {
-        const step = await this.step();
+        const step = await (this.isVoter() ? this.step() : this.retire());
         if (step === "none") {
           this.problemText = "";
-          pauseMs = 5000;
+          pauseMs = this.isVoter() ? 5000 : 1000;
         }
       } catch (error) {
         this.problemText = messageOf(error);
@@ -75,22 +77,20 @@ export class EtcdMember {
     }
   }
 
-  /** A node that no longer votes takes its member out of the cluster, then ends its etcd. */
-  private async retire(signal: AbortSignal): Promise<void> {
-    this.problemText = "";
-    while (!signal.aborted && (await this.wasMember())) {
-      try {
-        const { etcd, cluster, log } = this.options;
-        const mine = (await etcd.members()).find((member) => member.name === cluster.node);
-        if (mine?.ID !== undefined) await etcd.remove(mine.ID);
-        await this.forget();
-        log.info({ node: cluster.node }, "etcd: this node does not vote any more");
-      } catch (error) {
-        this.problemText = `etcd: this node's member could not be taken out yet: ${messageOf(error)}`;
-        await this.options.clock.sleep(2000, signal).catch(() => undefined);
-      }
+  /** A node that does not vote takes its member out of the cluster, once those that shall vote do, then ends its etcd. */
+  private async retire(): Promise<string> {
+    const { etcd, cluster, log, voters } = this.options;
+    if ((await this.readInitial()) === undefined) return "none";
+    const members = await etcd.members();
+    const mine = members.find((member) => memberNode(cluster.members)(member) === cluster.node);
+    if (mine?.ID !== undefined) {
+      const why = voters.leaveProblem(members, mine.ID);
+      if (why !== "") throw new HcError("NOT_READY", `etcd: this node votes no more, and its member stays for now: ${why}.`);
+      await etcd.remove(mine.ID);
     }
-    this.problemText = "";
+    await this.forget();
+    log.info({ node: cluster.node }, "etcd: this node does not vote any more");
+    return "retire";
   }
 
   /** One step towards being a voter; the name of what was done. */
@@ -112,7 +112,7 @@ export class EtcdMember {
     }
     // The first member, crashed between its note and its first start: nobody else can know a cluster yet.
     if (initial?.state === "new" && initial.started !== true && !hasData && (await this.mayBeginCluster())) return this.start(initial);
-    if (cluster.voters.length === 1 && initial?.started === true && !hasData) throw new HcError("INTERNAL", `etcd's data on the only voter ${cluster.node} is lost (${paths.data}); bring it back from a backup. Sites that run go on; nothing is started anew from an empty state.`);
+    if (this.options.voters.current().length === 1 && initial?.started === true && !hasData) throw new HcError("INTERNAL", `etcd's data on the only voter ${cluster.node} is lost (${paths.data}); bring it back from a backup. Sites that run go on; nothing is started anew from an empty state.`);
     const members = await etcd.members();
     const step = joinStep({ node: cluster.node, peerUrl: peerUrl(me), members, hasData, initial, running: await this.running() });
     switch (step.do) {
@@ -127,6 +127,8 @@ export class EtcdMember {
         await this.setAsideData();
         return step.do;
       case "add": {
+        // this node may have been away while its vote was given to another one
+        if (!(await this.options.voters.confirmed()).includes(cluster.node)) throw new HcError("NOT_READY", `etcd: ${cluster.node} votes no more.`);
         await this.options.platform.stopService(etcdService);
         if (step.setAside) await this.setAsideData();
         const added = await etcd.addLearner(peerUrl(me));
@@ -175,7 +177,8 @@ export class EtcdMember {
   }
 
   private async mayBeginCluster(): Promise<boolean> {
-    const { cluster } = this.options;
+    const { cluster, voters } = this.options;
+    if (voters.sawCluster()) return false;
     const others = cluster.voters.filter((voter) => voter !== cluster.node);
     const answers = await Promise.all(
       others.map((other) =>

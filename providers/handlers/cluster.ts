@@ -40,7 +40,7 @@ async function issueAll(inputs: ClusterInputs, olds: ClusterSecrets | undefined,
 function identityOf(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets, node: string): Identity {
   const keys = secrets.nodes[node];
   if (keys === undefined) throw new HcError("INTERNAL", `no certificate was made for ${node}`);
-  const config: ClusterConfig = { version: 1, cluster: inputs.name, clusterId, node, members: inputs.members, voters: votersOf(inputs), dataset: inputs.datasets[node] ?? "", etcd: inputs.settings.etcd };
+  const config: ClusterConfig = { version: 1, cluster: inputs.name, clusterId, node, members: inputs.members, voters: votersOf(inputs), dataset: inputs.datasets[node] ?? "", etcd: { heartbeatMs: inputs.settings.etcd.heartbeatMs, electionMs: inputs.settings.etcd.electionMs } };
   return { version: 1, config, pki: { ca: secrets.ca.cert, nodeCert: keys.node.cert, nodeKey: keys.node.key, edgeCa: secrets.edgeCa.cert, proxyCert: keys.proxy.cert, proxyKey: keys.proxy.key } };
 }
 const renewAfter = (secrets: ClusterSecrets): string =>

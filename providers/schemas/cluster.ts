@@ -2,7 +2,7 @@ import type { Member } from "../../daemon/lib/node-config.js";
 import { nameSchema } from "../../daemon/lib/schema.js";
 import { type Connection, connectionSchema } from "./connection.js";
 
-export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; etcd: { heartbeatMs: number; electionMs: number } }
+export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
 export interface ClusterInputs {
   name: string;
   connections: Connection[];
@@ -37,7 +37,7 @@ export const clusterSchema = {
       type: "object", additionalProperties: false, required: ["txgTimeoutS", "rpoS", "trashDays", "etcd"],
       properties: {
         txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650),
-        etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000) } },
+        etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000), replaceAfterS: integer(0, 604_800) } },
       },
     },
     ephemeral: { type: "boolean", default: false },
