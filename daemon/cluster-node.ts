@@ -107,7 +107,7 @@ export class ClusterNode {
       return member === undefined ? undefined : { addresses: member.addresses, port: member.ports.control };
     });
     const peerHasEtcd = async (node: string): Promise<boolean> => (await this.peers.call<{ member: boolean }>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs: 3000 })).member;
-    this.probe = new DiskProbe(cluster.dataset === "" ? `${host.paths.state}/.probe` : `${host.paths.data}/.hcd-probe`, clock);
+    this.probe = cluster.dataset === "" ? new DiskProbe(`${host.paths.state}/.probe`, clock) : DiskProbe.onMount(`${host.paths.data}/.hcd-probe`, clock);
     this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
     this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence });
     this.view = new WatchedView(store, log);
@@ -228,7 +228,7 @@ export class ClusterNode {
 
   private problems(): string[] {
     const etcd = this.member.problem();
-    return [...[etcd, this.failsafe.problem()].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
+    return [...[etcd, this.failsafe.problem(), this.agent?.problem?.() ?? ""].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
   }
 
   private notReady(): string[] {

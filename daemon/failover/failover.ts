@@ -4,12 +4,13 @@ import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
+import { clusterSpecOf } from "../placement/candidates.js";
 import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
 import { planDeath } from "./plan-death.js";
-import { defaultPolicy, promoted, refusal, type Victim, victims } from "./plan-failover.js";
+import { defaultFailoversPerHour, defaultPolicy, failoverRest, promoted, refusal, type Victim, victims } from "./plan-failover.js";
 import { possibleLossS } from "./possible-loss.js";
 
 const tickMs = 250;
@@ -126,6 +127,8 @@ export class Failover {
     const { unit, record } = victim;
     const name = record.name;
     if (victim.copies.length === 0) return this.wait(unit, record.replicas.length === 0 ? `its only copy is on ${record.home}, which is dead` : `none of ${[record.home, ...record.replicas].join(", ")}, which hold its copies, is alive`);
+    const rest = failoverRest(record, context.clock.wallMs(), clusterSpecOf(state)?.settings.failoversPerHour ?? defaultFailoversPerHour);
+    if (order === undefined && rest.leftMs > 0) return this.wait(unit, `it failed over ${rest.count} times in the last hour and waits ${rest.restMs / 1000} s after the last time for its home ${record.home} to come back: \`hc promote ${name}\` does not`);
     const { reports, silent, promise } = await this.seal(victim);
     if (promise !== "") return this.wait(unit, promise);
     if (order === undefined && silent.length > 0 && reports.length > 0 && (this.waiting.get(unit)?.attempts ?? 0) < patience) return this.wait(unit, `${silent.join(", ")} holds a copy and does not answer`);
@@ -141,7 +144,7 @@ export class Failover {
     const why = order !== undefined ? "" : refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
     if (why !== "") return this.wait(unit, why);
     const key = keys.unit(unit);
-    const next = promoted(record, choice);
+    const next = promoted(record, choice, context.clock.wallMs());
     const compare: Compare[] = [guard, { key, modRevision: victim.revision }, { key: keys.session(record.home), modRevision: victim.session.revision }];
     if (!(await this.write(compare, [{ put: key, value: JSON.stringify(next) }]))) return; // the home came back, or somebody was first: the next picture shows it
     this.promotions += 1;

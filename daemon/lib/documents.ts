@@ -20,6 +20,8 @@ export interface ClusterSpec {
     rpoS: number;
     /** Days that deleted units stay in the trash. */
     trashDays: number;
+    /** A unit that failed over so often within an hour waits before the next time; 0 = never; missing: 5. */
+    failoversPerHour?: number;
     /** `replaceAfterS`: another node takes the vote of one that is away this long; 0 = never; missing: 600. */
     etcd: { heartbeatMs: number; electionMs: number; replaceAfterS?: number };
   };
@@ -91,6 +93,7 @@ export const specSchemas = {
           txgTimeoutS: { type: "integer", minimum: 1, maximum: 30 },
           rpoS: { type: "integer", minimum: 1, maximum: 86400 },
           trashDays: { type: "integer", minimum: 0, maximum: 3650 },
+          failoversPerHour: { type: "integer", minimum: 0, maximum: 32 },
           etcd: {
             type: "object",
             additionalProperties: false,

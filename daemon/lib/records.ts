@@ -30,11 +30,17 @@ export interface UnitRecord {
   restoreFrom?: string;
   /** A restore of the whole unit out of its vault that runs now (daemon/vault); see `restoreOf`. Missing before version 0.2. */
   restore?: RestoreState;
+  /** Nodes where it could not be kept running, newest last, at most 8 (placement/plan-relief.ts). */
+  unfit?: UnfitMark[];
+  /** UTC ms of its failovers, newest last, at most 32: one that fails over again and again waits longer (failover/plan-failover.ts). */
+  failovers?: number[];
   /** How the last one ended. */
   restored?: RestoreResult;
   /** Snapshots of the present that restores of the unit or of files in it made first, oldest first, at most 8: not pruned for a week. */
   kept?: { snapshot: string; atMs: number }[];
 }
+
+export interface UnfitMark { node: string; atMs: number; /** The how manieth time. */ times: number; why: string }
 
 /** Like a move's, its state lies in the record: whoever changes the record meanwhile, by a failover or a deletion, ends it. `before` is "" until the site stands still and that snapshot is made. */
 export interface RestoreState { id: string; epoch: number; snapshot: string; /** Unit whose snapshot it is, when not its own: a copy. */ source?: string; before: string; reason: string }
@@ -108,6 +114,8 @@ export interface ObservedUnit {
   /** Home only: for each replica what it has confirmed. */
   replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string }>;
   error: string;
+  /** Home only: how often it had to be started anew, or could not be, in the last ten minutes, and why last. Missing: not at all. */
+  trouble?: { count: number; last: string } | undefined;
   /** Definition revision that is applied (etcd mod revision of the desired document), "0" when none. */
   appliedRevision: string;
 }
@@ -134,7 +142,7 @@ export interface TrashRecord { version: number; id: string; unit: string; epoch:
 export interface DrainRecord { version: number; node: string; reason: string; atMs: number }
 
 /** `/hc/fence/<node>`: while it is there, the node has no sign of life (each heartbeat compares that it is not), so it owns nothing. */
-export interface FenceRecord { version: number; node: string; reason: string; atMs: number }
+export interface FenceRecord { version: number; node: string; reason: string; atMs: number; /** By the leader, not by a person: it takes it back (placement/plan-relief.ts). */ auto?: boolean }
 
 /** `/hc/voters`: who votes in etcd instead of a voter of the program, by that voter's name; "" = nobody (daemon/membership/plan-voters.ts). Missing before version 0.2: nobody was replaced. */
 export interface VotersRecord { version: number; seats: Record<string, string> }

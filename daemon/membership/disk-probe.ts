@@ -1,4 +1,5 @@
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Clock } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 
@@ -12,6 +13,15 @@ export class DiskProbe {
   private error = "not probed yet";
 
   public constructor(private readonly file: string, private readonly clock: Clock, private readonly write: (file: string) => Promise<void> = writeProbe) {}
+
+  /** A probe of what is mounted on the file's folder: without the mount it fails, and nothing is written below it (a pool that is exported, or not imported yet). */
+  public static onMount(file: string, clock: Clock): DiskProbe {
+    return new DiskProbe(file, clock, async (path) => {
+      const [own, above] = [await stat(dirname(path)), await stat(dirname(dirname(path)))];
+      if (own.dev === above.dev) throw new Error(`nothing is mounted on ${dirname(path)}: the pool is not imported, or \`zfs mount -a\` was not run`);
+      await writeProbe(path);
+    });
+  }
 
   /** "" when the last good probe is less than 10 s old. */
   public problem(): string {

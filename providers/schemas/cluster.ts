@@ -2,7 +2,7 @@ import type { Member } from "../../daemon/lib/node-config.js";
 import { nameSchema } from "../../daemon/lib/schema.js";
 import { type Connection, connectionSchema } from "./connection.js";
 
-export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
+export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; /** A site that failed over so often within an hour waits (1 to 10 min) for its home before the next time; 0 = never; default 5. */ failoversPerHour?: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
 export interface ClusterInputs {
   name: string;
   connections: Connection[];
@@ -36,7 +36,7 @@ export const clusterSchema = {
     settings: {
       type: "object", additionalProperties: false, required: ["txgTimeoutS", "rpoS", "trashDays", "etcd"],
       properties: {
-        txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650),
+        txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650), failoversPerHour: integer(0, 32),
         etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000), replaceAfterS: integer(0, 604_800) } },
       },
     },
