@@ -37,6 +37,7 @@ import { NodeSession, waitLive } from "./membership/session.js";
 import { Voters } from "./membership/voters.js";
 import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
 import { drainRoutes } from "./placement/drain-routes.js";
+import { removalRoutes } from "./placement/removal-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
 import { EtcdConnection } from "./state/etcd-connection.js";
@@ -63,6 +64,7 @@ export class ClusterNode {
   public readonly zfs: NodeContext["zfs"];
   private readonly aborter = new AbortController();
   private readonly connection: EtcdConnection;
+  private readonly etcd: EtcdCluster;
   private readonly member: EtcdMember;
   private readonly voters: Voters;
   private readonly session: NodeSession;
@@ -102,6 +104,7 @@ export class ClusterNode {
     this.connection = new EtcdConnection(tls);
     const store = new EtcdStore(this.connection, etcdEndpoints(cluster, cluster.voters));
     const etcd = new EtcdCluster(store, this.connection);
+    this.etcd = etcd;
     this.peers = new PeerClient(tls, (node) => {
       const member = cluster.members.find((one) => one.node === node);
       return member === undefined ? undefined : { addresses: member.addresses, port: member.ports.control };
@@ -148,6 +151,7 @@ export class ClusterNode {
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
     drainRoutes(context);
+    removalRoutes(context, { members: () => this.etcd.members(), alive: () => this.liveness.alive(this.view.current()), problems: () => this.planned(this.liveness.alive(this.view.current())) });
     fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
@@ -201,7 +205,7 @@ export class ClusterNode {
     await this.beats;
     if (options.leaving === true) {
       const { node } = this.options.host;
-      await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
+      await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { delete: keys.drain(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
       await this.member.tearDown();
       await this.voters.forget();
     }
@@ -215,9 +219,14 @@ export class ClusterNode {
     // without a commit nobody's sign of life can be seen: who answers is what is left to go by
     const silent = this.complete && this.session.silentMs() >= noQuorumMs;
     const alive = silent ? new Set([this.options.host.node, ...Object.keys(this.links.current())]) : this.liveness.alive(state);
-    const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
+    const problems = this.planned(alive);
     const noQuorum = silent ? `etcd does not commit (no quorum, as seen from ${this.options.host.node}): nothing can be changed, moved or failed over; what is shown is the last that was known. ${this.failsafe.problem() || "Sites go on as long as all nodes with a copy promise it to their homes"}` : "";
     return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: this.voters.current(), silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+  }
+
+  /** What cannot be placed, and why: any node can plan, only the leader writes. */
+  private planned(alive: ReadonlySet<string>): Readonly<Record<string, string>> {
+    return planCluster({ state: this.view.current(), alive, gone: new Set(), atMs: this.options.clock.wallMs() }).problems;
   }
 
   /** Why a route may be missing: its part has not started yet. */

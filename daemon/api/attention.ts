@@ -27,6 +27,10 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
   const needed = Math.floor(facts.voters.length / 2) + 1;
   if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed; ${voteText(facts, nodes)}`, "hc doctor");
   for (const node of nodes) {
+    if (node.removing) {
+      add("warning", `node ${node.name} is taken out of the cluster: take its Host and ZfsPool out of the program too`, `hc node remove ${node.name}`);
+      if (!node.alive) continue;
+    }
     if (!node.alive) {
       const order = facts.state.fences?.get(node.name)?.value;
       if (order !== undefined) add("warning", `node ${node.name} is fenced: ${order.reason}`, `hc unfence ${node.name}`);

@@ -2,6 +2,7 @@ import type { Compare, Op } from "../state/store.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { planCustomers } from "./plan-customers.js";
 import { planRelief } from "./plan-relief.js";
+import { planRemoved } from "./plan-removed.js";
 import { planTemplates } from "./plan-templates.js";
 import { planTrash } from "./plan-trash-expiry.js";
 import { planUnits } from "./plan-units.js";
@@ -38,6 +39,6 @@ export interface ClusterPlan { writes: PlannedWrite[]; moves: OrderedMove[]; /**
 export function planCluster(input: PlanInput): ClusterPlan {
   const problems: Record<string, string> = {};
   const moves: OrderedMove[] = [];
-  const writes = [...planCustomers(input), ...planTemplates(input, problems), ...planRelief(input, problems, moves), ...planUnits(input, problems, moves), ...planTrash(input)];
+  const writes = [...planCustomers(input), ...planTemplates(input, problems), ...planRelief(input, problems, moves), ...planUnits(input, problems, moves), ...planTrash(input), ...planRemoved(input)];
   return { writes, moves, problems };
 }
