@@ -28,9 +28,10 @@ export class Troubles {
   public of(unit: string): ObservedUnit["trouble"] {
     const seen = this.units.get(unit);
     const now = this.nowMs();
-    const count = seen?.times.filter((at) => now - at < troubleWindowMs).length ?? 0;
-    if (seen === undefined || count === 0) return void this.units.delete(unit);
-    return { count, last: seen.last };
+    const times = seen?.times.filter((at) => now - at < troubleWindowMs) ?? [];
+    const [first] = times;
+    if (seen === undefined || first === undefined) return void this.units.delete(unit);
+    return { count: times.length, spanS: Math.round(((times.at(-1) as number) - first) / 1000), last: seen.last };
   }
 
   public retain(units: ReadonlySet<string>): void {

@@ -114,8 +114,8 @@ export interface ObservedUnit {
   /** Home only: for each replica what it has confirmed. */
   replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string }>;
   error: string;
-  /** Home only: how often it had to be started anew, or could not be, in the last ten minutes, and why last. Missing: not at all. */
-  trouble?: { count: number; last: string } | undefined;
+  /** Home only: how often it had to be started anew, or could not be, in the last ten minutes, over how many seconds, and why last. Missing: not at all. */
+  trouble?: { count: number; spanS: number; last: string } | undefined;
   /** Definition revision that is applied (etcd mod revision of the desired document), "0" when none. */
   appliedRevision: string;
 }

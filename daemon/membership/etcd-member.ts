@@ -187,7 +187,10 @@ export class EtcdMember {
         }),
       ),
     );
-    return answers.every((has) => !has);
+    // the only voter with a new disk: those that are no voters know that there was a cluster, as far as they answer
+    const clients = cluster.members.filter(({ node }) => !cluster.voters.includes(node)).slice(0, 8);
+    const seen = await Promise.all(clients.map(({ node }) => this.options.peerHasEtcd(node).catch(() => false)));
+    return [...answers, ...seen].every((has) => !has);
   }
 
   private async running(): Promise<boolean> {

@@ -7,6 +7,8 @@ import type { OrderedMove, PlanInput, PlannedWrite } from "./plan-cluster.js";
 
 /** So often in ten minutes (agent/troubles.ts) the agent tries by itself before another node is asked. */
 const triesHere = 5;
+/** And so long: when hundreds of sites start at once, first tries come too early, and another node would be no faster. */
+const spanHereS = 60;
 const markMs = 3_600_000;
 const longestMarkMs = 24 * 3_600_000;
 const forgetMs = 48 * 3_600_000;
@@ -46,8 +48,8 @@ export function planRelief(input: PlanInput, problems: Record<string, string>, m
 function failing({ state }: PlanInput, unit: string, record: UnitRecord): string {
   const seen = state.observedUnits.get(record.home)?.get(unit);
   if (seen === undefined || seen.epoch !== record.epoch || seen.state === "stopped" || seen.state === "replica") return "";
-  const { count = 0, last = "" } = seen.trouble ?? {};
-  return count >= triesHere ? last || seen.error || "it ends again and again" : "";
+  const { count = 0, spanS = 0, last = "" } = seen.trouble ?? {};
+  return count >= triesHere && spanS >= spanHereS ? last || seen.error || "it ends again and again" : "";
 }
 
 function mark({ atMs }: PlanInput, unit: string, record: UnitRecord, revision: string, why: string): PlannedWrite {

@@ -74,7 +74,7 @@ test("a site that its home cannot start moves in order to its copy, and says why
   await acknowledgedMore(client, 20_000);
   // php-fpm is gone on this node: neither supervisor nor hcd can bring it back
   await inside(before.home, "for file in /usr/sbin/php-fpm*; do mv $file $file.away; done; kill -KILL $(pgrep -f '[p]hp-fpm: master')");
-  const after = await unitWhen("another home serves it", 120_000, ({ home, state }) => home !== before.home && state === "serving");
+  const after = await unitWhen("another home serves it", 200_000, ({ home, state }) => home !== before.home && state === "serving");
   expect(after.epoch).toBe(before.epoch + 1);
   await acknowledgedMore(client, 30_000);
   const outcomes = await client.stop();

@@ -15,13 +15,13 @@ test("troubles are counted for ten minutes, with the last reason, and are bounde
   troubles.add("site-a", "start: one");
   now = 300_000;
   troubles.add("site-a", "check: two");
-  expect(troubles.of("site-a")).toEqual({ count: 2, last: "check: two" });
+  expect(troubles.of("site-a")).toEqual({ count: 2, spanS: 300, last: "check: two" });
   now = 600_000;
-  expect(troubles.of("site-a")).toEqual({ count: 1, last: "check: two" });
+  expect(troubles.of("site-a")).toEqual({ count: 1, spanS: 0, last: "check: two" });
   now = 900_000;
   expect([troubles.of("site-a"), troubles.counts().size, troubles.total]).toEqual([undefined, 0, 2]);
   for (let at = 0; at < 500; at += 1) troubles.add("site-b", "x".repeat(5000));
-  expect(troubles.of("site-b")).toEqual({ count: 50, last: "x".repeat(300) });
+  expect(troubles.of("site-b")).toEqual({ count: 50, spanS: 0, last: "x".repeat(300) });
 });
 
 describe("the web server that all sites share", () => {

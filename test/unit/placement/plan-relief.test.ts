@@ -16,9 +16,10 @@ const put = <T>(writes: readonly PlannedWrite[], key: string): T | undefined => 
 const confirmed = (lags: Record<string, number>, error = "") => Object.fromEntries(Object.entries(lags).map(([node, lagS]) => [node, { guid: "9", snapshot: "s", confirmedAtMs: 0, lagS, error }]));
 
 describe("a unit that cannot be kept running at its home", () => {
-  const troubled = (count: number, more: Partial<UnitRecord> = {}, state: "failed" | "serving" | "starting" | "stopped" = "failed") =>
-    base().unit("wiki", "n1", ["n2", "n3"], more).observed("n1", "wiki", { state, trouble: { count, last: "check: 0 no answer" }, replicas: confirmed({ n2: 9, n3: 1 }) });
+  const troubled = (count: number, more: Partial<UnitRecord> = {}, state: "failed" | "serving" | "starting" | "stopped" = "failed", spanS = 60) =>
+    base().unit("wiki", "n1", ["n2", "n3"], more).observed("n1", "wiki", { state, trouble: { count, spanS, last: "check: 0 no answer" }, replicas: confirmed({ n2: 9, n3: 1 }) });
   test("is left to the agent's own tries first", () => expect(plan(troubled(4).site("wiki", { replicas: 3 }).build())).toEqual({ writes: [], moves: [], problems: {} }));
+  test("also when there were many tries in a moment", () => expect(plan(troubled(40, {}, "failed", 59).site("wiki", { replicas: 3 }).build()).writes).toEqual([]));
   test("then the node is marked, with why, and nothing is moved in the same breath", () => {
     const { writes, moves } = plan(troubled(5).site("wiki", { replicas: 3 }).build());
     expect(put<UnitRecord>(writes, "/hc/unit/site-wiki")?.unfit).toEqual([{ node: "n1", atMs: 1e9, times: 1, why: "check: 0 no answer" }]);
@@ -49,7 +50,7 @@ describe("a unit that cannot be kept running at its home", () => {
     expect(plan(pinned.build())).toMatchObject({ moves: [], problems: { "site-wiki": expect.stringContaining("placement.pin") } });
   });
   test("not to a copy that is not in step", () => {
-    const state = base().site("wiki", { replicas: 2 }).unit("wiki", "n1", ["n2"], { unfit: [{ node: "n1", atMs: 1e9, times: 1, why: "x" }] }).observed("n1", "wiki", { state: "failed", trouble: { count: 9, last: "" }, replicas: confirmed({ n2: 0 }, "no route") });
+    const state = base().site("wiki", { replicas: 2 }).unit("wiki", "n1", ["n2"], { unfit: [{ node: "n1", atMs: 1e9, times: 1, why: "x" }] }).observed("n1", "wiki", { state: "failed", trouble: { count: 9, spanS: 90, last: "" }, replicas: confirmed({ n2: 0 }, "no route") });
     expect(plan(state.build()).moves).toEqual([]);
   });
 });
