@@ -7,7 +7,8 @@ import type { OrderedMove, PlanInput, PlannedWrite } from "./plan-cluster.js";
 
 /** So often in ten minutes (agent/troubles.ts) the agent tries by itself before another node is asked. */
 const triesHere = 5;
-/** And so long: when hundreds of sites start at once, first tries come too early, and another node would be no faster. */
+/** And, where more units than these are in trouble at once, so long: when hundreds of sites start, first tries come too early, and another node would be no faster. */
+const fewAtOnce = 3;
 const spanHereS = 60;
 const markMs = 3_600_000;
 const longestMarkMs = 24 * 3_600_000;
@@ -49,8 +50,10 @@ function failing({ state }: PlanInput, unit: string, record: UnitRecord): string
   const seen = state.observedUnits.get(record.home)?.get(unit);
   if (seen === undefined || seen.epoch !== record.epoch || seen.state === "stopped" || seen.state === "replica") return "";
   const { count = 0, spanS = 0, last = "" } = seen.trouble ?? {};
-  return count >= triesHere && spanS >= spanHereS ? last || seen.error || "it ends again and again" : "";
+  return count >= triesHere && (spanS >= spanHereS || inTrouble(state, record.home) <= fewAtOnce) ? last || seen.error || "it ends again and again" : "";
 }
+
+const inTrouble = (state: PlanInput["state"], node: string): number => [...(state.observedUnits.get(node)?.values() ?? [])].filter(({ trouble }) => (trouble?.count ?? 0) >= triesHere).length;
 
 function mark({ atMs }: PlanInput, unit: string, record: UnitRecord, revision: string, why: string): PlannedWrite {
   const key = keys.unit(unit);

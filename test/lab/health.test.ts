@@ -105,3 +105,24 @@ test("a node that reaches etcd and not its disks loses its units, and is a copy 
   const settled = await inStep();
   expect(settled.replicas.map(({ node }) => node)).toEqual([before.home]);
 });
+
+test("a home that renews and that nobody reaches is relieved, and let in again when it is reached", async () => {
+  const before = await inStep();
+  const other = before.replicas[0]?.node as string;
+  const client = clientAt(other, "unreachable");
+  await acknowledgedMore(client, 20_000);
+  // what others ask of it is never answered; etcd, and what it asks itself, go on
+  const rules = (what: string): string => [4430, 4431].flatMap((port) => ["ip", "ip -6"].map((ip) => `${ip} rule ${what} pref ${port} ipproto tcp sport ${port} blackhole`)).join("; ");
+  await inside(before.home, rules("add"));
+  try {
+    const after = await unitWhen("a copy that can be reached is home", 90_000, ({ home, state }) => home !== before.home && state === "serving");
+    expect(after.epoch).toBeGreaterThan(before.epoch);
+    await acknowledgedMore(client, 30_000);
+    expect((await project.hc(["events"])).stdout).toContain("most nodes cannot reach it");
+  } finally {
+    await inside(before.home, rules("del"));
+  }
+  await client.stop();
+  await eventually("its fence ends by itself", 150_000, async () => ((await status()).nodes.find(({ name }) => name === before.home)?.alive === true ? true : undefined));
+  expect((await inStep()).replicas.map(({ node }) => node)).toEqual([before.home]);
+});
