@@ -68,3 +68,20 @@ test("a single node may never be lost", () => {
   const one = new StateBuilder().node("n1").cluster(["n1"], 1).build();
   expect(buildStatus(facts(one, { members: members.slice(0, 1), voters: ["n1"], alive: new Set(["n1"]) })).nodes[0]?.mayBeLost).toBe(false);
 });
+
+test("a missing voter: who takes its vote, or that nobody can", () => {
+  const voters = (more: Partial<StatusFacts>, builder = healthy()): string[] => buildStatus(facts(builder.build(), { alive: new Set(["n1", "n2", "n4"]), ...more })).attention.map(({ what }) => what).filter((what) => what.includes("voters"));
+  const begin = "etcd has 2 of 3 voters: one more loss and nothing can be changed; ";
+  expect(voters({})).toEqual([`${begin}there is no other node that could take the vote of n3`]);
+  const four = { members: [...members, { node: "n4", addresses: ["10.0.0.4"], zone: "", role: "node" as const, ports: defaultPorts }] };
+  expect(voters(four, healthy().node("n4"))).toEqual([`${begin}another node takes the vote of n3 when it was away for 600 s`]);
+  const kept = healthy().node("n4").document("cluster", "eu", { redundancy: 2, nodes: ["n1", "n2", "n3", "n4"], settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 1, etcd: { heartbeatMs: 100, electionMs: 1000, replaceAfterS: 0 } } });
+  expect(voters(four, kept)).toEqual([`${begin}the program keeps the vote for n3 (replaceAfterS: 0)`]);
+});
+
+test("a node on its way out is told as such, and not as one that is away", () => {
+  const state: ClusterState = { ...healthy().build(), removals: new Map([["n3", { value: { version: 1, node: "n3", dead: true, reason: "", atMs: 0 }, revision: "9" }]]) };
+  const status = buildStatus(facts(state, { alive: new Set(["n1", "n2"]), voters: ["n1"] }));
+  expect(status.nodes[2]).toMatchObject({ removing: true, alive: false, etcd: { role: "client" } });
+  expect(status.attention).toEqual([{ severity: "warning", what: expect.stringContaining("n3 is taken out of the cluster"), command: "hc node remove n3" }]);
+});
