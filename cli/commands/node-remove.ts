@@ -24,13 +24,13 @@ export const removeCommand = command<{ node: string; dead: boolean; undo: boolea
     .positional("node", { type: "string", demandOption: true, describe: "a node's name" })
     .option("dead", { type: "boolean", default: false, describe: "it never comes back: what it holds counts for nothing, and it is kept out" })
     .option("undo", { type: "boolean", default: false, describe: "let it stay after all" })
-    .conflicts("dead", "undo")
     .option("wait", { type: "boolean", default: true, describe: "wait until it carries nothing; --no-wait only orders it" })
     .option("timeout", { type: "number", default: 3600, describe: "seconds to wait" })
     .epilog("Refused when sites would have no place, fewer nodes would be left than copies are wanted, or etcd would have no majority. It goes on by itself when this command is ended. `hc up` does the same by itself for a node that the program names no more.")
     .example("$0 node remove n3", "an old machine")
     .example("$0 node remove n3 --dead", "one that burnt"),
   run: async ({ args, output, cluster }) => {
+    if (args.dead && args.undo) throw new HcError("INVALID_INPUT", "--dead and --undo exclude each other.");
     const path = `/v1/nodes/${encodeURIComponent(args.node)}/remove`;
     if (args.undo) {
       await cluster().call<object>("DELETE", path, undefined, 30_000);
