@@ -48,6 +48,7 @@ export function removalRoutes({ apiRoutes, store, view, clock, event, cluster }:
   apiRoutes.route("GET", "/v1/nodes/:node/remove", async ({ params }) => look(params["node"] ?? ""));
   apiRoutes.route("DELETE", "/v1/nodes/:node/remove", async ({ params }) => {
     const node = params["node"] ?? "";
+    if ((await store.get(keys.removed(node))) === undefined) return { node }; // also a name that is none: nothing is to be taken back
     await changeKey<RemovalRecord>(store, keys.removed(node), () => undefined);
     await changeKey<FenceRecord>(store, keys.fence(node), (fence) => (fence.reason === removedReason ? undefined : "keep"));
     event("", "node-stays", node);
