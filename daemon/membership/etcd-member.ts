@@ -36,12 +36,18 @@ const learnerPatienceMs = 60_000;
 export class EtcdMember {
   private problemText = "etcd was not started yet";
   private told = "";
+  private begun = false;
   private learner: { id: string; sinceMs: number } | undefined;
 
   public constructor(private readonly options: EtcdMemberOptions) {}
 
   public isVoter(): boolean {
     return this.options.voters.current().includes(this.options.cluster.node);
+  }
+
+  /** Has this node a member, or is it about to? Also one that shall vote no more, until it has left. */
+  public hasMember(): boolean {
+    return this.begun || this.isVoter();
   }
 
   public problem(): string {
@@ -162,6 +168,7 @@ export class EtcdMember {
     await platform.removeService(etcdService);
     const paths = etcdPaths(host);
     for (const path of [paths.data, `${paths.data}.old`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
+    this.begun = false;
   }
 
   /** A learner that was added and never started for 60 s is of a node that died on the way; it would keep all others out. That node adds itself anew. */
@@ -231,7 +238,9 @@ export class EtcdMember {
   private async readInitial(): Promise<EtcdInitial | undefined> {
     const text = await readFileIfAny(etcdPaths(this.options.host).initial);
     const found = text === undefined ? undefined : (JSON.parse(text) as EtcdInitial);
-    return found?.clusterId === this.options.cluster.clusterId ? found : undefined;
+    const own = found?.clusterId === this.options.cluster.clusterId ? found : undefined;
+    this.begun = own !== undefined;
+    return own;
   }
 
   private writeInitial(initial: EtcdInitial): Promise<void> {
