@@ -12,6 +12,7 @@ import type { NodeInput } from "./model.js";
 import { unitDataset } from "./names.js";
 import { lookAround, nodeInput, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
+import { roleOf } from "./plan-unit.js";
 import { Publisher } from "./publish.js";
 import { Runner } from "./runner.js";
 import type { Action, NodePlan } from "./steps.js";
@@ -210,6 +211,8 @@ export class AgentLoop implements Agent {
     // the picture is taken after the look at the disk: what the record forbids is never planned from an older record than the disk
     const input = nodeInput(this.context, facts, this.context.view.current(), memory, live && this.context.session.isLive());
     const plan = planNode(input);
+    // what a unit suffered here before it went elsewhere says nothing of its next time
+    memory.troubles.retain(new Set(input.units.filter((unit) => roleOf(input.node, unit) === "home").map(({ id }) => id)));
     const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
     this.stale = stale;
     const here = input.units.filter(({ local, service }) => local?.mounted === true || service === "active");

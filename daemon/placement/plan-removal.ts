@@ -77,7 +77,7 @@ export function removalState(facts: RemovalFacts, etcdNodes: readonly string[], 
     ...(homes.length > 0 ? [`${homes.length} site${homes.length === 1 ? "" : "s"} at home there (${some(homes)})`] : []),
     ...(copies.length > 0 ? [`${copies.length} cop${copies.length === 1 ? "y" : "ies"} (${some(copies)})`] : []),
     ...(surplus.length > 0 ? [`${surplus.length} old cop${surplus.length === 1 ? "y" : "ies"} to be destroyed`] : []),
-    ...(votes ? ["its vote in etcd goes to another node"] : member ? ["its member of etcd goes"] : []),
+    ...(votes ? ["its vote in etcd to go to another node"] : member ? ["its member of etcd to go"] : []),
     ...[...homes, ...copies].flatMap((unit) => (problems[unit] === undefined ? [] : [`${unit}: ${problems[unit]}`])).slice(0, 5),
   ];
   return { node, ordered: record !== undefined, dead: record?.dead === true, homes, copies, trash: inTrash.map(({ id }) => id).filter((id) => !isSurplus(id)).sort(), votes, member, done: record !== undefined && waitsFor.length === 0, waitsFor };

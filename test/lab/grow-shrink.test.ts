@@ -115,6 +115,7 @@ test("two nodes and a witness: it votes and carries nothing, and when one node d
 
 test("a witness that burnt is given up by an explicit word, and the program follows", async () => {
   await lab.kill("n3");
+  await rolesAre("n1:voter n2:voter n3:away(witness)");
   expect((await project.hc(["node", "remove", "n3"])).stderr).toContain("hc node remove n3 --dead");
   const removed = await eventually("its death is declared", 30_000, async () => {
     const said = await project.hc(["node", "remove", "n3", "--dead"]);

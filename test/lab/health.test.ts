@@ -112,7 +112,7 @@ test("a home that renews and that nobody reaches is relieved, and let in again w
   const client = clientAt(other, "unreachable");
   await acknowledgedMore(client, 20_000);
   // what others ask of it is never answered; etcd, and what it asks itself, go on
-  const rules = (what: string): string => [4430, 4431].flatMap((port) => ["ip", "ip -6"].map((ip) => `${ip} rule ${what} pref ${port} ipproto tcp sport ${port} blackhole`)).join("; ");
+  const rules = (what: string): string => [4430, 4431].flatMap((port) => ["ip", "ip -6"].map((ip) => `${ip} rule ${what} pref ${port} ipproto 6 sport ${port} blackhole`)).join("; ");
   await inside(before.home, rules("add"));
   try {
     const after = await unitWhen("a copy that can be reached is home", 90_000, ({ home, state }) => home !== before.home && state === "serving");

@@ -20,6 +20,9 @@ test("troubles are counted for ten minutes, with the last reason, and are bounde
   expect(troubles.of("site-a")).toEqual({ count: 1, spanS: 0, last: "check: two" });
   now = 900_000;
   expect([troubles.of("site-a"), troubles.counts().size, troubles.total]).toEqual([undefined, 0, 2]);
+  troubles.add("site-a", "start: three");
+  troubles.retain(new Set(["site-b"])); // it lives elsewhere now
+  expect(troubles.of("site-a")).toBeUndefined();
   for (let at = 0; at < 500; at += 1) troubles.add("site-b", "x".repeat(5000));
   expect(troubles.of("site-b")).toEqual({ count: 50, spanS: 0, last: "x".repeat(300) });
 });

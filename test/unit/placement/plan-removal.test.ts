@@ -46,10 +46,10 @@ test("how far it is: what is still there, its vote, its member of etcd; then it 
   for (const [id, nodes] of Object.entries(trash)) (state.trash.get(id)?.value as { nodes: string[] }).nodes = nodes;
   expect(removalState(facts(state, "n3"), names, { "site-shop": "1 of 2 copies have no node to be on" })).toEqual({
     node: "n3", ordered: true, dead: false, homes: ["site-wiki"], copies: ["site-shop"], trash: ["site-old-20300101T000000Z"], votes: true, member: true, done: false,
-    waitsFor: ["1 site at home there (site-wiki)", "1 copy (site-shop)", "1 old copy to be destroyed", "its vote in etcd goes to another node", "site-shop: 1 of 2 copies have no node to be on"],
+    waitsFor: ["1 site at home there (site-wiki)", "1 copy (site-shop)", "1 old copy to be destroyed", "its vote in etcd to go to another node", "site-shop: 1 of 2 copies have no node to be on"],
   });
   const empty: ClusterState = { ...base().unit("wiki", "n1", ["n2"]).build(), removals: removal("n3"), voters: { value: { version: 1, seats: { n3: "n4" } }, revision: "9" } };
-  expect(removalState(facts(empty, "n3"), names, {})).toMatchObject({ votes: false, member: true, done: false, waitsFor: ["its member of etcd goes"] });
+  expect(removalState(facts(empty, "n3"), names, {})).toMatchObject({ votes: false, member: true, done: false, waitsFor: ["its member of etcd to go"] });
   expect(removalState(facts(empty, "n3"), ["n1", "n2", "n4"], {})).toMatchObject({ done: true, waitsFor: [] });
   expect(removalState(facts({ ...empty, removals: new Map() }, "n3"), ["n1", "n2", "n4"], {}).done).toBe(false);
 });
