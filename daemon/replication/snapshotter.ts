@@ -1,9 +1,10 @@
 import type { NodeContext } from "../context.js";
-import { errorCode } from "../lib/errors.js";
+import { errorCode, messageOf } from "../lib/errors.js";
 import type { SnapshotInfo, UnitRecord } from "../lib/records.js";
+import { zfsFailure } from "../zfs/errors.js";
 import { makeSnapshotName } from "../zfs/snapshot-name.js";
 import { HcError } from "../lib/errors.js";
-import type { LagBook } from "./lag.js";
+import { type LagBook, noRoom } from "./lag.js";
 import type { Counters } from "./metrics.js";
 
 export interface SnapshotterParts {
@@ -58,10 +59,13 @@ export class Snapshotter {
     if (due.length === 0 || !this.context.session.isLive()) return;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {
-      this.writtenByUnit.set(unit, "0");
-      this.parts.lag.snapshot(unit, name);
-      this.parts.made(unit);
+      this.told(unit, name);
     }
+  }
+  private told(unit: string, name: string): void {
+    this.writtenByUnit.set(unit, "0");
+    this.parts.lag.snapshot(unit, name);
+    this.parts.made(unit);
   }
   /** What the first look finds written may be of any time since the newest snapshot: e.g. from before a power cut. ms by the wall clock, at least 0. */
   private async oldestAgeMs(unit: string): Promise<number> {
@@ -83,7 +87,11 @@ export class Snapshotter {
           made.push(item);
         } catch (cause) {
           if (errorCode(cause) === "ALREADY_EXISTS") made.push(item); // by the command that failed later
-          else this.context.log.warn({ unit: item.unit, err: cause }, "snapshot failed");
+          else {
+            this.context.log.warn({ unit: item.unit, err: cause }, "snapshot failed");
+            const full = zfsFailure(cause) === "space";
+            this.parts.lag.stalled(item.unit, full ? noRoom(item.unit, this.context.host.node, "for a snapshot") : `no snapshot could be made: ${messageOf(cause)}`, full);
+          }
         }
     }
     this.parts.counters.add("hc_replication_snapshots_total", {}, made.length);
@@ -97,6 +105,17 @@ export class Snapshotter {
     return makeSnapshotName(epoch, this.lastWallMs, this.context.host.node);
   }
 
+  /** A name for a snapshot that is made soon. */
+  public nameFor(record: UnitRecord): string {
+    return this.nextName(record.epoch);
+  }
+  /** Snapshots of several units of this node by one command: at one moment where the zfs is OpenZFS (zfs-snapshot(8): atomically), all or none everywhere. */
+  public async together(wanted: readonly { unit: string; name: string }[]): Promise<void> {
+    await this.context.zfs.snapshot(wanted.map(({ unit, name }) => `${this.dataset(unit)}@${name}`));
+    this.parts.counters.add("hc_replication_snapshots_total", {}, wanted.length);
+    for (const { unit, name } of wanted) this.told(unit, name);
+  }
+
   /** A snapshot now, of a unit that is ours by its record. */
   public async now(record: UnitRecord): Promise<SnapshotInfo> {
     const name = this.nextName(record.epoch);
@@ -104,8 +123,7 @@ export class Snapshotter {
     this.parts.counters.add("hc_replication_snapshots_total", {});
     const made = (await this.context.zfs.snapshots(this.dataset(record.unit))).find((snapshot) => snapshot.name === name);
     if (made === undefined) throw new HcError("INTERNAL", `${record.unit}@${name} is not there after it was made.`);
-    this.parts.lag.snapshot(record.unit, name);
-    this.parts.made(record.unit);
+    this.told(record.unit, name);
     return { name: made.name, guid: made.guid, createtxg: made.createtxg, atMs: made.atMs };
   }
 }

@@ -4,7 +4,8 @@ import { restoreOf, type UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
 import { Driver } from "./driver.js";
 import { InUse } from "./in-use.js";
-import { LagBook } from "./lag.js";
+import { zfsFailure } from "../zfs/errors.js";
+import { LagBook, noRoom } from "./lag.js";
 import { Counters } from "./metrics.js";
 import type { Retention } from "./plan-prune.js";
 import { retentionOf } from "./retention.js";
@@ -50,7 +51,10 @@ export async function startReplication(context: NodeContext, options: Replicatio
   const driver = new Driver({
     attempt: async (unit, node, attemptSignal) => void (await sender.send(unit, node, attemptSignal)),
     onFailure(unit, node, error, failures) {
-      lag.failed(unit, node, messageOf(error));
+      // the pool of whichever side zfs said it on
+      const full = zfsFailure(error) === "space";
+      const where = (error as { context?: { node?: unknown } }).context?.node === node ? node : me;
+      lag.failed(unit, node, full ? noRoom(unit, where, where === node ? "for what is new" : "to send from") : messageOf(error), full);
       counters.add("hc_replication_failures_total", { peer: node, code: errorCode(error) ?? "INTERNAL" });
       if (failures === 1 || failures % 20 === 0) log.warn({ unit, peer: node, failures, err: error }, "replication attempt failed");
       if (failures === 1 && errorCode(error) === "DIVERGED") context.event(unit, "diverged", messageOf(error));
@@ -161,6 +165,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
     report: () => lag.report(),
     writtenBytes: (unit) => snapshotter.writtenBytes(unit),
     snapshotNow: (unit) => snapshotter.now(sender.ownRecord(unit)),
+    snapshotName: (unit) => snapshotter.nameFor(sender.ownRecord(unit)),
+    async snapshotTogether(wanted) {
+      for (const { unit } of wanted) sender.ownRecord(unit);
+      await snapshotter.together(wanted);
+    },
     sendNow: (unit, node, callSignal) => driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal]))),
     async flushAll(unit, callSignal) {
       const record = sender.ownRecord(unit);
