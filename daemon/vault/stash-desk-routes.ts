@@ -45,6 +45,6 @@ export function stashDeskRoutes(context: NodeContext, clones: VaultClones): void
 /** Pure. */
 export function whyStashed({ unit, node, epoch, common }: Pick<StashDetail, "unit" | "node" | "epoch" | "common">, record: { home: string; epoch: number } | undefined): string {
   const from = common === null ? "from another history, which shares no snapshot with this one" : `from ${common.name}`;
-  const on = record === undefined ? `${unit} is gone since` : `it is at home on ${record.home} with epoch ${record.epoch} now`;
+  const on = record === undefined ? `${unit} is gone since` : `It is at home on ${record.home} with epoch ${record.epoch} now`;
   return `${unit} went on without ${node}, ${from}; what ${node} held beyond that, written under epoch ${epoch}, had lost. ${on}.`;
 }

@@ -1,3 +1,4 @@
+import type { ObservedUnit } from "../../../daemon/lib/records.js";
 import type { Member } from "../../../daemon/lib/node-config.js";
 import { defaultPorts } from "../../../daemon/lib/node-config.js";
 import { validate } from "../../../daemon/lib/schema.js";
@@ -62,6 +63,17 @@ test("pools, lag, failed templates and problems of nodes need a person", () => {
     "critical: node n3 has no pool", "critical: pool of n2 is 98 % full", "warning: site-wiki: the copy on n2 is 120 s behind", "warning: n1: base services: apache refused", expect.stringContaining("critical: template bad/1 could not be built"),
   ]));
   expect(what.findIndex((text) => text.startsWith("warning"))).toBeGreaterThan(what.findLastIndex((text) => text.startsWith("critical")) - 1);
+});
+
+test("replication that waits for room is told at once, by its own words", () => {
+  const state = healthy().build();
+  const replica = (state.observedUnits.get("n1")?.get("site-wiki") as ObservedUnit).replicas["n2"] as ObservedUnit["replicas"][string];
+  Object.assign(replica, { error: "the pool of n2 is full", paused: true });
+  const status = buildStatus(facts(state));
+  expect(status.units[0]?.replicas).toMatchObject([{ node: "n2", state: "paused" }]);
+  expect(status.attention).toEqual([{ severity: "warning", what: "the pool of n2 is full", command: "hc why wiki" }]);
+  expect(status.nodes[0]?.mayBeLost).toBe(false);
+  expect(validate(statusSchema, status)).toEqual([]);
 });
 
 test("a single node may never be lost", () => {
