@@ -194,7 +194,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     snapshotsSettled: () => snapshotter.settled(),
     stashTail: (unit, record) => receiver.stashTail(unit, record),
     metrics(): MetricSample[] {
-      const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).map(([node, item]) => ({ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS })));
+      const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).flatMap(([node, item]) => [{ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS }, ...(item.paused === true ? [{ name: "hc_replication_paused", labels: { unit, replica: node }, value: 1 }] : [])]));
       return [...counters.samples(), ...lags, { name: "hc_replication_sends_running", labels: {}, value: driver.runningCount }, { name: "hc_replication_sends_waiting", labels: {}, value: driver.waitingCount }];
     },
     async stop() {

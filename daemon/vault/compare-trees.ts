@@ -32,6 +32,8 @@ export interface Differences { differences: Difference[]; total: number; /** Ent
 
 const chunkBytes = 256 * 1024;
 const maxDepth = 2_048;
+/** Of paths that are told: an answer between nodes has an end. */
+const maxToldBytes = 2 * 1024 * 1024;
 const slash = Buffer.from("/");
 type Found = { path: Buffer; stats: BigIntStats } | undefined;
 type Sameness = "same" | "rights" | "content";
@@ -44,6 +46,7 @@ export function nameText(name: Buffer): string {
 
 class Walk {
   public readonly found: Differences = { differences: [], total: 0, same: 0, entries: 0, unread: 0, complete: true };
+  private toldBytes = 0;
   public constructor(private readonly options: DiffOptions) {}
 
   public async entry(shown: string, other: Found, base: Found, present: Found, depth: number): Promise<void> {
@@ -84,7 +87,8 @@ class Walk {
       return;
     }
     this.found.total += 1;
-    if (this.found.differences.length >= this.options.limit) return;
+    this.toldBytes += Buffer.byteLength(path);
+    if (this.found.differences.length >= this.options.limit || this.toldBytes > maxToldBytes) return;
     const change = before === undefined ? "added" : other === undefined ? "removed" : how === "rights" ? "rights" : "changed";
     this.found.differences.push({ path, change, other: side(other), present: side(present), both: three && (await this.compare(before, present)) !== "same" });
   }

@@ -5,7 +5,7 @@ import type { DesiredDocument } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
 import { frame } from "../replication/frames.js";
 import { Locks } from "../replication/locks.js";
-import { parseStashId, stashRoot } from "../replication/stash.js";
+import { parseStashId, presentName, stashRoot } from "../replication/stash.js";
 import { wireVersion } from "../replication/wire.js";
 import { zfsFailure } from "../zfs/errors.js";
 import { parseSnapshotName } from "../zfs/snapshot-name.js";
@@ -39,8 +39,6 @@ export interface StashDetail {
 }
 export interface StashDiff extends Differences { id: string; unit: string; node: string; common: Named | null; /** The unit as this node's copy of it knows it; null: there is none here any more. */ present: Named | null }
 
-/** The snapshot of all that a stash holds. A stash is read-only, so one is enough. */
-export const presentName = "present";
 const shownTail = 50;
 const maxDifferences = 5_000;
 const defaultDifferences = 200;

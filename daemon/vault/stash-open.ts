@@ -3,11 +3,11 @@ import { HcError } from "../lib/errors.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { unframe } from "../replication/frames.js";
 import { receiveInto, watchIdle } from "../replication/receiver.js";
-import { parseStashId, stashRoot } from "../replication/stash.js";
+import { parseStashId, presentName, stashRoot } from "../replication/stash.js";
 import { readHead } from "../replication/wire.js";
 import type { VaultSnapshot } from "./choose-snapshot.js";
 import type { Opened, VaultClones } from "./clones.js";
-import { presentName, type StashDetail } from "./stash-desk.js";
+import type { StashDetail } from "./stash-desk.js";
 
 const idleTimeoutMs = 20_000;
 /** The first look at a stash makes a snapshot, and may replay an intent log. */
