@@ -11,7 +11,9 @@ import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
+import { fenceRoutes } from "./failover/fence-routes.js";
 import { failoverRoutes } from "./failover/routes.js";
+import { Failsafe } from "./failsafe/failsafe.js";
 import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
@@ -94,6 +96,7 @@ export class ClusterNode {
   private readonly publisher: NodePublisher;
   private readonly planner: Planner;
   private readonly failover: Failover;
+  private readonly failsafe: Failsafe;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -133,6 +136,7 @@ export class ClusterNode {
     this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
   /** Returns when the control port and the API serve; the rest goes on by itself. */
@@ -151,6 +155,7 @@ export class ClusterNode {
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
     drainRoutes(context);
+    fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
@@ -166,7 +171,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await keepReserve(this.zfs, cluster.dataset, log);
@@ -213,9 +218,12 @@ export class ClusterNode {
   private status(): Status {
     const { cluster, clock } = this.options;
     const state = this.view.current();
-    const alive = this.liveness.alive(state);
+    // without a commit nobody's sign of life can be seen: who answers is what is left to go by
+    const silent = this.complete && this.session.silentMs() >= noQuorumMs;
+    const alive = silent ? new Set([this.options.host.node, ...Object.keys(this.links.current())]) : this.liveness.alive(state);
     const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
-    return buildStatus({ problems, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    const noQuorum = silent ? `etcd does not commit (no quorum, as seen from ${this.options.host.node}): nothing can be changed, moved or failed over; what is shown is the last that was known. ${this.failsafe.problem() || "Sites go on as long as all nodes with a copy promise it to their homes"}` : "";
+    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
   /** Why a route may be missing: its part has not started yet. */
@@ -226,7 +234,7 @@ export class ClusterNode {
 
   private problems(): string[] {
     const etcd = this.member.problem();
-    return [...(etcd === "" ? [] : [etcd]), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
+    return [...[etcd, this.failsafe.problem()].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
   }
 
   private notReady(): string[] {
@@ -253,6 +261,9 @@ export class ClusterNode {
       { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
       { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
       { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
+      { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
+      { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
+      { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
       { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
       { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
     ];
@@ -309,4 +320,6 @@ export class ClusterNode {
   }
 }
 
+/** So long without a commit is told as a loss of quorum, ms: an election takes less. */
+const noQuorumMs = 4_000;
 const none = (): undefined => undefined;

@@ -51,7 +51,8 @@ export interface NodeInput {
   dataset: string;
   /** Mount point of the datasets, "/hc". */
   data: string;
-  session: { live: boolean; generation: number };
+  /** `held`: units that may go on although the session is not live (daemon/failsafe). */
+  session: { live: boolean; generation: number; held?: readonly string[] };
   units: readonly UnitInput[];
   /** Datasets below `<dataset>/trash`, by the last part of their name. */
   trashed: ReadonlyMap<string, LocalDataset>;

@@ -138,6 +138,9 @@ export interface TrashRecord { version: number; id: string; unit: string; epoch:
 /** `/hc/drain/<node>`: while it is there, the planner moves sites away from the node and puts no copy there. */
 export interface DrainRecord { version: number; node: string; reason: string; atMs: number }
 
+/** `/hc/fence/<node>`: while it is there, the node has no sign of life (each heartbeat compares that it is not), so it owns nothing. */
+export interface FenceRecord { version: number; node: string; reason: string; atMs: number }
+
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
 
@@ -148,6 +151,7 @@ export const keys = {
   node: (node: string) => `/hc/node/${node}`,
   leader: "/hc/leader",
   drain: (node: string) => `/hc/drain/${node}`,
+  fence: (node: string) => `/hc/fence/${node}`,
   observedNode: (node: string) => `/hc/observed/${node}/node`,
   observedUnits: (node: string, shard: number) => `/hc/observed/${node}/units/${shard}`,
   customer: (name: string) => `/hc/customer/${name}`,

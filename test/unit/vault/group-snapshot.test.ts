@@ -24,7 +24,7 @@ async function world() {
   await look();
   const context = (node: string): NodeContext =>
     ({
-      store, cluster: { node }, log: pino({ level: "silent" }), signal: new AbortController().signal, session: { generation: 1, isLive: () => true },
+      store, cluster: { node }, log: pino({ level: "silent" }), signal: new AbortController().signal, session: { generation: 1, isLive: () => true, owns: () => true },
       view: { current: () => ({ units }), onChange: () => () => undefined }, clock: { wallMs: () => 5_000, monotonicMs: () => (nowMs += 20) }, event: (unit: string, event: string) => void events.push(`${unit} ${event}`),
       peers: {
         async call(to: string, _method: string, path: string, body: { id: string; units: string[] }) {
