@@ -107,8 +107,11 @@ test("a history that lost: shown, compared by files, and brought back as a file,
   const { home, replicas: [replica] } = await inStep("shop");
   await tenant(home, "shop", "mkdir -p shared; for i in 1 2 3; do echo $i > shared/$i; done; ln -s 1 shared/link");
   await inStep("shop");
-  // what a node that was cut off does: it writes on where nobody sees it
-  await inside(replica!.node, `zfs set readonly=off hpool/hc/site-shop; zfs mount hpool/hc/site-shop; cd /hc/site-shop/www; echo lost > version.txt; echo order > orders.txt; rm shared/1; echo changed > shared/2; chmod 600 shared/3; ln -sfn /etc shared/link; mkdir -p sub/deep; echo x > "sub/deep/$(printf 'a\\033b')"; chown -hR hc-acme:hc-acme ./*; cd /; zfs unmount hpool/hc/site-shop; zfs set readonly=on hpool/hc/site-shop`);
+  // what a node that was cut off does: it writes on where nobody sees it (its hcd, which would unmount that, is stopped meanwhile)
+  await inside(replica!.node, `set -e; pid=$(systemctl show -p MainPID --value hcd.service); trap "kill -CONT $pid" EXIT; kill -STOP $pid
+    zfs set readonly=off hpool/hc/site-shop; zfs mount hpool/hc/site-shop; cd /hc/site-shop/www
+    echo lost > version.txt; echo order > orders.txt; rm shared/1; echo changed > shared/2; chmod 600 shared/3; ln -sfn /etc shared/link; mkdir -p sub/deep; echo x > "sub/deep/$(printf 'a\\033b')"; chown -hR hc-acme:hc-acme ./*
+    cd /; zfs unmount hpool/hc/site-shop; zfs set readonly=on hpool/hc/site-shop`);
   await tenant(home, "shop", "echo three > version.txt; echo changed > shared/2");
   const { stashes } = await eventually("it is in the stash", 60_000, async () => {
     const answer = await project.json<StashAnswer>(["stash", "list"]);
