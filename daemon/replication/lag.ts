@@ -66,9 +66,12 @@ export class LagBook {
     const missingSinceMs = unit.history[at + 1]?.sinceMs;
     unit.replicas.set(node, { guid: what.guid, snapshot: what.snapshot, confirmedAtMs: wallMs, error: "", paused: false, missingSinceMs });
   }
-  /** No snapshot could be made. `paused`: there is no room; it goes on by itself. */
-  public stalled(id: string, error: string, paused: boolean): void {
-    this.unit(id).stalled = { error, paused };
+  /** No snapshot could be made. `paused`: there is no room; it goes on by itself. True when that is news. */
+  public stalled(id: string, error: string, paused: boolean): boolean {
+    const unit = this.unit(id);
+    const isNew = unit.stalled === undefined;
+    unit.stalled = { error, paused };
+    return isNew;
   }
   public failed(id: string, node: string, error: string, paused = false): void {
     const unit = this.unit(id);

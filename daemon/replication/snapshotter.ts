@@ -1,10 +1,9 @@
 import type { NodeContext } from "../context.js";
-import { errorCode, messageOf } from "../lib/errors.js";
+import { errorCode } from "../lib/errors.js";
 import type { SnapshotInfo, UnitRecord } from "../lib/records.js";
-import { zfsFailure } from "../zfs/errors.js";
 import { makeSnapshotName } from "../zfs/snapshot-name.js";
 import { HcError } from "../lib/errors.js";
-import { type LagBook, noRoom } from "./lag.js";
+import type { LagBook } from "./lag.js";
 import type { Counters } from "./metrics.js";
 
 export interface SnapshotterParts {
@@ -13,6 +12,8 @@ export interface SnapshotterParts {
   isPaused(unit: string): boolean;
   /** A snapshot of the unit exists that replicas lack. */
   made(unit: string): void;
+  /** What was written could not be made a snapshot; it is tried again at each look. */
+  failed(unit: string, error: unknown): void;
 }
 
 /** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
@@ -80,18 +81,14 @@ export class Snapshotter {
       await this.context.zfs.snapshot(wanted.map(full));
       made = [...wanted];
     } catch (error) {
-      this.context.log.warn({ err: error, units: wanted.length }, "snapshots of all written units failed; trying one by one");
+      this.context.log.debug({ err: error, units: wanted.length }, "snapshots of all written units failed; trying one by one");
       for (const item of wanted)
         try {
           await this.context.zfs.snapshot([full(item)]);
           made.push(item);
         } catch (cause) {
           if (errorCode(cause) === "ALREADY_EXISTS") made.push(item); // by the command that failed later
-          else {
-            this.context.log.warn({ unit: item.unit, err: cause }, "snapshot failed");
-            const full = zfsFailure(cause) === "space";
-            this.parts.lag.stalled(item.unit, full ? noRoom(item.unit, this.context.host.node, "for a snapshot") : `no snapshot could be made: ${messageOf(cause)}`, full);
-          }
+          else this.parts.failed(item.unit, cause);
         }
     }
     this.parts.counters.add("hc_replication_snapshots_total", {}, made.length);

@@ -57,6 +57,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
       lag.failed(unit, node, full ? noRoom(unit, where, where === node ? "for what is new" : "to send from") : messageOf(error), full);
       counters.add("hc_replication_failures_total", { peer: node, code: errorCode(error) ?? "INTERNAL" });
       if (failures === 1 || failures % 20 === 0) log.warn({ unit, peer: node, failures, err: error }, "replication attempt failed");
+      if (failures === 1 && full) context.event(unit, "replication-paused", noRoom(unit, where, `for the copy on ${node}`));
       if (failures === 1 && errorCode(error) === "DIVERGED") context.event(unit, "diverged", messageOf(error));
     },
     clock,
@@ -73,6 +74,13 @@ export async function startReplication(context: NodeContext, options: Replicatio
     made(unit) {
       const record = context.view.current().units.get(unit)?.value;
       if (record?.state === "live") for (const node of record.replicas) if (node !== me) driver.want(unit, node);
+    },
+    failed(unit, error) {
+      const full = zfsFailure(error) === "space";
+      const text = full ? noRoom(unit, me, "for a snapshot") : `no snapshot could be made: ${messageOf(error)}`;
+      if (!lag.stalled(unit, text, full)) return; // told once, not each second
+      log.warn({ unit, err: error }, "snapshot failed");
+      if (full) context.event(unit, "replication-paused", text);
     },
   });
   /** Session generations of other nodes as seen at the last look: one that is back is tried at once, whatever pause its failures had earned. */

@@ -201,5 +201,5 @@ test("the stash is discarded by a word, and every node is tidy", async () => {
   expect((await project.hc(["stash", "show", stash.id])).code).toBe(1);
   for (const node of nodes) expect(JSON.parse(await inside(node, "curl -sS --unix-socket /run/hybridcluster/hcd.sock http://hcd/v1/debris"))).toMatchObject({ datasets: [], mounts: [], services: [] });
   const events = (await project.hc(["events", "shop", "--limit", "200"])).stdout;
-  for (const event of ["group-snapshot", "group-forgotten", "restored-at", "file-restored", "stashed", "stash-discarded"]) expect(events).toContain(event);
+  for (const event of ["group-snapshot", "group-forgotten", "restored-at", "file-restored", "stashed", "stash-discarded", "replication-paused"]) expect(events).toContain(event);
 });
