@@ -1,4 +1,3 @@
-import type { ObservedUnit } from "../../../daemon/lib/records.js";
 import type { Member } from "../../../daemon/lib/node-config.js";
 import { defaultPorts } from "../../../daemon/lib/node-config.js";
 import { validate } from "../../../daemon/lib/schema.js";
@@ -67,8 +66,7 @@ test("pools, lag, failed templates and problems of nodes need a person", () => {
 
 test("replication that waits for room is told at once, by its own words", () => {
   const state = healthy().build();
-  const replica = (state.observedUnits.get("n1")?.get("site-wiki") as ObservedUnit).replicas["n2"] as ObservedUnit["replicas"][string];
-  Object.assign(replica, { error: "the pool of n2 is full", paused: true });
+  Object.assign(state.observedUnits.get("n1")?.get("site-wiki")?.replicas["n2"] ?? {}, { error: "the pool of n2 is full", paused: true });
   const status = buildStatus(facts(state));
   expect(status.units[0]?.replicas).toMatchObject([{ node: "n2", state: "paused" }]);
   expect(status.attention).toEqual([{ severity: "warning", what: "the pool of n2 is full", command: "hc why wiki" }]);
