@@ -24,6 +24,7 @@ import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
 import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
 import type { Status } from "./lib/status.js";
 import { DiskProbe } from "./membership/disk-probe.js";
+import { keepReserve } from "./membership/reserve.js";
 import { EtcdCluster } from "./membership/etcd-cluster.js";
 import { EtcdHealth } from "./membership/etcd-health.js";
 import { EtcdMember } from "./membership/etcd-member.js";
@@ -173,6 +174,7 @@ export class ClusterNode {
         this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
+        await keepReserve(this.zfs, cluster.dataset, log);
         await this.stage("base services", () => context.services.ensureBase().then(none));
         const replication = await this.stage("replication", () => parts.startReplication(context));
         if (replication === undefined) return;

@@ -35,7 +35,9 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
     if (unit.state === "deleting" || unit.state === "creating") continue;
     for (const replica of unit.replicas) {
       if (replica.state === "away") continue; // told at the node
-      if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind`, `hc site show ${unit.name}`);
+      const error = facts.state.observedUnits.get(unit.home)?.get(unit.id)?.replicas[replica.node]?.error ?? "";
+      if (replica.state === "paused") add("warning", error, `hc why ${unit.name}`);
+      else if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind${error === "" ? "" : ` (${error})`}`, `hc site show ${unit.name}`);
     }
   }
   for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");

@@ -52,7 +52,7 @@ export async function explainSite(context: NodeContext, named: string, status: S
     const seen = state.observedUnits.get(record.home)?.get(unit);
     const applied = seen?.appliedRevision === document?.revision;
     add("service", seen?.state === "serving" && applied, seen === undefined ? "the home has not reported on it yet" : `${seen.state}${seen.error === "" ? "" : `: ${seen.error}`}${applied ? "" : `; the newest document (${document?.revision ?? "none"}) is not applied yet (${seen.appliedRevision})`}`);
-    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})${seen?.replicas[replica.node]?.error ? `: ${seen.replicas[replica.node]?.error}` : ""}`).join("; ") || "no copies elsewhere");
+    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null && replica.state !== "paused"), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})${seen?.replicas[replica.node]?.error ? `: ${seen.replicas[replica.node]?.error}` : ""}`).join("; ") || "no copies elsewhere");
   }
   const logs = record === undefined ? "" : await logsOf(context, unit, record.home);
   const events = await readEvents(context.store, { unit, limit: 20 }).catch(() => []);

@@ -34,7 +34,12 @@ export interface UnitRecord {
   restored?: RestoreResult;
   /** Snapshots of the present that restores of the unit or of files in it made first, oldest first, at most 8: not pruned for a week. */
   kept?: { snapshot: string; atMs: number }[];
+  /** Snapshots that a person had made, of this unit or of several at one moment, oldest first, at most 16 (daemon/vault/groups.ts): not pruned until they expire or are given up. Missing before version 0.2. */
+  groups?: GroupSnapshot[];
 }
+
+/** One unit's part of a group snapshot. It is written before the snapshot is made, so that no stream passes it by. */
+export interface GroupSnapshot { id: string; name: string; snapshot: string; atMs: number; expiresAtMs: number; /** Units in the group when it was made. */ of: number }
 
 /** Like a move's, its state lies in the record: whoever changes the record meanwhile, by a failover or a deletion, ends it. `before` is "" until the site stands still and that snapshot is made. */
 export interface RestoreState { id: string; epoch: number; snapshot: string; /** Unit whose snapshot it is, when not its own: a copy. */ source?: string; before: string; reason: string }
@@ -106,7 +111,7 @@ export interface ObservedUnit {
   /** The newest snapshots, oldest first, at most 8. */
   snapshots: SnapshotInfo[];
   /** Home only: for each replica what it has confirmed. */
-  replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string }>;
+  replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string; /** There is no room on one of the two pools: it goes on when there is. Missing: no. */ paused?: boolean }>;
   error: string;
   /** Definition revision that is applied (etcd mod revision of the desired document), "0" when none. */
   appliedRevision: string;

@@ -64,6 +64,16 @@ test("pools, lag, failed templates and problems of nodes need a person", () => {
   expect(what.findIndex((text) => text.startsWith("warning"))).toBeGreaterThan(what.findLastIndex((text) => text.startsWith("critical")) - 1);
 });
 
+test("replication that waits for room is told at once, by its own words", () => {
+  const state = healthy().build();
+  Object.assign(state.observedUnits.get("n1")?.get("site-wiki")?.replicas["n2"] ?? {}, { error: "the pool of n2 is full", paused: true });
+  const status = buildStatus(facts(state));
+  expect(status.units[0]?.replicas).toMatchObject([{ node: "n2", state: "paused" }]);
+  expect(status.attention).toEqual([{ severity: "warning", what: "the pool of n2 is full", command: "hc why wiki" }]);
+  expect(status.nodes[0]?.mayBeLost).toBe(false);
+  expect(validate(statusSchema, status)).toEqual([]);
+});
+
 test("a single node may never be lost", () => {
   const one = new StateBuilder().node("n1").cluster(["n1"], 1).build();
   expect(buildStatus(facts(one, { members: members.slice(0, 1), voters: ["n1"], alive: new Set(["n1"]) })).nodes[0]?.mayBeLost).toBe(false);

@@ -111,19 +111,23 @@ test("no sign of life while the disks are not trusted", async () => {
 
 test("the disk is trusted for 10 s after the beginning of a probe that ended well", async () => {
   const clock = new SimClock();
-  let broken = false;
+  let broken: Error | undefined;
   const probe = new DiskProbe("/x", clock, async () => {
-    if (broken) throw new Error("EIO");
+    if (broken !== undefined) throw broken;
   });
   expect(probe.problem()).toContain("as long as hcd runs");
   await probe.probe();
   expect(probe.problem()).toBe("");
-  broken = true;
+  broken = new Error("EIO");
   await clock.advance(9999);
   await probe.probe();
   expect(probe.problem()).toBe("");
   await clock.advance(1);
   expect(probe.problem()).toMatch(/10 s.*EIO/);
+  // a full pool is no dead one
+  broken = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  await probe.probe();
+  expect(probe.problem()).toBe("");
 });
 
 test("silence of others counts only while the own session is live", async () => {
