@@ -1,5 +1,6 @@
 import yargs, { type CommandModule } from "yargs";
 import { errorCode, errorTable, HcError, messageOf } from "../daemon/lib/errors.js";
+import { alertsCommand } from "./commands/alerts.js";
 import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
@@ -20,7 +21,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, fenceCommand, unfenceCommand, logsCommand, eventsCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, fenceCommand, unfenceCommand, logsCommand, eventsCommand, alertsCommand,
   vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

@@ -1,3 +1,5 @@
+import { Alerts } from "./alerts/alerts.js";
+import { alertRoutes } from "./alerts/routes.js";
 import { Blobs, blobRoutes } from "./api/blob-routes.js";
 import { clusterRoutes } from "./api/cluster-routes.js";
 import { startControlServer } from "./api/control-server.js";
@@ -20,6 +22,7 @@ import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
 import { HcError, messageOf } from "./lib/errors.js";
 import type { Logger } from "./lib/log.js";
+import { createSealer, type Sealer } from "./lib/sealed.js";
 import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
 import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
 import type { Status } from "./lib/status.js";
@@ -96,6 +99,8 @@ export class ClusterNode {
   private readonly planner: Planner;
   private readonly failover: Failover;
   private readonly failsafe: Failsafe;
+  private readonly sealer: Sealer | undefined;
+  private readonly alerts: Alerts;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -135,6 +140,8 @@ export class ClusterNode {
     this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
+    this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
     this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
@@ -148,11 +155,12 @@ export class ClusterNode {
     const blobs = new Blobs(`${host.paths.state}/blobs`);
     await blobs.clearParts();
     blobRoutes(this.apiScope, this.peerRouter, blobs);
-    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event);
+    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event, this.sealer);
     recordRoutes(this.apiScope, context.store, this.view);
     clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
+    alertRoutes(context, this.alerts);
     drainRoutes(context);
     fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
@@ -170,7 +178,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.alerts.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await this.stage("base services", () => context.services.ensureBase().then(none));
@@ -265,7 +273,7 @@ export class ClusterNode {
       { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
       { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
     ];
-    return [...own, ...this.sampled.flatMap((part) => part.metrics())];
+    return [...own, ...this.alerts.metrics(), ...this.sampled.flatMap((part) => part.metrics())];
   }
 
   /**

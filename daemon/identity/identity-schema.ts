@@ -51,7 +51,7 @@ export const identitySchema = {
       type: "object",
       additionalProperties: false,
       required: ["ca", "nodeCert", "nodeKey", "edgeCa", "proxyCert", "proxyKey"],
-      properties: { ca: pem, nodeCert: pem, nodeKey: pem, edgeCa: pem, proxyCert: pem, proxyKey: pem },
+      properties: { ca: pem, nodeCert: pem, nodeKey: pem, edgeCa: pem, proxyCert: pem, proxyKey: pem, sealKey: { type: "string", pattern: "^[A-Za-z0-9+/]{43}=$", secret: true } },
     },
   },
 } as const;
