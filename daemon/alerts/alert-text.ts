@@ -79,8 +79,8 @@ function onCopies(facts: AlertFacts): number {
 }
 
 /** Pure: how an alert ended. */
-export function endOf(facts: AlertFacts, record: AlertRecord): string {
-  const lasted = `It lasted ${span((facts.atMs - record.sinceMs) / 1000)}.`;
+export function endOf(facts: AlertFacts, record: AlertRecord, overMs: number): string {
+  const lasted = `It lasted ${span((overMs - record.sinceMs) / 1000)}.`;
   const subject = record.group.slice(record.group.indexOf("/") + 1);
   switch (record.kind) {
     case "node-down": {

@@ -70,7 +70,7 @@ export class Alerts {
     const records = state.alerts ?? new Map<string, Versioned<AlertRecord>>();
     const plan = planAlerts({
       conditions: findConditions(facts), records, since: this.since, clear: this.clear, receivers: settings.receivers.map(({ name }) => name), clearS: settings.thresholds.clearS, atMs,
-      describe: (conditions, sinceMs) => describe(facts, conditions, sinceMs), ended: (record) => endOf(facts, record),
+      describe: (conditions, sinceMs) => describe(facts, conditions, sinceMs), ended: (record, overMs) => endOf(facts, record, overMs),
     });
     this.since = plan.since;
     this.clear = plan.clear;

@@ -145,10 +145,11 @@ export function votersUp({ state, alive, voters }: Pick<AlertFacts, "state" | "a
   return voters.filter((node) => alive.has(node) && state.observedNodes.get(node)?.etcd.role === "voter" && state.observedNodes.get(node)?.etcd.healthy === true);
 }
 
+/** Voters that are missing because their nodes are dead, or fenced by a person, are no news of their own. */
 function quorum(facts: AlertFacts, dead: ReadonlySet<string>, add: Add): void {
-  const { voters, thresholds } = facts;
+  const { voters, thresholds, state } = facts;
   const up = votersUp(facts);
   const away = voters.filter((node) => !up.includes(node));
-  if (away.length === 0 || up.length > Math.floor(voters.length / 2) + 1 || away.every((node) => dead.has(node))) return;
+  if (away.length === 0 || up.length > Math.floor(voters.length / 2) + 1 || away.every((node) => dead.has(node) || state.fences?.has(node) === true)) return;
   add("quorum", "quorum", "quorum", thresholds.quorumS, away.join(", "), `etcd has ${up.length} of ${voters.length} voters (${away.join(", ")} missing)`);
 }

@@ -27,8 +27,8 @@ export interface AlertInput {
   /** UTC ms. */
   atMs: number;
   describe(conditions: readonly Condition[], sinceMs: number): AlertText;
-  /** How it ended. */
-  ended(record: AlertRecord): string;
+  /** How it ended, and when nothing of it held any more. */
+  ended(record: AlertRecord, overMs: number): string;
 }
 export interface AlertPlan {
   since: Map<string, number>;
@@ -71,7 +71,7 @@ function follow({ conditions, receivers, clear, clearS, atMs, ended }: AlertInpu
     const clearMs = Math.min(clear.get(record.id) ?? atMs, atMs);
     plan.clear.set(record.id, clearMs);
     if (atMs - clearMs >= Math.min(clearS * 1000 * 2 ** Math.min(record.flaps, 12), clearCapMs)) {
-      plan.writes.push({ id: record.id, revision, record: { ...record, told, resolvedAtMs: atMs, resolution: ended(record) }, event: "alert-over" });
+      plan.writes.push({ id: record.id, revision, record: { ...record, told, resolvedAtMs: atMs, resolution: ended(record, clearMs) }, event: "alert-over" });
       return;
     }
   }
