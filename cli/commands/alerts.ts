@@ -17,7 +17,7 @@ export function alertsText(report: AlertsReport, recent: number): string {
     ...report.receivers.map((line) => [line.receiver, line.where, String(line.waiting), time(line.lastOkMs), line.error || "-"]),
     ...report.heartbeats.map((beat) => [`${beat.name}/heartbeat`, beat.where, "-", time(beat.lastOkMs), beat.withheld === "" ? beat.error || "-" : `withheld: ${beat.withheld}`]),
   ];
-  parts.push(rows.length === 0 ? "\nNobody is told: the program has no `Alerts` with webhooks or mail.\n" : `\n${table(["TOLD", "WHERE", "WAITING", `LAST (UTC, BY ${report.leader || "NO LEADER"})`, "ERROR"], rows)}`);
+  parts.push(rows.length === 0 ? "\nNobody is told: the program has no `Alerts` with webhooks or mail.\n" : `\n${table(["TOLD", "WHERE", "WAITING", `LAST (UTC, BY ${(report.leader || "nobody").toUpperCase()})`, "ERROR"], rows)}`);
   for (const [name, why] of Object.entries(report.problems)) parts.push(`alerts ${name}: ${why}\n`);
   return parts.join("");
 }

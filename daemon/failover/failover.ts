@@ -88,6 +88,9 @@ export class Failover {
     return { home: after.home, epoch: after.epoch, detail: `at home on ${after.home}, epoch ${after.epoch}` };
   }
 
+  public get runningCount(): number {
+    return this.running.size;
+  }
   /** Why units wait for a new home, as this leader sees it. */
   public waits(): ReadonlyMap<string, string> {
     return new Map([...this.waiting].map(([unit, { why }]) => [unit, why]));

@@ -24,6 +24,8 @@ export interface NodePorts {
   etcdPeer: number;
   /** Our Apache, loopback only. */
   apache: number;
+  /** Prometheus, clear HTTP: only where it is given. */
+  metrics?: number;
 }
 export interface NodePaths {
   /** Configuration and keys, root only. */
