@@ -11,7 +11,7 @@ export function parseExposition(text: string): Series[] {
   const helps = new Map<string, string>();
   const series = new Set<string>();
   const groups: string[] = [];
-  const unescape = (value: string): string => value.replace(/\\(.)/g, (_all, char: string) => (char === "n" ? "\n" : char));
+  const plain = (value: string): string => value.replace(/\\(.)/g, (_all, char: string) => (char === "n" ? "\n" : char));
   for (const line of text.split("\n").slice(0, -1)) {
     const fail = (why: string): never => {
       throw new Error(`${why}: ${line}`);
@@ -34,7 +34,7 @@ export function parseExposition(text: string): Series[] {
     while (pattern.lastIndex < inner.length) {
       const match = pattern.exec(inner) ?? fail("no labels");
       if (match[1]! in labels) fail("a label twice");
-      labels[match[1]!] = unescape(match[2]!);
+      labels[match[1]!] = plain(match[2]!);
     }
     const key = `${name} ${JSON.stringify(Object.entries(labels).sort())}`;
     if (series.has(key)) fail("a series twice");

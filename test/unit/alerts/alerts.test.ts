@@ -40,7 +40,10 @@ async function setup() {
       context, leader: { guard: () => guard }, liveness: { alive: () => new Set(["n1"]) }, sealer, waits: () => new Map(),
       senders: {
         tell: (_receiver, message: AlertMessage) => take().then(() => void world.told.push(`${message.state} ${message.title}`)),
-        beat: () => take().then(() => void (world.beats += 1)),
+        beat: async () => {
+          await take();
+          world.beats += 1;
+        },
       },
     });
     return { alerts, lose: () => (guard = undefined), store };

@@ -74,8 +74,9 @@ export class AlertWorld {
     const ended: AlertRecord[] = [];
     for (const { id, revision, record, event } of plan.writes) {
       expect(this.alerts.get(id)?.revision ?? "0").toBe(revision);
+      this.revision += 1;
       if (record === undefined) this.alerts.delete(id);
-      else this.alerts.set(id, { value: record, revision: String((this.revision += 1)) });
+      else this.alerts.set(id, { value: record, revision: String(this.revision) });
       if (event !== undefined && record !== undefined) (event === "alert" ? began : ended).push(record);
     }
     return { began, ended, suppressed: plan.suppressed };

@@ -61,7 +61,10 @@ describe("the port", () => {
   test("gives the text and nothing else; who asks in a loop is given the same again", async () => {
     let asked = 0;
     let nowMs = 0;
-    const server = await startMetricsServer({ port: 0, host: "127.0.0.1", nowMs: () => nowMs, text: () => metricsText([{ name: "hc_leader", labels: {}, value: (asked += 1) }]) });
+    const server = await startMetricsServer({ port: 0, host: "127.0.0.1", nowMs: () => nowMs, text: () => {
+      asked += 1;
+      return metricsText([{ name: "hc_leader", labels: {}, value: asked }]);
+    } });
     try {
       const { status, type, body } = await ask(server.port, "GET", "/metrics");
       expect([status, type, parseExposition(body)[0]?.value]).toEqual([200, "text/plain; version=0.0.4; charset=utf-8", 1]);
