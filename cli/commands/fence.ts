@@ -1,5 +1,6 @@
 import { hostname, userInfo } from "node:os";
 import { until } from "../../daemon/lib/backoff.js";
+import { HcError } from "../../daemon/lib/errors.js";
 import type { Status } from "../../daemon/lib/status.js";
 import { command } from "../context.js";
 import { json } from "../output.js";
@@ -18,7 +19,12 @@ export const fenceCommand = command<{ node: string; yes: boolean; wait: boolean;
   run: async ({ args, output, cluster }) => {
     const { units, down } = await cluster().call<{ units: string[]; down: string[] }>("POST", `/v1/nodes/${encodeURIComponent(args.node)}/fence`, { reason: `${args.reason === "" ? "ordered" : args.reason} (by ${userInfo().username}@${hostname()})`, force: args.yes }, 30_000);
     const waitsFor = (seen: Status): string[] => seen.units.filter(({ id, home, state }) => units.includes(id) && !down.includes(id) && (home === args.node || state !== "serving")).map(({ id }) => id);
-    if (args.wait) await until(`the sites of ${args.node} are served elsewhere`, { withinMs: args.timeout * 1000, firstMs: 300, capMs: 2_000 }, async () => (waitsFor(await cluster().call<Status>("GET", "/v1/status")).length === 0 ? true : undefined));
+    if (args.wait) await until(`the sites of ${args.node} are served elsewhere`, { withinMs: args.timeout * 1000, firstMs: 300, capMs: 2_000 }, async () => {
+      const left = waitsFor(await cluster().call<Status>("GET", "/v1/status"));
+      // transient: asked again until the time is over, and then this is what is told
+      if (left.length > 0) throw new HcError("NOT_READY", `${left.slice(0, 5).join(", ")}${left.length > 5 ? ` and ${left.length - 5} more` : ""} not yet; \`hc why ${left[0]?.replace(/^site-/, "")}\` says what it waits for`);
+      return true;
+    });
     output.out(args.json ? json({ node: args.node, units, down }) : `${args.node} is fenced${units.length === 0 ? "" : `; ${units.length - down.length} of its ${units.length} sites ${args.wait ? "are served elsewhere" : "will be served elsewhere"}`}${down.length === 0 ? "" : `; down: ${down.join(", ")}`}.\n`);
     return 0;
   },

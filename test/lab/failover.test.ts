@@ -190,6 +190,8 @@ test("a node that is drained is empty afterwards, and takes sites again when it 
 });
 
 test("a node that is fenced by order owns nothing until it is unfenced; its site is served elsewhere", async () => {
+  project.wish.sites = { ledger: { content: ledgerContent, quota: "256M" } };
+  expect((await project.operate("up")).done.map(stepText)).toEqual(["update Site ledger (failover)"]);
   const before = await inStep();
   const fenced = await project.hc(["fence", before.home, "--reason", "it misbehaves"]);
   expect([fenced.stderr, fenced.stdout]).toEqual(["", `${before.home} is fenced; 1 of its 1 sites are served elsewhere.\n`]);
