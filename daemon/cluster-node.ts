@@ -8,7 +8,7 @@ import { documentRoutes } from "./api/documents.js";
 import { EventWriter } from "./api/events.js";
 import { metricsText, type Sample } from "./api/metrics.js";
 import { startMetricsServer } from "./api/metrics-server.js";
-import { pictureSamples } from "./api/node-samples.js";
+import { ownSamples, pictureSamples } from "./api/node-samples.js";
 import { PeerClient } from "./api/peers.js";
 import { recordRoutes } from "./api/record-routes.js";
 import { Router } from "./api/router.js";
@@ -266,39 +266,12 @@ export class ClusterNode {
   }
 
   private samples(): Sample[] {
-    const { sha256, host } = this.options;
-    const etcd = this.health.last();
-    const silentMs = this.session.silentMs();
-    const own: Sample[] = [
-      { name: "hc_build_info", labels: { version: hcdVersion, sha256 }, value: 1 },
-      { name: "hc_session_live", labels: {}, value: this.session.isLive() ? 1 : 0 },
-      { name: "hc_session_generation", labels: {}, value: this.session.generation },
-      ...(Number.isFinite(silentMs) ? [{ name: "hc_session_silence_seconds", labels: {}, value: silentMs / 1000 }] : []),
-      { name: "hc_leader", labels: {}, value: this.leads() ? 1 : 0 },
-      { name: "hc_leader_elections_total", labels: {}, value: this.leader.elections },
-      { name: "hc_etcd_healthy", labels: {}, value: etcd.healthy ? 1 : 0 },
-      ...(etcd.fsyncMs === null ? [] : [{ name: "hc_etcd_fsync_seconds", labels: {}, value: etcd.fsyncMs / 1000 }]),
-      { name: "hc_fencer_up", labels: {}, value: this.fence.fencerLives() ? 1 : 0 },
-      { name: "hc_fences_total", labels: {}, value: this.fence.fences },
-      { name: "hc_events_waiting", labels: {}, value: this.events.waiting },
-      { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
-      { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
-      { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
-      { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
-      { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
-      { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
-      { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
-      { name: "hc_failover_running", labels: {}, value: this.failover.runningCount },
-      { name: "hc_failover_waiting", labels: {}, value: this.failover.waits().size },
-      { name: "hc_planner_unplaced", labels: {}, value: Object.keys(this.planner.unplaced()).length },
-    ];
-    const picture = this.view.isReady() ? [...pictureSamples(host.node, this.view.current(), this.liveness.alive(this.view.current())), ...this.alerts.metrics()] : [];
+    const { view, liveness } = this;
+    const picture = view.isReady() ? [...pictureSamples(this.options.host.node, view.current(), liveness.alive(view.current())), ...this.alerts.metrics()] : [];
+    const { session, leader, health, fence, events, planner, failsafe, failover } = this;
+    // before the first picture nobody leads
+    const own = ownSamples({ version: hcdVersion, sha256: this.options.sha256, session, leads: view.isReady() && leader.isLeader(), elections: leader.elections, etcd: health.last(), fence, events, planner, failsafe, failover });
     return [...own, ...picture, ...this.sampled.flatMap((part) => part.metrics())];
-  }
-
-  /** Before the first picture nobody leads. */
-  private leads(): boolean {
-    return this.view.isReady() && this.leader.isLeader();
   }
 
   /**
