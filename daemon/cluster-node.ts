@@ -1,10 +1,14 @@
+import { Alerts } from "./alerts/alerts.js";
+import { alertRoutes } from "./alerts/routes.js";
 import { Blobs, blobRoutes } from "./api/blob-routes.js";
 import { clusterRoutes } from "./api/cluster-routes.js";
 import { startControlServer } from "./api/control-server.js";
 import { findDebris } from "./api/debris.js";
 import { documentRoutes } from "./api/documents.js";
 import { EventWriter } from "./api/events.js";
-import type { Sample } from "./api/metrics.js";
+import { metricsText, type Sample } from "./api/metrics.js";
+import { startMetricsServer } from "./api/metrics-server.js";
+import { ownSamples, pictureSamples } from "./api/node-samples.js";
 import { PeerClient } from "./api/peers.js";
 import { recordRoutes } from "./api/record-routes.js";
 import { Router } from "./api/router.js";
@@ -20,6 +24,7 @@ import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
 import { HcError, messageOf } from "./lib/errors.js";
 import type { Logger } from "./lib/log.js";
+import { createSealer, type Sealer } from "./lib/sealed.js";
 import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
 import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
 import type { Status } from "./lib/status.js";
@@ -97,6 +102,8 @@ export class ClusterNode {
   private readonly planner: Planner;
   private readonly failover: Failover;
   private readonly failsafe: Failsafe;
+  private readonly sealer: Sealer | undefined;
+  private readonly alerts: Alerts;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -136,6 +143,8 @@ export class ClusterNode {
     this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
+    this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
     this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
@@ -149,11 +158,12 @@ export class ClusterNode {
     const blobs = new Blobs(`${host.paths.state}/blobs`);
     await blobs.clearParts();
     blobRoutes(this.apiScope, this.peerRouter, blobs);
-    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event);
+    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event, this.sealer);
     recordRoutes(this.apiScope, context.store, this.view);
     clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
+    alertRoutes(context, this.alerts);
     drainRoutes(context);
     fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
@@ -163,6 +173,8 @@ export class ClusterNode {
     const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
     await this.fence.begin();
     this.beats = this.session.run(this.beating.signal);
+    const { metrics } = host.ports;
+    if (metrics !== undefined) this.loops.push(this.stage("metrics port", () => startMetricsServer({ port: metrics, text: () => metricsText(this.samples()), nowMs: () => clock.monotonicMs() })));
     this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
     this.loops.push(
       (async () => {
@@ -171,7 +183,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.alerts.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await keepReserve(this.zfs, cluster.dataset, log);
@@ -256,18 +268,12 @@ export class ClusterNode {
   }
 
   private samples(): Sample[] {
-    const own: Sample[] = [
-      { name: "hc_session_live", labels: {}, value: this.session.isLive() ? 1 : 0 },
-      { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
-      { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
-      { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
-      { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
-      { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
-      { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
-      { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
-      { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
-    ];
-    return [...own, ...this.sampled.flatMap((part) => part.metrics())];
+    const { view, liveness } = this;
+    const picture = view.isReady() ? [...pictureSamples(this.options.host.node, view.current(), liveness.alive(view.current())), ...this.alerts.metrics()] : [];
+    const { session, leader, health, fence, events, planner, failsafe, failover } = this;
+    // before the first picture nobody leads
+    const own = ownSamples({ version: hcdVersion, sha256: this.options.sha256, session, leads: view.isReady() && leader.isLeader(), elections: leader.elections, etcd: health.last(), fence, events, planner, failsafe, failover });
+    return [...own, ...picture, ...this.sampled.flatMap((part) => part.metrics())];
   }
 
   /**

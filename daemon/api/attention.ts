@@ -1,9 +1,13 @@
+import { undelivered } from "../alerts/plan-alerts.js";
+import type { AlertsSpec } from "../lib/alerts-spec.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import type { StatusFacts } from "./status.js";
 
 type Attention = Status["attention"][number];
 /** A replica that lags more than this is told to a person. */
 const lagWarnS = 60;
+/** An alert that a receiver does not take for so long needs a person, ms. */
+const untoldMs = 300_000;
 const fullWarn = 0.85;
 const fullCritical = 0.95;
 
@@ -42,5 +46,19 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
   }
   for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");
   for (const [key, template] of facts.state.templates) if (template.value.state === "failed") add("critical", `template ${key} could not be built: ${template.value.error}`, `hc ssh ${template.value.builder} journalctl -u hcd`);
+  const records = [...(facts.state.alerts?.values() ?? [])].map(({ value }) => value);
+  for (const receiver of receiverNames(facts)) {
+    const { count, sinceMs } = undelivered(records, receiver);
+    if (count > 0 && facts.atMs - sinceMs > untoldMs) add("warning", `${receiver} takes no alerts: ${count} wait for ${Math.round((facts.atMs - sinceMs) / 60_000)} min`, "hc alerts");
+  }
   return found.sort((a, b) => (a.severity === b.severity ? 0 : a.severity === "critical" ? -1 : 1));
+}
+
+/** Whom the documents name; a receiver that was taken out of them is owed nothing. */
+function receiverNames({ state }: StatusFacts): string[] {
+  return [...state.desired.values()].flatMap(({ value }) => {
+    if (value.kind !== "alerts") return [];
+    const { webhooks, mail } = value.spec as AlertsSpec;
+    return [...webhooks.map(({ name }) => `${value.name}/${name}`), ...(mail === undefined ? [] : [`${value.name}/mail`])];
+  });
 }

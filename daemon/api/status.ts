@@ -116,7 +116,8 @@ function unitStatus(facts: StatusFacts, id: string): StatusUnit {
   };
 }
 
-function stateOf(facts: StatusFacts, record: UnitRecord, home: ObservedUnit | undefined): string {
+/** Pure: what people call the state of a unit. */
+export function stateOf(facts: Pick<StatusFacts, "alive" | "state">, record: UnitRecord, home: ObservedUnit | undefined): string {
   if (record.state === "deleting") return "deleting";
   if (!facts.alive.has(record.home)) return "down";
   if (record.move !== undefined) return "moving";

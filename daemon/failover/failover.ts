@@ -88,6 +88,14 @@ export class Failover {
     return { home: after.home, epoch: after.epoch, detail: `at home on ${after.home}, epoch ${after.epoch}` };
   }
 
+  public get runningCount(): number {
+    return this.running.size;
+  }
+  /** Why units wait for a new home, as this leader sees it. */
+  public waits(): ReadonlyMap<string, string> {
+    return new Map([...this.waiting].map(([unit, { why }]) => [unit, why]));
+  }
+
   /** Looks at each change of the picture and four times a second, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
@@ -141,7 +149,7 @@ export class Failover {
     const why = order !== undefined ? "" : refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
     if (why !== "") return this.wait(unit, why);
     const key = keys.unit(unit);
-    const next = promoted(record, choice);
+    const next = promoted(record, choice, { generation: victim.session.generation, atMs: context.clock.wallMs(), lossS, ...(state.fences?.has(record.home) === true ? { fenced: true } : {}) });
     const compare: Compare[] = [guard, { key, modRevision: victim.revision }, { key: keys.session(record.home), modRevision: victim.session.revision }];
     if (!(await this.write(compare, [{ put: key, value: JSON.stringify(next) }]))) return; // the home came back, or somebody was first: the next picture shows it
     this.promotions += 1;

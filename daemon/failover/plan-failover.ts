@@ -18,14 +18,14 @@ export function victims(state: ClusterState, isAlive: (node: string) => boolean)
   return found.sort((a, b) => a.copies.length - b.copies.length || (a.unit < b.unit ? -1 : 1));
 }
 
-/** Pure: the record after a failover. The dead home stays a replica: when it comes back, its copy is made one again. */
-export function promoted(record: UnitRecord, choice: Extract<Choice, { kind: "chosen" }>): UnitRecord {
+/** Pure: the record after a failover. The dead home stays a replica: when it comes back, its copy is made one again. `told`: what people are told of it. */
+export function promoted(record: UnitRecord, choice: Extract<Choice, { kind: "chosen" }>, told: { generation: number; atMs: number; lossS: number; fenced?: boolean }): UnitRecord {
   const { move, ...rest } = record;
   const holders = new Set([...record.replicas, ...(move === undefined ? [] : [move.target]), record.home]);
   holders.delete(choice.node);
   // a move's target was a copy only for the move
   if (move !== undefined && !record.replicas.includes(move.target)) holders.delete(move.target);
-  return { ...rest, home: choice.node, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: choice.last.guid, replicas: [...holders] };
+  return { ...rest, home: choice.node, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: choice.last.guid, replicas: [...holders], failover: { from: record.home, epoch: record.epoch + 1, ...told } };
 }
 
 export interface FailoverPolicy { policy: "safe" | "manual" | "force"; maxLossS: number }

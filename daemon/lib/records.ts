@@ -36,6 +36,8 @@ export interface UnitRecord {
   kept?: { snapshot: string; atMs: number }[];
   /** Snapshots that a person had made, of this unit or of several at one moment, oldest first, at most 16 (daemon/vault/groups.ts): not pruned until they expire or are given up. Missing before version 0.2. */
   groups?: GroupSnapshot[];
+  /** How it came to its home when that was by a failover: whose death (node and session), and the most seconds of writes that may be missing. The newest one. */
+  failover?: { from: string; generation: number; epoch: number; atMs: number; lossS: number; /** A person had fenced it. */ fenced?: boolean };
 }
 
 /** One unit's part of a group snapshot. It is written before the snapshot is made, so that no stream passes it by. */
@@ -144,6 +146,36 @@ export interface FenceRecord { version: number; node: string; reason: string; at
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
 
+export type AlertKind = "node-down" | "unit-down" | "one-copy" | "quorum" | "pool" | "behind";
+/**
+ * `/hc/alert/<id>`: what people are told, one of a cause; written by the leader alone, guarded by its election. Who was told what stands here, so that another leader neither repeats nor forgets it.
+ */
+export interface AlertRecord {
+  version: number;
+  id: string;
+  kind: AlertKind;
+  /** Conditions of one group that come together are one alert: "node-down/n2", "unit-down/n1" (by home), "one-copy", … */
+  group: string;
+  severity: "warning" | "critical";
+  /** When the oldest of its conditions began; when people were to be told; when it was over (0 = it is not). UTC ms. */
+  sinceMs: number;
+  firedAtMs: number;
+  resolvedAtMs: number;
+  title: string;
+  detail: string;
+  /** How it ended; "" until then. */
+  resolution: string;
+  /** The next command to type. */
+  command: string;
+  /** Keys of the conditions that it tells of; `all`: there were too many, it stands for its whole group. */
+  covers: string[];
+  all: boolean;
+  /** How often it came back within an hour after it was over: it must be over longer each time. */
+  flaps: number;
+  /** Receiver → what it was told last, and when. "given-up": a day has passed. */
+  told: Record<string, { state: "" | "firing" | "resolved" | "given-up"; atMs: number }>;
+}
+
 export const keys = {
   desired: (kind: string, name: string) => `/hc/desired/${kind}/${name}`,
   unit: (id: string) => `/hc/unit/${id}`,
@@ -157,6 +189,9 @@ export const keys = {
   customer: (name: string) => `/hc/customer/${name}`,
   template: (name: string, version: string) => `/hc/template/${name}/${version}`,
   trash: (id: string) => `/hc/trash/${id}`,
+  alert: (id: string) => `/hc/alert/${id}`,
+  /** Since when conditions hold that are no alert yet: a new leader goes on counting. */
+  alertPending: "/hc/alert-pending",
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,
 } as const;

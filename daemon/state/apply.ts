@@ -1,5 +1,5 @@
 import { type DesiredDocument, documentVersion } from "../lib/documents.js";
-import { type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, recordVersion, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { type AlertRecord, type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, recordVersion, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import type { ClusterState, Versioned } from "./cluster-state.js";
 
 export interface Change { key: string; /** undefined = deleted */ value: string | undefined; modRevision: string }
@@ -17,12 +17,13 @@ interface Maps {
   trash: Map<string, Versioned<TrashRecord>>;
   drains: Map<string, Versioned<DrainRecord>>;
   fences: Map<string, Versioned<FenceRecord>>;
+  alerts: Map<string, Versioned<AlertRecord>>;
 }
 type Shards = ReadonlyMap<string, ReadonlyMap<number, Record<string, ObservedUnit>>>;
 export interface Picture { state: ClusterState; shards: Shards }
 
 export const emptyPicture: Picture = {
-  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), leader: undefined },
+  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), alerts: new Map(), leader: undefined },
   shards: new Map(),
 };
 
@@ -86,6 +87,7 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
       case "template": keep(map("templates"), `${a}/${b}`, read<TemplateRecord>()); break;
       case "trash": keep(map("trash"), a, read<TrashRecord>()); break;
       case "drain": keep(map("drains"), a, read<DrainRecord>()); break;
+      case "alert": keep(map("alerts"), a, read<AlertRecord>()); break;
       case "fence": keep(map("fences"), a, read<FenceRecord>()); break;
       case "leader": {
         const value = read<LeaderRecord>();
