@@ -1,10 +1,12 @@
 import yargs, { type CommandModule } from "yargs";
 import { errorCode, errorTable, HcError, messageOf } from "../daemon/lib/errors.js";
+import { adoptPoolCommand } from "./commands/adopt-pool.js";
 import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
 import { moveCommand } from "./commands/move.js";
 import { promoteCommand } from "./commands/promote.js";
+import { quorumCommand } from "./commands/quorum.js";
 import { eventsCommand, logsCommand, siteCommand, whyCommand } from "./commands/site.js";
 import { nodeCommand } from "./commands/node.js";
 import { sshCommand } from "./commands/ssh.js";
@@ -19,7 +21,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, logsCommand, eventsCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand,
   vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

@@ -30,6 +30,8 @@ export interface UnitInput {
   trash: readonly TrashRecord[];
   /** Does the home of the record report a dataset at the record's epoch? */
   homeHolds: boolean;
+  /** What `hybridcluster:config` of its dataset shall say (lib/unit-config.ts); undefined = not known now: what stands there stays. */
+  config?: string | undefined;
   /** Text of the SiteRun in force in the services, "" when none is known. */
   configured: string;
   /** Text of the SiteRun with which the container was last started by this process, "" when it was not. */
@@ -52,6 +54,8 @@ export interface NodeInput {
   /** Mount point of the datasets, "/hc". */
   data: string;
   session: { live: boolean; generation: number };
+  /** Does the cluster wait for what its members' disks hold? Default no. */
+  recovering?: boolean;
   units: readonly UnitInput[];
   /** Datasets below `<dataset>/trash`, by the last part of their name. */
   trashed: ReadonlyMap<string, LocalDataset>;

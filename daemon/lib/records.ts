@@ -133,6 +133,12 @@ export interface TrashRecord { version: number; id: string; unit: string; epoch:
 /** `/hc/drain/<node>`: while it is there, the planner moves sites away from the node and puts no copy there. */
 export interface DrainRecord { version: number; node: string; reason: string; atMs: number }
 
+/**
+ * `/hc/recovery`: etcd went backwards (a restored backup), or was begun anew from one member or from nothing (daemon/recovery). While `recovering`, nothing is mounted, sent or planned anywhere.
+ * `lineage` grows with each such break; a node that remembers a later one than etcd shows starts the next recovery. Missing: lineage 0, never broken.
+ */
+export interface RecoveryRecord { version: number; lineage: number; state: "recovering" | "done"; /** For people. */ reason: string; node: string; atMs: number; /** Members that need not report: a person's word. */ excluded: string[]; /** What it ended with, for people. */ detail: string }
+
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
 
@@ -148,6 +154,7 @@ export const keys = {
   customer: (name: string) => `/hc/customer/${name}`,
   template: (name: string, version: string) => `/hc/template/${name}/${version}`,
   trash: (id: string) => `/hc/trash/${id}`,
+  recovery: "/hc/recovery",
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,
 } as const;
