@@ -11,6 +11,8 @@ const fullCritical = 0.95;
 export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], units: readonly StatusUnit[]): Attention[] {
   const found: Attention[] = [];
   const add = (severity: Attention["severity"], what: string, command: string): void => void found.push({ severity, what, command });
+  const recovery = facts.state.recovery?.value;
+  if (recovery?.state === "recovering") add("critical", `recovery: ${recovery.reason}; no site is served until every node has told what its disk holds`, "hc quorum status");
   const votersUp = nodes.filter((node) => facts.voters.includes(node.name) && node.etcd.role === "voter" && node.etcd.healthy).length;
   const needed = Math.floor(facts.voters.length / 2) + 1;
   if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed`, "hc doctor");

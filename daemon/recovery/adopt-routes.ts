@@ -4,16 +4,18 @@ import { adoptHere, type AdoptAnswer, type IsAlive } from "./adopt.js";
 
 const adoptMs = 3_600_000;
 
-/** `POST /v1/nodes/<node>/adopt {apply}`: any node takes it, the node concerned does it; one at a time there. */
+/** `POST /v1/nodes/<node>/adopt {apply, from}`: any node takes it, the node concerned does it; one at a time there. */
 export function adoptRoutes(context: NodeContext, isAlive: IsAlive): void {
   let running = false;
   const here = async (body: unknown): Promise<AdoptAnswer> => {
-    const { apply = false } = (body ?? {}) as { apply?: unknown };
+    const { apply = false, from = "" } = (body ?? {}) as { apply?: unknown; from?: unknown };
     if (typeof apply !== "boolean") throw new HcError("INVALID_INPUT", "apply: must be true or false.");
+    if (typeof from !== "string" || !/^([A-Za-z][A-Za-z0-9_.:-]{0,63}(\/[A-Za-z0-9_.:-]{1,63}){1,8})?$/.test(from)) throw new HcError("INVALID_INPUT", "from: must be the dataset under which the units lie, as <pool>/hc.");
+    if (from.startsWith(`${context.cluster.dataset}/`)) throw new HcError("INVALID_INPUT", `from: ${from} lies in the node's own ${context.cluster.dataset}.`);
     if (running) throw new HcError("LOCKED", `Another hc adopt-pool runs on ${context.host.node}.`);
     running = true;
     try {
-      return await adoptHere(context, isAlive, apply);
+      return await adoptHere(context, isAlive, { apply, from });
     } finally {
       running = false;
     }

@@ -26,6 +26,8 @@ export interface AdoptInput {
   node: string;
   /** What lies on the node's disk, or on the pool that was plugged in. */
   units: readonly DiskUnit[];
+  /** They lie on another pool than the node's own: what is taken is copied, the rest stays there. */
+  foreign?: boolean;
   /** All copies of the cluster by unit, this node's own pool among them, with snapshot lists where both sides hold the unit. */
   copies: ReadonlyMap<string, readonly Copy[]>;
   isAlive(node: string): boolean;
@@ -42,12 +44,13 @@ function planUnit(input: AdoptInput, unit: DiskUnit, numbers: Numbers): AdoptEnt
   const record = state.units.get(unit.unit)?.value;
   const base = { unit: unit.unit, epoch: unit.epoch, lastAtMs: unit.last?.atMs ?? null, usedBytes: unit.usedBytes, owner: null, common: "", write: null };
   const say = (action: AdoptEntry["action"], why: string, common = ""): AdoptEntry => ({ ...base, action, why, common });
+  const others = (input.copies.get(unit.unit) ?? []).filter((copy) => copy.node !== node);
+  const mine: Copy = (input.copies.get(unit.unit) ?? []).find((copy) => copy.node === node && copy.unit.dataset === unit.dataset) ?? { node, unit };
+  if (input.foreign === true) return planForeign(input, unit, [mine, ...others], record, numbers, say);
   const trashed = [...state.trash.values()].find(({ value }) => value.unit === unit.unit && value.nodes.includes(node) && value.epoch >= unit.epoch);
   if (trashed !== undefined) return say("keep", `it was deleted (${trashed.value.id}): it goes to the trash`);
   if (unit.state === "new" || unit.state === "populated") return say("keep", "it was never finished: there is nothing to serve");
   if (unit.last === null) return say("blocked", `it has no snapshot: make one first (zfs snapshot ${unit.dataset}@by-hand)`);
-  const others = (input.copies.get(unit.unit) ?? []).filter((copy) => copy.node !== node);
-  const mine: Copy = (input.copies.get(unit.unit) ?? []).find((copy) => copy.node === node && copy.unit.dataset === unit.dataset) ?? { node, unit };
   if (record === undefined) return take(input, unit, [mine, ...others], undefined, numbers, say);
   if (record.state !== "live") return say("blocked", record.state === "creating" ? `a new site of that name is being made on ${record.home}: remove that one, or rename the dataset` : "the cluster is deleting that site; what lies here is kept");
   const holds = record.home === node || record.replicas.includes(node) || record.move?.target === node;
@@ -61,6 +64,21 @@ function planUnit(input: AdoptInput, unit: DiskUnit, numbers: Numbers): AdoptEnt
   const common = [...mine.list].reverse().find(({ guid }) => held.has(guid))?.guid ?? "";
   if (common === mine.list.at(-1)?.guid && unit.epoch <= record.epoch) return say("keep", `${record.home} serves it at epoch ${record.epoch} and holds all that lies here: this copy goes to the trash`);
   return say("stash", `${record.home} serves it at epoch ${record.epoch}; what lies here (epoch ${unit.epoch}) is another history`, common);
+}
+
+/** A pool that was plugged in: whatever the cluster serves stays as it is, and the pool keeps what it has. */
+function planForeign(input: AdoptInput, unit: DiskUnit, copies: readonly Copy[], record: UnitRecord | undefined, numbers: Numbers, say: Say): AdoptEntry {
+  const { state, node, isAlive } = input;
+  if (unit.state === "new" || unit.state === "populated") return say("keep", "it was never finished: there is nothing to serve");
+  if (unit.last === null) return say("blocked", `it has no snapshot: make one first (zfs snapshot ${unit.dataset}@by-hand)`);
+  if (record === undefined) {
+    const own = state.observedUnits.get(node)?.get(unit.unit);
+    return own === undefined ? take(input, unit, copies, undefined, numbers, say) : say("blocked", `${node}'s own pool holds data of it that nobody has adopted yet: \`hc adopt-pool ${node}\` first`);
+  }
+  if (record.state !== "live") return say("blocked", record.state === "creating" ? `a new site of that name is being made on ${record.home}: remove that one, or rename the dataset` : "the cluster is deleting that site");
+  const dead = !state.sessions.has(record.home) || state.sessions.get(record.home)?.value.dead === true;
+  if (!dead || isAlive(record.home)) return say("keep", `${record.home} serves it at epoch ${record.epoch}; what lies on the pool (epoch ${unit.epoch}) stays there`);
+  return take(input, unit, copies, record, numbers, say);
 }
 
 type Say = (action: AdoptEntry["action"], why: string) => AdoptEntry;

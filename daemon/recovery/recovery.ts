@@ -23,21 +23,25 @@ export class Recovery {
     return this.waits;
   }
 
+  private wait(why: string): void {
+    this.waits = why;
+  }
+
   public async step(): Promise<void> {
     const { context, leader } = this.options;
     const guard = leader.guard();
     const state = context.view.current();
     const recovery = state.recovery;
-    if (guard === undefined || recovery === undefined || !isRecovering(state)) return void (this.waits = "");
+    if (guard === undefined || recovery === undefined || !isRecovering(state)) return this.wait("");
     if (BigInt(state.revision) < BigInt(guard.modRevision)) return;
     const told = await lookAtMembers(context, recovery.value);
-    this.waits = told.waitsFor.map(({ node, why }) => `${node}: ${why}`).join("; ");
+    this.wait(told.waitsFor.map(({ node, why }) => `${node}: ${why}`).join("; "));
     if (this.waits !== "") return;
     const { writes, problems } = planRebuild(state, await withLists(context, copiesOf(told.reports), () => true));
     const held: Compare[] = [guard, { key: keys.recovery, modRevision: recovery.revision }];
     for (const write of writes) {
       const { succeeded } = await context.store.txn([...held, ...write.compare], write.ops);
-      if (!succeeded) return void (this.waits = `${write.key} changed meanwhile`); // the next round sees it
+      if (!succeeded) return this.wait(`${write.key} changed meanwhile`); // the next round sees it
       context.log.warn({ record: write.key, detail: write.event?.detail }, "rebuilt");
       if (write.event !== undefined) context.event(write.event.unit, write.event.event, write.event.detail);
     }

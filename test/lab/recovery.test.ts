@@ -50,7 +50,9 @@ async function found(): Promise<void> {
   const home = join(project.folder, "home");
   lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
 }
-const addresses = async (): Promise<void> => void (address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at])));
+async function addresses(): Promise<void> {
+  address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at]));
+}
 
 beforeAll(async () => {
   project = new HcProject(`recovery-${process.pid}`);

@@ -36,7 +36,8 @@ function etcd(cluster: MemoryState, point: EtcdPoint) {
 }
 let count = 0;
 function guard(store: ReturnType<typeof etcd>, others: unknown[] = []) {
-  const path = join(folder, `${(count += 1)}.json`);
+  count += 1;
+  const path = join(folder, `${count}.json`);
   const broken: string[] = [];
   const made = new EtcdGuard({ node: "n1", clusterId, file: new MemoryFile(path, clusterId), store, clock: systemClock, log: pino({ level: "silent" }), others: async () => others, generation: () => 9, broken: (why) => void broken.push(why) });
   return { made, broken, path, written: (): EtcdMemory => JSON.parse(readFileSync(path, "utf8")) as EtcdMemory };
