@@ -118,10 +118,15 @@ test("all nodes, the state and the project's home are gone: the program and one 
   for (const node of nodes) await lab.kill(node);
   copyFileSync(join(nodeFolder(lab.place.dir, kept), "disks", "d0.img"), join(keep, "d0.img"));
   for (const node of nodes) await lab.destroyNode(node);
+  const home = readdirSync(join(project.folder, "home")).find((name) => name.startsWith("hc-project")) as string;
+  const passphrase = readFileSync(join(project.folder, "home", home, "passphrase"), "utf8").trim();
+  const settings = readFileSync(join(project.folder, "Pulumi.local.yaml"), "utf8"); // in git: what it encrypts is read with the passphrase
   rmSync(project.folder, { recursive: true, force: true });
 
   project = new HcProject(`again-${process.pid}`);
   project.wish.sites = sites;
+  project.env["PULUMI_CONFIG_PASSPHRASE"] = passphrase;
+  writeFileSync(join(project.folder, "Pulumi.local.yaml"), settings);
   // new machines, the disk is put into the first
   const program = readFileSync(join(project.folder, "index.js"), "utf8");
   writeFileSync(join(project.folder, "index.js"), `${program.slice(0, program.indexOf("const hosts ="))}`);
@@ -132,7 +137,8 @@ test("all nodes, the state and the project's home are gone: the program and one 
   renameSync(join(keep, "d0.img"), join(nodeFolder(lab.place.dir, "n1"), "disks", "d0.img"));
   await lab.start("n1");
   writeFileSync(join(project.folder, "index.js"), program);
-  // the pool lies there, and is neither made anew nor taken over by itself
+  // the lab's nodes import what they find; a machine does not, and `up` never takes a pool over by itself, nor makes one over it
+  await inside("n1", "zpool list -H -o name hpool && zpool export hpool");
   const refused = await project.operate("up");
   expect([refused.ran.code, refused.error]).toEqual([1, expect.stringContaining("lies exported on the disks of this host")]);
   await inside("n1", "zpool import -f -d /disks hpool && zfs set hybridcluster:pool=n1-pool hpool/hc");
