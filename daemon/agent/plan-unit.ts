@@ -51,7 +51,7 @@ export function planUnit(input: NodeInput, unit: UnitInput): UnitPlan {
   if (old !== undefined) return { steps: [...quiet(unit), { action: "move-to-trash", unit: unit.id, dataset: (local as LocalDataset).dataset, id: old }] };
   if (record === undefined) return local === undefined ? { steps: [] } : failed(quiet(unit), `no record names ${local.dataset}: it is kept, unmounted.`);
   if (local !== undefined && localEpoch(local) > record.value.epoch)
-    return failed(quiet(unit), `this disk knows epoch ${localEpoch(local)} of ${unit.id}, the record says ${record.value.epoch}: was etcd restored from an old backup? Nothing is mounted.`);
+    return failed(quiet(unit), `this disk knows epoch ${localEpoch(local)} of ${unit.id}, the record says ${record.value.epoch}: nothing is mounted. \`hc adopt-pool ${input.node}\` compares both, and puts what lost into the stash.`);
   if (record.value.state === "deleting") return planDeleting(unit, role);
   if (role === "home") return planHome(input, unit);
   return role === "replica" ? planReplica(input, unit) : planSurplus(unit);

@@ -6,6 +6,7 @@ import type { UnitRecord } from "../lib/records.js";
 import { eachAtMost } from "../lib/each-at-most.js";
 import { isRecovering } from "../state/cluster-state.js";
 import { Stasher } from "../replication/stash.js";
+import { userPrefix } from "../zfs/commands.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import type { DiskUnit } from "./disk-report.js";
 import { lookAtDisk } from "./disk-routes.js";
@@ -69,6 +70,10 @@ async function act(context: Context, entry: AdoptEntry, foreign: DiskUnit | unde
   if (entry.action === "stash") {
     const id = await new Stasher(context).take(entry.unit, { common: entry.common, modified: false, owner: entry.epoch + 1 });
     log.warn({ unit: entry.unit, stash: id }, "adopt: a history that lost");
+    // what is left stands on the cluster's own history, and must not keep the epoch of the one that lost
+    const epoch = context.view.current().units.get(entry.unit)?.value.epoch;
+    const dataset = `${cluster.dataset}/${entry.unit}`;
+    if (epoch !== undefined && (await context.zfs.look(dataset)) !== undefined) await context.zfs.set(dataset, { [`${userPrefix}epoch`]: String(epoch) });
     return;
   }
   if (entry.write === null) return;

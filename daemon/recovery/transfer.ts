@@ -26,9 +26,12 @@ export async function snapshotPresent({ zfs, host, clock }: Context, unit: DiskU
   if (seen.dataset.mounted) throw new HcError("CONFLICT", `${unit.dataset} is mounted: unmount it first (zfs unmount ${unit.dataset}).`);
   await zfs.set(unit.dataset, { mountpoint: `${host.paths.data}/stash/adopt-${unit.unit}` });
   await zfs.mount(unit.dataset);
-  await zfs.unmount(unit.dataset);
-  if (((await zfs.written(unit.dataset)).get(unit.dataset) ?? "0") === "0") return;
-  await zfs.snapshot([`${unit.dataset}@${makeSnapshotName(unit.epoch, clock.wallMs(), host.node)}`]);
+  try {
+    // only of what is mounted is `written` always true
+    if (((await zfs.written(unit.dataset)).get(unit.dataset) ?? "0") !== "0") await zfs.snapshot([`${unit.dataset}@${makeSnapshotName(unit.epoch, clock.wallMs(), host.node)}`]);
+  } finally {
+    await zfs.unmount(unit.dataset);
+  }
 }
 
 /** Copies a unit with its whole history from a pool that was plugged in to this node's own. Nothing is taken away there. Broken anywhere, the next call goes on after the last snapshot that arrived. */

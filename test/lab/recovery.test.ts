@@ -12,7 +12,7 @@ import { HcProject, stepText } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, readLedger } from "../support/ledger.js";
 
 // What docs/recovery.md promises: etcd restored from an old backup mounts no old history, and one pool's disks bring everything back.
-jest.setTimeout(300_000);
+jest.setTimeout(300_000); // each takes about a minute and a half
 const nodes = ["n1", "n2", "n3"] as const;
 const host = "ledger.localhost";
 const sites = { ledger: { content: ledgerContent, quota: "256M", placement: { require: ["n1", "n2"] } }, plain: { placement: { require: ["n1", "n2"] } } };
@@ -158,4 +158,33 @@ test("all nodes, the state and the project's home are gone: the program and one 
   const again = await project.json<AdoptAnswer>(["adopt-pool", "n1", "--yes"]);
   expect(again.entries.map(({ unit, action }) => [unit, action])).toEqual([["site-ledger", "keep"], ["site-plain", "keep"]]);
   expect((await project.operate("up")).done.map(stepText)).toEqual([]);
+});
+
+test("a dead machine's disk, plugged into another node, brings back the site whose only copy it held", async () => {
+  project.wish.sites = { ...sites, solo: { content: ledgerContent, quota: "128M", replicas: 1, placement: { prefer: ["n2"] } } };
+  expect((await project.operate("up")).ran.code).toBe(0);
+  const client = new LedgerClient({ address: address["n3"] as string, host: "solo.localhost", name: "solo" });
+  await eventually("records are acknowledged", 20_000, async () => (client.acknowledged.length > 10 ? true : undefined));
+  await client.stop();
+  const written = await readLedger(address["n3"] as string, "solo.localhost");
+  const before = (await status()).units.find(({ id }) => id === "site-solo");
+  expect(before?.home).toBe("n2");
+  await lab.kill("n2");
+  await eventually("hc why says that its only copy is on the dead node", 40_000, async () => ((await project.hc(["why", "solo"])).stdout.includes("its only copy is on n2, which is dead") ? true : undefined));
+  const disks = (node: string): string => join(nodeFolder(lab.place.dir, node), "disks");
+  copyFileSync(join(disks("n2"), "d0.img"), join(disks("n3"), "d7.img"));
+  await inside("n3", "zpool import -f -N -d /disks hpool old");
+  const plan = await project.json<AdoptAnswer>(["adopt-pool", "n3", "--from", "old/hc"]);
+  expect(plan.entries.filter(({ action }) => action !== "keep").map(({ unit, action, error }) => [unit, action, error])).toEqual([["site-solo", "take", ""]]);
+  const done = await project.hc(["adopt-pool", "n3", "--from", "old/hc", "--yes"]);
+  expect([done.code, done.stderr]).toEqual([0, expect.stringContaining("not compared with n2")]);
+  const lines = await eventually("it answers with its data", 60_000, () => readLedger(address["n1"] as string, "solo.localhost"));
+  expect(lines).toEqual(written);
+  expect((await status()).units.find(({ id }) => id === "site-solo")).toMatchObject({ home: "n3", epoch: (before?.epoch ?? 0) + 1 });
+  await inside("n3", "zpool export old && rm /disks/d7.img");
+  await lab.start("n2");
+  await eventually("n2 is back, and serves no old history", 90_000, async () => {
+    const seen = await status();
+    return seen.nodes.every(({ alive }) => alive) && seen.units.every(({ state }) => state === "serving") && seen.units.find(({ id }) => id === "site-solo")?.home === "n3" ? true : undefined;
+  });
 });
