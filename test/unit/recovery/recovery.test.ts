@@ -12,7 +12,9 @@ import { disk, line, siteDocument } from "./fixture.js";
 
 const log = pino({ level: "silent" });
 const ends: AbortController[] = [];
-afterAll(() => ends.forEach((end) => end.abort()));
+afterAll(() => {
+  for (const end of ends) end.abort();
+});
 
 /** A leader in the middle of a recovery; what its members answer is set by the test, "" = silent. */
 async function leading(excluded: string[] = []) {
