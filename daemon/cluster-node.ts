@@ -11,7 +11,9 @@ import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
+import { fenceRoutes } from "./failover/fence-routes.js";
 import { failoverRoutes } from "./failover/routes.js";
+import { Failsafe } from "./failsafe/failsafe.js";
 import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
@@ -103,6 +105,7 @@ export class ClusterNode {
   private readonly failover: Failover;
   private readonly recovery: Recovery;
   private readonly guard: EtcdGuard;
+  private readonly failsafe: Failsafe;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -153,6 +156,7 @@ export class ClusterNode {
     this.recovery = new Recovery({ context: this.context, leader: this.leader });
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
   /** Returns when the control port and the API serve; the rest goes on by itself. */
@@ -173,6 +177,7 @@ export class ClusterNode {
     failoverRoutes(context, this.failover);
     drainRoutes(context);
     adoptRoutes(context, (node) => this.liveness.isAlive(this.view.current(), node));
+    fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
@@ -182,7 +187,7 @@ export class ClusterNode {
     // no sign of life before etcd was compared with what is remembered of it
     this.beats = this.guard.begin(this.beating.signal).then(() => this.session.run(this.beating.signal));
     this.loops.push(this.guard.run(signal));
-    this.view.onChange((state) => this.guard.joined(state.recovery?.value));
+    this.view.onChange((state) => void this.guard.joined(state.recovery?.value).catch(() => undefined)); // at the next change again
     this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
     this.loops.push(
       (async () => {
@@ -191,7 +196,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.recovery.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await this.stage("base services", () => context.services.ensureBase().then(none));
@@ -237,9 +242,12 @@ export class ClusterNode {
   private status(): Status {
     const { cluster, clock } = this.options;
     const state = this.view.current();
-    const alive = this.liveness.alive(state);
+    // without a commit nobody's sign of life can be seen: who answers is what is left to go by
+    const silent = this.complete && this.session.silentMs() >= noQuorumMs;
+    const alive = silent ? new Set([this.options.host.node, ...Object.keys(this.links.current())]) : this.liveness.alive(state);
     const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
-    return buildStatus({ problems, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    const noQuorum = silent ? `etcd does not commit (no quorum, as seen from ${this.options.host.node}): nothing can be changed, moved or failed over; what is shown is the last that was known. ${this.failsafe.problem() || "Sites go on as long as all nodes with a copy promise it to their homes"}` : "";
+    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
   /** The session as the mechanisms see it: while the cluster recovers nobody may own anything (daemon/recovery), as if no sign of life were counted. */
@@ -252,7 +260,11 @@ export class ClusterNode {
         return false; // nothing was read yet: nothing is planned from it either
       }
     };
-    return { get generation() { return session.generation; }, isLive: () => session.isLive() && !recovers(), deadlineMs: () => (recovers() ? 0 : session.deadlineMs()) };
+    return {
+      get generation() { return session.generation; },
+      isLive: () => session.isLive() && !recovers(), deadlineMs: () => (recovers() ? 0 : session.deadlineMs()),
+      owns: (unit) => session.owns(unit) && !recovers(), held: () => (recovers() ? new Map() : session.held()), silentMs: () => session.silentMs(),
+    };
   }
   private restart(why: string): void {
     this.options.log.error({ why }, "hcd starts anew: etcd is not what it was");
@@ -267,7 +279,7 @@ export class ClusterNode {
 
   private problems(): string[] {
     const etcd = this.member.problem();
-    return [...(etcd === "" ? [] : [etcd]), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
+    return [...[etcd, this.failsafe.problem()].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
   }
 
   private notReady(): string[] {
@@ -295,6 +307,9 @@ export class ClusterNode {
       { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
       { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
       { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
+      { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
+      { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
+      { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
       { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
       { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
     ];
@@ -351,4 +366,6 @@ export class ClusterNode {
   }
 }
 
+/** So long without a commit is told as a loss of quorum, ms: an election takes less. */
+const noQuorumMs = 4_000;
 const none = (): undefined => undefined;

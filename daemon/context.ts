@@ -18,6 +18,12 @@ export interface Session {
   isLive(): boolean;
   /** Monotonic ms until which the session is live. */
   deadlineMs(): number;
+  /** May this unit, which this session has taken, be written now? While the session is live, and beyond as long as all its copies have promised (daemon/failsafe). */
+  owns(unit: string): boolean;
+  /** Units whose copies' promises reach beyond the session's deadline, with theirs, monotonic ms. */
+  held(): ReadonlyMap<string, number>;
+  /** ms since the last sign of life that committed was sent. */
+  silentMs(): number;
 }
 
 /** What the fencer is told of the units here (daemon/fencer). */

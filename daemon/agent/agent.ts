@@ -216,18 +216,22 @@ export class AgentLoop implements Agent {
     return wait === undefined ? repeat : Math.min(wait, repeat ?? wait);
   }
 
-  /** When the session dies, whatever runs is aborted and a round that only stops follows at once. */
+  /** When the session dies, or a unit that was held is held no more, whatever runs is aborted and a round that only stops follows at once. */
   private async fence(): Promise<void> {
-    let live = this.context.session.isLive();
+    const { session, clock, log, cluster } = this.context;
+    /** undefined: everything may go on. */
+    const look = (): ReadonlySet<string> | undefined => (session.isLive() ? undefined : new Set(session.held().keys()));
+    let before = look();
     while (!this.signal.aborted) {
-      await this.context.clock.sleep(fenceLookMs, this.signal).catch(() => undefined);
-      const now = this.context.session.isLive();
-      if (live && !now) {
-        this.context.log.error({ node: this.context.cluster.node }, "session is not live: stopping everything at home here");
+      await clock.sleep(fenceLookMs, this.signal).catch(() => undefined);
+      const now = look();
+      const fewer = now !== undefined && (before === undefined || [...before].some((unit) => !now.has(unit)));
+      if (fewer) {
+        log.error({ node: cluster.node, held: [...now] }, now.size === 0 ? "session is not live: stopping everything at home here" : "session is not live: stopping what no promise holds");
         await this.runner.abort();
       }
-      if (live !== now) this.wake();
-      live = now;
+      if (fewer || before?.size !== now?.size) this.wake();
+      before = now;
     }
   }
 }

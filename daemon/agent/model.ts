@@ -53,7 +53,8 @@ export interface NodeInput {
   dataset: string;
   /** Mount point of the datasets, "/hc". */
   data: string;
-  session: { live: boolean; generation: number };
+  /** `held`: units that may go on although the session is not live (daemon/failsafe). */
+  session: { live: boolean; generation: number; held?: readonly string[] };
   /** Does the cluster wait for what its members' disks hold? Default no. */
   recovering?: boolean;
   units: readonly UnitInput[];

@@ -89,7 +89,7 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
     node,
     dataset: root,
     data: context.host.paths.data,
-    session: { live, generation: context.session.generation },
+    session: { live, generation: context.session.generation, ...(live ? {} : { held: [...context.session.held().keys()] }) },
     recovering: isRecovering(state),
     units,
     trashed,

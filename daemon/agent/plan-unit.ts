@@ -12,7 +12,7 @@ import type { Note, Step } from "./steps.js";
  *  1. Mounted writable only where the record names this node, with a live session, homeGeneration of that session, and an epoch that is not below any on this disk.
  *  2. A new dataset is made only while the record says "creating"; "live" without data is an error for a person.
  *  3. A dataset that does not bear `hybridcluster:unit=<id>` is never touched.
- *  4. Without a live session there are only steps that stop and unmount.
+ *  4. Without a live session there are only steps that stop and unmount, except for units that this session has taken and that all their copies have promised (daemon/failsafe).
  *  5. While a move is in its phase "stopping" the source is stopped and unmounted; it starts again only after the record has changed.
  *  6. What is not at home here is stopped, unmounted, readonly.
  *  7. Data leaves its name only by a rename into the trash.
@@ -46,7 +46,8 @@ export function planUnit(input: NodeInput, unit: UnitInput): UnitPlan {
   if (local !== undefined && local.user["unit"] !== unit.id)
     return role === "none" ? { steps: [] } : failed([], `${local.dataset} exists and is not ours (hybridcluster:unit is ${JSON.stringify(local.user["unit"] ?? "")}): rename it, or give the site another name.`);
   if (input.recovering === true) return waiting(quiet(unit), "the cluster recovers from a break in etcd's history (`hc quorum status`): nothing is mounted before all members have told what their disks hold");
-  if (!input.session.live) return waiting(quiet(unit), "this node has no live session: everything of it is stopped");
+  const held = input.session.held?.includes(unit.id) === true && role === "home" && record?.value.homeGeneration === input.session.generation;
+  if (!input.session.live && !held) return waiting(quiet(unit), "this node has no live session: everything of it is stopped");
   const old = local === undefined ? undefined : outdated(input, unit, local);
   if (old !== undefined) return { steps: [...quiet(unit), { action: "move-to-trash", unit: unit.id, dataset: (local as LocalDataset).dataset, id: old }] };
   if (record === undefined) return local === undefined ? { steps: [] } : failed(quiet(unit), `no record names ${local.dataset}: it is kept, unmounted.`);

@@ -11,7 +11,7 @@ const viewLagMs = 5_000;
 export function assertHome(context: Context, unit: string): UnitRecord {
   const record = context.view.current().units.get(unit)?.value;
   if (record === undefined || record.home !== context.cluster.node) throw new HcError("NOT_HOME", `${unit} is not at home on ${context.cluster.node}.`);
-  assertLive(context, unit);
+  if (!context.session.owns(unit)) throw new HcError("NOT_HOME", `${unit}: this node's session is not live.`);
   if (record.homeGeneration !== context.session.generation) throw new HcError("NOT_HOME", `${unit}: this session (generation ${context.session.generation}) has not taken it yet.`);
   if (record.move?.phase === "stopping") throw new HcError("NOT_HOME", `${unit} is on its way to ${record.move.target}.`);
   return record;

@@ -13,12 +13,15 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
   const add = (severity: Attention["severity"], what: string, command: string): void => void found.push({ severity, what, command });
   const recovery = facts.state.recovery?.value;
   if (recovery?.state === "recovering") add("critical", `recovery: ${recovery.reason}; no site is served until every node has told what its disk holds`, "hc quorum status");
+  if ((facts.noQuorum ?? "") !== "") add("critical", facts.noQuorum as string, "hc doctor");
   const votersUp = nodes.filter((node) => facts.voters.includes(node.name) && node.etcd.role === "voter" && node.etcd.healthy).length;
   const needed = Math.floor(facts.voters.length / 2) + 1;
   if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed`, "hc doctor");
   for (const node of nodes) {
     if (!node.alive) {
-      add("critical", `node ${node.name} gives no sign of life${node.lastSeenS >= 0 ? ` for ${node.lastSeenS} s` : ""}`, `hc doctor ${node.name}`);
+      const order = facts.state.fences?.get(node.name)?.value;
+      if (order !== undefined) add("warning", `node ${node.name} is fenced: ${order.reason}`, `hc unfence ${node.name}`);
+      else add("critical", `node ${node.name} gives no sign of life${node.lastSeenS >= 0 ? ` for ${node.lastSeenS} s` : ""}`, `hc doctor ${node.name}`);
       continue;
     }
     if (node.pool !== null && node.pool.health !== "ONLINE") add(node.pool.health === "DEGRADED" ? "warning" : "critical", `pool ${node.pool.name} of ${node.name} is ${node.pool.health}`, `hc ssh ${node.name} zpool status -v`);

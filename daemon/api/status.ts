@@ -18,6 +18,8 @@ export interface StatusFacts {
   atMs: number;
   /** What the planner cannot place, and why (any node can plan; only the leader writes). */
   problems?: Readonly<Record<string, string>>;
+  /** etcd does not commit, in words for people; "" while it does. */
+  noQuorum?: string;
 }
 
 /** Pure: the answer of `GET /v1/status`. */

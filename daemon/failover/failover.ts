@@ -1,6 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { pauseMs } from "../lib/backoff.js";
-import { HcError, messageOf } from "../lib/errors.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
@@ -128,7 +128,8 @@ export class Failover {
     const { unit, record } = victim;
     const name = record.name;
     if (victim.copies.length === 0) return this.wait(unit, record.replicas.length === 0 ? `its only copy is on ${record.home}, which is dead` : `none of ${[record.home, ...record.replicas].join(", ")}, which hold its copies, is alive`);
-    const { reports, silent } = await this.seal(victim);
+    const { reports, silent, promise } = await this.seal(victim);
+    if (promise !== "") return this.wait(unit, promise);
     if (order === undefined && silent.length > 0 && reports.length > 0 && (this.waiting.get(unit)?.attempts ?? 0) < patience) return this.wait(unit, `${silent.join(", ")} holds a copy and does not answer`);
     const choice = choose(record, reports, record.replicas);
     if (choice.kind === "none") return this.wait(unit, choice.why + (silent.length > 0 ? `; no answer from ${silent.join(", ")}` : ""));
@@ -152,9 +153,11 @@ export class Failover {
     context.event(unit, "failover", `${record.home} is dead; home is ${next.home}, epoch ${next.epoch}, from ${choice.last.name}; at most ${lossS} s of writes are missing${tail}${order === undefined ? "" : `; ordered: ${order.reason}`}`);
   }
 
-  private async seal({ unit, record, session, copies }: Victim): Promise<{ reports: CopyReport[]; silent: string[] }> {
+  /** `promise`: why a copy may not be taken yet, "" when none has promised. One that was sealed already keeps the home from getting another promise. */
+  private async seal({ unit, record, session, copies }: Victim): Promise<{ reports: CopyReport[]; silent: string[]; promise: string }> {
     const { context } = this.options;
     const silent: string[] = [];
+    let promise = "";
     const asked = copies.map(async (node): Promise<CopyReport[]> => {
       try {
         const answer = await context.peers.call(node, "POST", `/peer/v1/units/${unit}/seal`, { version: wireVersion, epoch: record.epoch, generation: session.generation }, { timeoutMs: sealMs, signal: context.signal });
@@ -162,9 +165,10 @@ export class Failover {
       } catch (error) {
         context.log.info({ unit, peer: node, reason: messageOf(error) }, "a copy could not be sealed");
         silent.push(node);
+        if (errorCode(error) === "PROMISED") promise = messageOf(error);
         return [];
       }
     });
-    return { reports: (await Promise.all(asked)).flat(), silent };
+    return { reports: (await Promise.all(asked)).flat(), silent, promise };
   }
 }

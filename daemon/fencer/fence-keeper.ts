@@ -16,6 +16,9 @@ export interface FenceKeeperOptions {
   event(unit: string, event: string, detail: string): void;
 }
 
+/** `held`: unit → its own, later deadline. All by machineMs. */
+interface Order { generation: number; deadlineMs: number; held: ReadonlyMap<string, number> }
+
 /**
  * The control process' side: tells the fencer until when which units may live here, and hears what it has done.
  * Invariants: 1. A session is live only after the order with its deadline was written. 2. A unit is named in the order before it is mounted, and
@@ -25,7 +28,7 @@ export interface FenceKeeperOptions {
 export class FenceKeeper {
   private folder: FenceFolder | undefined;
   private readonly units = new Map<string, FenceUnit>();
-  private order: { generation: number; deadlineMs: number } | undefined;
+  private order: Order | undefined;
   private told = 0;
   private readonly startedMs: number;
 
@@ -56,11 +59,12 @@ export class FenceKeeper {
     return "";
   }
 
-  /** Orders the fence for `deadlineMs` of `clock.monotonicMs()`. Throws when this generation may not live, or when it cannot be written. */
-  public announce(generation: number, deadlineMs: number): void {
+  /** Orders the fence for `deadlineMs` of `clock.monotonicMs()`, that of the units in `held` for theirs when it is later. Throws when this generation may not live, or when it cannot be written. */
+  public announce(generation: number, deadlineMs: number, held: ReadonlyMap<string, number> = new Map()): void {
     this.assertFree(generation);
-    const { clock } = this.options;
-    this.write({ generation, deadlineMs: Math.floor(machineMs() + deadlineMs - clock.monotonicMs()) });
+    const offset = machineMs() - this.options.clock.monotonicMs();
+    const own = new Map([...held].filter(([, untilMs]) => untilMs > deadlineMs).map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
+    this.write({ generation, deadlineMs: Math.floor(deadlineMs + offset), held: own });
     // the fencer notes first and reads the order then, we write the order first and read the note then: one of us sees the other
     this.assertFree(generation);
   }
@@ -134,9 +138,12 @@ export class FenceKeeper {
   private rewrite(): void {
     if (this.order !== undefined) this.write(this.order);
   }
-  private write(order: { generation: number; deadlineMs: number }): void {
+  private write(order: Order): void {
     if (this.folder === undefined) throw new HcError("INTERNAL", "The fence was not begun.");
-    this.folder.writeOrder({ version: fenceVersion, bootId: this.folder.bootId, ...order, units: [...this.units.values()] });
+    const { generation, deadlineMs, held } = order;
+    // the whole node's deadline is its last unit's: a missed one ends the generation
+    const units = [...this.units.values()].map(({ unit, dataset, mountpoint }): FenceUnit => ({ unit, dataset, mountpoint, ...(held.size === 0 ? {} : { deadlineMs: held.get(unit) ?? deadlineMs }) }));
+    this.folder.writeOrder({ version: fenceVersion, bootId: this.folder.bootId, generation, deadlineMs: Math.max(deadlineMs, ...held.values()), units });
     this.order = order;
   }
 }

@@ -8,7 +8,7 @@ import { apacheService, siteServiceName } from "../services/site-paths.js";
 import type { Zfs } from "../zfs/zfs.js";
 import type { FenceFolder } from "./fence-folder.js";
 import { type FenceNote, type FenceOrder, type FenceUnit, fenceVersion } from "./parse-fence.js";
-import { afterTry, guardMs, planFence, retryMs } from "./plan-fence.js";
+import { afterTry, guardMs, lookMs, planFence, retryMs } from "./plan-fence.js";
 
 /** How often the fencer says that it lives, ms. */
 export const signMs = 1_000;
@@ -34,6 +34,8 @@ export class Fencer {
   private order: FenceOrder | undefined;
   private note: FenceNote | undefined;
   private strange = "";
+  /** Units that were ended alone, and when it was seen that nothing of them is left. */
+  private readonly ended = new Map<string, number>();
   private readonly nowMs: () => number;
 
   public constructor(private readonly options: FencerOptions) {
@@ -65,6 +67,7 @@ export class Fencer {
           this.note = undefined;
           this.options.folder.removeNote();
           return 0;
+        case "part": return await this.part(plan.units);
         case "fence": return await this.fence(plan.order, plan.begin);
       }
     } catch (error) {
@@ -106,10 +109,31 @@ export class Fencer {
     return left.length === 0 || next.state === "unfit" ? guardMs : retryMs;
   }
 
+  /** Ends units whose copies have not promised in time. Needs no note: while the generation lives nobody else can have them. */
+  private async part(units: readonly FenceUnit[]): Promise<number> {
+    const { log } = this.options;
+    const names = new Set(units.map(({ unit }) => unit));
+    for (const unit of this.ended.keys()) if (!names.has(unit)) this.ended.delete(unit);
+    const due = units.filter(({ unit }) => this.nowMs() - (this.ended.get(unit) ?? Number.NEGATIVE_INFINITY) >= guardMs);
+    if (due.length === 0) return lookMs;
+    const left = new Set((await this.remaining(due)).map(({ unit }) => unit));
+    if (left.size > 0) {
+      log.error({ units: [...left] }, "no promise of their copies in time: these units are ended");
+      await this.end(due.filter(({ unit }) => left.has(unit)), false);
+    }
+    const still = left.size === 0 ? [] : await this.remaining(due);
+    for (const { unit } of due) if (!still.some((one) => one.unit === unit)) this.ended.set(unit, this.nowMs());
+    return still.length === 0 ? retryMs : 0;
+  }
+
   /** Kills the services of `units` and unmounts their datasets. What did not work is told by `remaining`. `again`: the first try did not do. */
   private async end(units: readonly FenceUnit[], again: boolean): Promise<void> {
     const { platform, zfs, log } = this.options;
-    if (this.look().do !== "fence") return; // a newer session was faster than the note
+    const plan = this.look(); // a newer session was faster than the note, or its copies have promised after all
+    const due = plan.do === "fence" ? plan.order.units : plan.do === "part" ? plan.units : [];
+    const names = new Set(due.map(({ unit }) => unit));
+    units = units.filter(({ unit }) => names.has(unit));
+    if (units.length === 0) return;
     const attempt = async (what: string, act: () => Promise<void>): Promise<boolean> => {
       try {
         await withDeadline(actMs, what, act);

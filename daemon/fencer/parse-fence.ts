@@ -5,7 +5,13 @@
 export const fenceVersion = 1;
 
 /** What must be ended here when the sign of life is missed. */
-export interface FenceUnit { unit: string; dataset: string; mountpoint: string }
+export interface FenceUnit {
+  unit: string;
+  dataset: string;
+  mountpoint: string;
+  /** Its own deadline, before the order's: it is ended then, and the generation goes on (promises of copies, daemon/failsafe). */
+  deadlineMs?: number;
+}
 
 /** `fence.json`, by the control process, anew at each committed heartbeat and before each mount. `units` names at least everything that may be mounted writable. */
 export interface FenceOrder {
@@ -70,7 +76,7 @@ function read<T extends { bootId: string }>(text: string | undefined, bootId: st
 }
 
 export function readOrder(text: string | undefined, bootId: string, nowMs: number): Reading<FenceOrder> {
-  const found = read<FenceOrder>(text, bootId, (seen) => isNumber(seen["deadlineMs"]) && isNumber(seen["generation"]) && isList(seen["units"], (unit) => isText(unit["unit"]) && isText(unit["dataset"]) && isText(unit["mountpoint"])));
+  const found = read<FenceOrder>(text, bootId, (seen) => isNumber(seen["deadlineMs"]) && isNumber(seen["generation"]) && isList(seen["units"], (unit) => isText(unit["unit"]) && isText(unit["dataset"]) && isText(unit["mountpoint"]) && (unit["deadlineMs"] === undefined || isNumber(unit["deadlineMs"]))));
   return found.kind === "read" && found.value.deadlineMs > nowMs + plausibleMs ? { kind: "unreadable", why: "its deadline is too far off" } : found;
 }
 

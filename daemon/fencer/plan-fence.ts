@@ -1,4 +1,4 @@
-import type { FenceNote, FenceOrder } from "./parse-fence.js";
+import type { FenceNote, FenceOrder, FenceUnit } from "./parse-fence.js";
 
 /** The order is looked at again at least this often, ms: a deleted one must not be acted on for long. */
 export const lookMs = 500;
@@ -14,6 +14,8 @@ export type FencePlan =
   | { do: "wait"; ms: number }
   /** Past the deadline, or of a generation that missed one: end the units. `begin`: no note says so yet. */
   | { do: "fence"; order: FenceOrder; begin: boolean }
+  /** Past the deadlines of these units alone; the others, and the generation, go on. */
+  | { do: "part"; units: FenceUnit[] }
   /** A newer session came while the old one was being fenced: it is live, and has the units again. */
   | { do: "yield"; note: FenceNote }
   /** Nobody asks for a fence any more (the node left its cluster). */
@@ -29,7 +31,10 @@ export function planFence(order: FenceOrder | undefined, note: FenceNote | undef
   const lost = note !== undefined && order.generation <= note.generation;
   if (lost || nowMs >= order.deadlineMs) return { do: "fence", order, begin: note === undefined || note.generation < order.generation };
   if (note?.state === "fencing") return { do: "yield", note };
-  return { do: "wait", ms: Math.min(lookMs, Math.max(1, order.deadlineMs - nowMs)) };
+  const due = order.units.filter((unit) => (unit.deadlineMs ?? order.deadlineMs) <= nowMs);
+  if (due.length > 0) return { do: "part", units: due };
+  const next = order.units.reduce((first, unit) => Math.min(first, unit.deadlineMs ?? order.deadlineMs), order.deadlineMs);
+  return { do: "wait", ms: Math.min(lookMs, Math.max(1, next - nowMs)) };
 }
 
 /** The note after a try: what is left decides, and how long it has been tried. Pure. */

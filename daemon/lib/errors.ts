@@ -19,6 +19,7 @@ export const errorTable = {
   ABORTED: { retry: "unknown", meaning: "The act was cancelled.", fix: "Run it again: what was done is kept, and the rest is done then." },
   NO_QUORUM: { retry: "transient", meaning: "etcd did not commit: too few of its members answer.", fix: "Bring back nodes until more than half of etcd's voters answer (`hc status`); sites go on meanwhile." },
   NOT_HOME: { retry: "transient", meaning: "The unit is not at home on this node.", fix: "Run it again; `hc site show SITE` names the home." },
+  PROMISED: { retry: "transient", meaning: "A copy has promised its home not to be promoted: etcd did not commit a moment ago, and the home goes on meanwhile.", fix: "Wait 10 s and run it again; a home that is really gone asks for no more promises." },
   NOT_LEADER: { retry: "transient", meaning: "This node is not the leader.", fix: "Run it again; another node leads in a moment." },
   NOT_READY: { retry: "transient", meaning: "The thing exists but does not serve yet.", fix: "Wait, or ask `hc why SITE` and `hc doctor` what it waits for." },
   PORT_IN_USE: { retry: "never", meaning: "Another program listens on a port that is wanted; choose another port.", fix: "Give the Host another port in `ports`, or stop the other program." },

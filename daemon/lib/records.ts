@@ -138,6 +138,8 @@ export interface DrainRecord { version: number; node: string; reason: string; at
  * `lineage` grows with each such break; a node that remembers a later one than etcd shows starts the next recovery. Missing: lineage 0, never broken.
  */
 export interface RecoveryRecord { version: number; lineage: number; state: "recovering" | "done"; /** For people. */ reason: string; node: string; atMs: number; /** Members that need not report: a person's word. */ excluded: string[]; /** What it ended with, for people. */ detail: string }
+/** `/hc/fence/<node>`: while it is there, the node has no sign of life (each heartbeat compares that it is not), so it owns nothing. */
+export interface FenceRecord { version: number; node: string; reason: string; atMs: number }
 
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
@@ -149,6 +151,7 @@ export const keys = {
   node: (node: string) => `/hc/node/${node}`,
   leader: "/hc/leader",
   drain: (node: string) => `/hc/drain/${node}`,
+  fence: (node: string) => `/hc/fence/${node}`,
   observedNode: (node: string) => `/hc/observed/${node}/node`,
   observedUnits: (node: string, shard: number) => `/hc/observed/${node}/units/${shard}`,
   customer: (name: string) => `/hc/customer/${name}`,

@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
-import { keys, recordVersion, type SessionRecord } from "../lib/records.js";
+import { type FenceRecord, keys, recordVersion, type SessionRecord } from "../lib/records.js";
 import type { Session } from "../context.js";
 import type { Store } from "../state/store.js";
 
@@ -22,7 +22,7 @@ export interface SessionOptions {
     /** The newest generation that was ended by the fencer; it and older ones are lost. */
     lostGeneration(): number;
     /** Written before the session counts as live until then. Throws when it may not, or cannot be. */
-    announce(generation: number, deadlineMs: number): void;
+    announce(generation: number, deadlineMs: number, held: ReadonlyMap<string, number>): void;
   };
   /** A generation that this node is known to have had, whatever etcd says: etcd may come from a backup. */
   knownGeneration?(): number;
@@ -38,6 +38,8 @@ export interface SessionOptions {
  * 4. After a lost answer the same heartbeat is tried again on the same revision; when the swap fails the record is read, and the heartbeat
  *    counts only when exactly it is there (DESIGN invariant 7).
  * 5. The fencer knows a deadline before this process goes by it, and what it has fenced is lost.
+ * 7. While `/hc/fence/<node>` exists (`hc fence`) nothing commits.
+ * 6. Promises of all copies of a unit (daemon/failsafe) are a deadline of that unit alone. While one stands the generation is not lost, and may renew: nobody can have promoted the unit.
  */
 export class NodeSession implements Session {
   private current = 0;
@@ -45,6 +47,8 @@ export class NodeSession implements Session {
   private revision = "0";
   private deadline = Number.NEGATIVE_INFINITY;
   private lost = true;
+  private sentAt = Number.NEGATIVE_INFINITY;
+  private promises: ReadonlyMap<string, number> = new Map();
   private pending: { text: string; revision: string; firstSentAt: number } | undefined;
   private problemText = "no sign of life has committed yet";
 
@@ -60,6 +64,39 @@ export class NodeSession implements Session {
 
   public deadlineMs(): number {
     return this.lost ? 0 : this.deadline;
+  }
+
+  public owns(unit: string): boolean {
+    return !this.lost && this.options.clock.monotonicMs() < Math.max(this.deadline, this.promises.get(unit) ?? 0);
+  }
+
+  public held(): ReadonlyMap<string, number> {
+    const now = this.options.clock.monotonicMs();
+    return this.lost ? new Map() : new Map([...this.promises].filter(([, untilMs]) => untilMs > this.deadline && now < untilMs));
+  }
+
+  public silentMs(): number {
+    return this.options.clock.monotonicMs() - this.sentAt;
+  }
+
+  /** Live, or held by promises: this generation may still renew. */
+  public isStanding(): boolean {
+    return !this.lost && this.options.clock.monotonicMs() < this.lastDeadline();
+  }
+
+  /**
+   * What all copies of these units have promised: each may go on until then (monotonic ms), if this generation still stands. A deadline is never moved back.
+   * Throws what the fencer's folder says: then nothing is held.
+   */
+  public hold(generation: number, units: ReadonlyMap<string, number>): void {
+    if (generation !== this.current || !this.isStanding() || units.size === 0) return;
+    const now = this.options.clock.monotonicMs();
+    // what its copies did not promise in time stays lost until they promise anew, and that is a new start of the unit, not of the deadline
+    const next = new Map([...this.promises].filter(([, untilMs]) => now < untilMs));
+    for (const [unit, untilMs] of units) next.set(unit, Math.max(untilMs, next.get(unit) ?? 0));
+    this.options.fence?.announce(generation, this.deadline, next);
+    this.promises = next;
+    this.options.onChange?.();
   }
 
   /** Why the session is not live, or why its last heartbeat failed; "" when all is well. */
@@ -87,11 +124,11 @@ export class NodeSession implements Session {
 
   /** One heartbeat, or the start of a new generation. True when it committed. */
   public async beat(signal?: AbortSignal): Promise<boolean> {
-    const { clock, log, node } = this.options;
+    const { log, node } = this.options;
     if (!this.lost && (this.options.fence?.lostGeneration() ?? 0) >= this.current) this.lose(`generation ${this.current} was ended by the fencer`);
     const disk = this.options.diskProblem();
     if (disk !== "") return this.failed(disk);
-    if (!this.lost && clock.monotonicMs() >= this.deadline) this.lose("the deadline passed without a committed sign of life");
+    if (!this.lost && !this.isStanding()) this.lose("the deadline passed without a committed sign of life");
     try {
       if (this.lost) return await this.open(signal);
       return await this.renew(signal);
@@ -119,14 +156,15 @@ export class NodeSession implements Session {
     // Tries of one heartbeat are the same text on the same revision: at most one of them commits.
     const text = JSON.stringify(value);
     if (this.pending?.text !== text || this.pending.revision !== revision) this.pending = { text, revision, firstSentAt: sentAt };
-    const result = await store.txn([{ key: keys.session(node), modRevision: revision }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
+    const result = await store.txn([{ key: keys.session(node), modRevision: revision }, { key: keys.fence(node), modRevision: "0" }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
     if (typeof result === "string") return this.failed(`etcd has not committed the sign of life: ${result}`);
     if (result.succeeded) return this.committed(next, result.revision, sentAt);
     const found = await store.get(keys.session(node));
     const seen = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
     // An earlier try whose answer was lost: it counts from when the first of them was sent.
     if (found?.value === text) return this.committed(next, found.modRevision, this.pending.firstSentAt);
-    this.lose(lossReason(seen, next.generation, this.current));
+    const order = await store.get(keys.fence(node));
+    this.lose(order === undefined ? lossReason(seen, next.generation, this.current) : `fenced by order: ${(JSON.parse(order.value) as FenceRecord).reason} (\`hc unfence ${node}\` lets it live again)`);
     log.warn({ node, generation: this.current, found: seen }, "session lost");
     return false;
   }
@@ -136,7 +174,8 @@ export class NodeSession implements Session {
     const deadline = sentAt + fenceMs;
     const fresh = next.generation !== this.current;
     // The commit was seen too late to be of use: final (invariant 2).
-    const late = clock.monotonicMs() >= (fresh ? deadline : this.deadline);
+    const late = clock.monotonicMs() >= (fresh ? deadline : this.lastDeadline());
+    if (fresh) this.promises = new Map();
     this.current = next.generation;
     this.counter = next.counter;
     this.revision = revision;
@@ -145,12 +184,13 @@ export class NodeSession implements Session {
       return false;
     }
     try {
-      this.options.fence?.announce(next.generation, deadline);
+      this.options.fence?.announce(next.generation, deadline, this.promises);
     } catch (error) {
       log.warn({ node, generation: next.generation, reason: messageOf(error) }, "a sign of life that does not count");
       return this.failed(messageOf(error));
     }
     this.deadline = deadline;
+    this.sentAt = Math.max(sentAt, this.sentAt);
     this.lost = false;
     this.problemText = "";
     if (fresh) log.info({ node, generation: next.generation }, "session started");
@@ -163,9 +203,16 @@ export class NodeSession implements Session {
     return false;
   }
 
+  private lastDeadline(): number {
+    let last = this.deadline;
+    for (const untilMs of this.promises.values()) if (untilMs > last) last = untilMs;
+    return last;
+  }
+
   private lose(why: string): void {
     this.problemText = why;
     this.lost = true;
+    this.promises = new Map();
     this.options.onChange?.();
   }
 }

@@ -100,7 +100,9 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
   const lost = staying.filter((node) => input.lost?.has(node) === true);
   const leaving = staying.filter((node) => !lost.includes(node) && nodes.some((one) => one.node === node && one.drained === true));
   const missing = count - (staying.length - lost.length - leaving.length);
-  const added = missing > 0 ? chooseReplicas(wish, nodes, [record.home, ...staying], missing) : [];
+  // who still shows a copy that the record does not name gives it up first: a home may not know that it counts again (daemon/failsafe)
+  const free = nodes.filter(({ node }) => record.replicas.includes(node) || node === record.home || state.observedUnits.get(node)?.has(unit) !== true);
+  const added = missing > 0 ? chooseReplicas(wish, free, [record.home, ...staying], missing) : [];
   if (missing > added.length) problems[unit] = `${missing - added.length} of ${wish.copies} copies have no node to be on`;
   // A copy too many goes only when those that stay are confirmed by the home.
   const surplus = lost.length === 0 && staying.length > count ? surplusReplicas(wish, nodes, record.home, staying, count) : [];

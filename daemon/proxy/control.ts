@@ -25,7 +25,12 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
     else socket.write(`${JSON.stringify(message)}\n`);
   };
-  const deadline = (): ToWorker => ({ type: "deadline", ms: Math.floor(machineMs() + context.session.deadlineMs() - performance.now()) });
+  const deadline = (): ToWorker => {
+    const offset = machineMs() - context.clock.monotonicMs();
+    const held = context.session.held();
+    const units = Object.fromEntries([...held].map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
+    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }) };
+  };
   const server = createServer((socket) => {
     workers.set(socket, undefined);
     socket.on("error", () => undefined); // close follows

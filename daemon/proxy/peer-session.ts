@@ -13,7 +13,7 @@ function verdictOf(worker: WorkerState, unit: string, epoch: number): Verdict {
   const route = worker.routes.route(unit);
   if (worker.routes.mayServe(unit, epoch)) return worker.full(unit) ? "held" : "accepted";
   // the edge knows an older epoch, or this is the home and its gate is closed for now
-  return route?.home === worker.routes.table?.node && worker.routes.live() ? "held" : "not-home";
+  return route?.home === worker.routes.table?.node && worker.routes.live(unit) ? "held" : "not-home";
 }
 
 /** One connection from another node's proxy. The verdict leaves before a body is read; only `accepted` runs anything. */

@@ -5,6 +5,7 @@ import type { RouteTable, UnitRoute } from "./routes.js";
 export class RouteStore {
   public table: RouteTable | undefined;
   private deadline = 0;
+  private held: ReadonlyMap<string, number> = new Map();
   private readonly waiting = new Set<() => void>();
 
   public setTable(table: RouteTable): void {
@@ -12,15 +13,22 @@ export class RouteStore {
     this.wake();
   }
 
-  /** `deadlineMs` by `machineMs()`; never moved back. */
-  public setDeadline(deadlineMs: number): void {
-    const wasPast = !this.live();
+  /** `deadlineMs`, and those of `units`, by `machineMs()`; never moved back. */
+  public setDeadline(deadlineMs: number, units: Readonly<Record<string, number>> = {}): void {
+    const now = machineMs();
+    const wasPast = now >= this.deadline;
     if (deadlineMs > this.deadline) this.deadline = deadlineMs;
-    if (wasPast && this.live()) this.wake();
+    const held = new Map([...this.held].filter(([, untilMs]) => untilMs > now));
+    for (const [unit, untilMs] of Object.entries(units)) held.set(unit, Math.max(untilMs, held.get(unit) ?? 0));
+    const opened = [...held].some(([unit, untilMs]) => untilMs > now && (this.held.get(unit) ?? 0) <= now);
+    this.held = held;
+    if ((wasPast && now < this.deadline) || opened) this.wake();
   }
 
-  public live(): boolean {
-    return machineMs() < this.deadline;
+  /** May what is at home here be served, as far as the sign of life goes? */
+  public live(unit: string): boolean {
+    const now = machineMs();
+    return now < this.deadline || now < (this.held.get(unit) ?? 0);
   }
 
   public route(unit: string): UnitRoute | undefined {
@@ -29,7 +37,7 @@ export class RouteStore {
 
   public mayServe(unit: string, epoch?: number): boolean {
     const route = this.route(unit);
-    return route?.open === true && route.home === this.table?.node && this.live() && (epoch === undefined || epoch === route.epoch);
+    return route?.open === true && route.home === this.table?.node && this.live(unit) && (epoch === undefined || epoch === route.epoch);
   }
 
   /** Settles at the next change of the table, or after `ms`. */

@@ -41,7 +41,7 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
     onLines(socket, (message) => {
       const order = message as ToWorker;
       if (order.type === "routes") worker.routes.setTable(order.table);
-      else if (order.type === "deadline") worker.routes.setDeadline(order.ms);
+      else if (order.type === "deadline") worker.routes.setDeadline(order.ms, order.units);
     });
     socket.on("error", () => undefined); // close follows
     socket.once("close", () => {

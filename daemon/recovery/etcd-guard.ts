@@ -37,8 +37,10 @@ export class EtcdGuard {
   private memory: EtcdMemory | undefined;
   private written = "";
   private opened = 0n;
+  /** It is over for this process: another etcd answers, or will. */
   private told = false;
   private judged = false;
+  private joining = 0;
 
   public constructor(private readonly options: EtcdGuardOptions) {}
 
@@ -47,7 +49,11 @@ export class EtcdGuard {
   }
   /** Is the picture from before a recovery that this node has opened, or does it show one? */
   public isRecovering(state: ClusterState): boolean {
-    return state.recovery?.value.state === "recovering" || BigInt(state.revision) < this.opened;
+    return this.told || state.recovery?.value.state === "recovering" || BigInt(state.revision) < this.opened;
+  }
+  /** etcd is about to be begun anew by this process, which ends afterwards: until then it owns nothing, and is surprised by nothing. */
+  public suspend(): void {
+    this.told = true;
   }
 
   /** Settles when this etcd goes on where the memories end, or a recovery is open. */
@@ -90,11 +96,18 @@ export class EtcdGuard {
       if (this.judged && !this.told) await this.save().catch((error: unknown) => this.options.log.warn({ err: error }, "what is known of etcd could not be written down"));
     }
   }
-  /** The picture changed: a recovery that others have opened is joined. */
-  public joined(record: RecoveryRecord | undefined): void {
-    if (this.memory === undefined || record === undefined || record.lineage <= this.memory.lineage) return;
-    this.memory = { ...this.memory, lineage: record.lineage };
-    void this.save().catch(() => undefined); // again within 5 s
+  /** The picture changed: a recovery that others have opened is joined, if it is of the etcd that was judged; a watch does not say so, an answer does (`follow`). */
+  public async joined(record: RecoveryRecord | undefined): Promise<void> {
+    if (this.memory === undefined || !this.judged || record === undefined || record.lineage <= this.memory.lineage || this.joining === record.lineage) return;
+    this.joining = record.lineage;
+    try {
+      await this.options.store.get(keys.recovery);
+      if (this.told) return;
+      this.memory = { ...this.memory, lineage: record.lineage };
+      await this.save();
+    } finally {
+      this.joining = 0;
+    }
   }
 
   private async again(): Promise<EtcdPoint> {

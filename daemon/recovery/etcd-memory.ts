@@ -11,6 +11,8 @@ export interface EtcdMemory extends EtcdPoint { version: 1; /** Of our cluster: 
 export function brokenBecause(memory: EtcdMemory | undefined, seen: EtcdPoint, record: RecoveryRecord | undefined): string {
   const lineage = record?.lineage ?? 0;
   if (memory === undefined || lineage > memory.lineage) return "";
+  // one that runs asks all disks anyway
+  if (lineage === memory.lineage && record?.state === "recovering") return "";
   if (lineage < memory.lineage) return `etcd knows ${lineage} recoveries of this cluster, there were ${memory.lineage}: it was restored from a backup`;
   if (seen.etcdCluster !== memory.etcdCluster) return `etcd is another one (cluster id ${seen.etcdCluster}, it was ${memory.etcdCluster}): it was begun anew, or restored from a backup`;
   if (BigInt(seen.revision) < BigInt(memory.revision)) return `etcd is at revision ${seen.revision} and was at ${memory.revision}: it was restored from a backup`;

@@ -37,7 +37,7 @@ export async function forceEtcd(options: ForceOptions, source: RecoverSource): P
     const run = async (words: readonly string[]): Promise<void> => {
       await platform.defineService(etcdDefinition([...words]));
       await platform.restartService(etcdService);
-      await until(`etcd of ${cluster.node}`, { firstMs: 100, capMs: 1000, withinMs: answerMs, signal: options.signal }, async () => ((await options.etcd.status(member.ownEndpoint(), 1500).catch(() => undefined))?.leader ?? "0") !== "0" || undefined);
+      await until(`etcd of ${cluster.node}`, { firstMs: 50, capMs: 200, withinMs: answerMs, signal: options.signal }, async () => ((await options.etcd.status(member.ownEndpoint(), 1500).catch(() => undefined))?.leader ?? "0") !== "0" || undefined);
     };
     await platform.stopService(etcdService);
     await until(`the stop of etcd on ${cluster.node}`, { firstMs: 50, capMs: 500, withinMs: stopMs, signal: options.signal }, async () => ((await platform.serviceStates(etcdService)).get(etcdService) === "active" ? undefined : true));

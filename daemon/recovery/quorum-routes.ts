@@ -68,10 +68,14 @@ export function quorumRoutes(parts: QuorumParts): void {
     if (body.apply !== true) return { node: context.host.node, done: false, steps };
     context.log.error({ source, gone, reason: body.reason }, "etcd is begun anew by a person's word");
     const known = guard.known()?.lineage ?? 0;
-    await forceEtcd({ host: context.host, cluster, platform: context.platform, runner: context.runner, member: parts.member, etcd: parts.etcd, signal: context.signal }, source);
-    await markRecovery(parts, source, gone, known);
-    // the answer goes first
-    setTimeout(() => parts.restart("etcd was begun anew by a person's word"), 500).unref();
+    guard.suspend();
+    try {
+      await forceEtcd({ host: context.host, cluster, platform: context.platform, runner: context.runner, member: parts.member, etcd: parts.etcd, signal: context.signal }, source);
+      await markRecovery(parts, source, gone, known);
+    } finally {
+      // the answer goes first; a process that is to come judges whatever etcd is there now
+      setTimeout(() => parts.restart("etcd was begun anew by a person's word"), 500).unref();
+    }
     return { node: context.host.node, done: true, steps };
   });
 }
@@ -119,6 +123,8 @@ async function markRecovery({ context }: QuorumParts, source: RecoverSource, gon
   const carrying = new Set(carriers(context));
   const found = await store.get(keys.recovery);
   const before = found === undefined ? undefined : (JSON.parse(found.value) as RecoveryRecord);
+  // another node was faster, and has found by itself what we are about to say
+  if (before?.state === "recovering" && before.lineage > known && gone.length === 0) return;
   const why = { own: "etcd goes on from one member alone", backup: "etcd was restored from a backup", disks: "etcd was begun anew; the disks tell what there is" }[source.from];
   const next: RecoveryRecord = { version: recordVersion, lineage: Math.max(known, before?.lineage ?? 0) + 1, state: "recovering", reason: `${why}, by a person's word on ${host.node}`, node: host.node, atMs: clock.wallMs(), excluded: gone.filter((node) => carrying.has(node)), detail: "" };
   const { succeeded } = await store.txn([{ key: keys.recovery, modRevision: found?.modRevision ?? "0" }], [{ put: keys.recovery, value: JSON.stringify(next) }]);

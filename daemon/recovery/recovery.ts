@@ -5,10 +5,12 @@ import type { Leader } from "../membership/leader.js";
 import { isRecovering } from "../state/cluster-state.js";
 import type { Compare } from "../state/store.js";
 import { lookAtMembers, withLists } from "./gather.js";
+import { promiseMs } from "../failsafe/plan-failsafe.js";
 import { copiesOf, planRebuild } from "./plan-rebuild.js";
 
 const tickMs = 1_000;
 const detailLimit = 2_000;
+const promiseSlackMs = 2_000;
 
 /**
  * The leader's part of a recovery: waits until every member that was not excluded has told what its disk holds, under the new lineage and with nothing mounted, then rebuilds all records and closes the recovery. Each write is
@@ -16,6 +18,8 @@ const detailLimit = 2_000;
  */
 export class Recovery {
   private waits = "";
+  /** Since when all have told, of which form of the recovery. */
+  private heard: { revision: string; atMs: number } | undefined;
   public constructor(private readonly options: { context: NodeContext; leader: Pick<Leader, "guard"> }) {}
 
   /** What the last round waited for; "" = nothing. For people. */
@@ -36,7 +40,14 @@ export class Recovery {
     if (BigInt(state.revision) < BigInt(guard.modRevision)) return;
     const told = await lookAtMembers(context, recovery.value);
     this.wait(told.waitsFor.map(({ node, why }) => `${node}: ${why}`).join("; "));
-    if (this.waits !== "") return;
+    if (this.waits !== "") {
+      this.heard = undefined;
+      return;
+    }
+    const nowMs = context.clock.monotonicMs();
+    if (this.heard?.revision !== recovery.revision) this.heard = { revision: recovery.revision, atMs: nowMs };
+    // whoever was left out may still go on by promises of those that have joined by now, and give none any more (daemon/failsafe)
+    if (recovery.value.excluded.length > 0 && nowMs - this.heard.atMs < promiseMs + promiseSlackMs) return this.wait("promises that were given to nodes that are left out have to end");
     const { writes, problems } = planRebuild(state, await withLists(context, copiesOf(told.reports), () => true));
     const held: Compare[] = [guard, { key: keys.recovery, modRevision: recovery.revision }];
     for (const write of writes) {

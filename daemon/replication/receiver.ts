@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import type { NodeContext, PeerRequest } from "../context.js";
+import { Promises } from "../failsafe/promises.js";
 import { HcError } from "../lib/errors.js";
 import { keys, type SessionRecord, type UnitRecord } from "../lib/records.js";
 import { isRecovering } from "../state/cluster-state.js";
@@ -13,7 +14,7 @@ import { keepsOut, laterSeal, parseSeal, type Seal, sealText } from "./seal.js";
 import { Stasher } from "./stash.js";
 import { readHead, readSeal, readStash, type StreamAck, type StreamHead, type UnitSnapshots, wireVersion } from "./wire.js";
 
-export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "clock" | "log" | "event">;
+export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "session" | "clock" | "log" | "event">;
 /** A sender that is silent for so long is taken for gone, ms. */
 const idleMs = 20_000;
 const maxRemembered = 10_000;
@@ -29,14 +30,17 @@ export class Receiver {
   private readonly released = new Set<string>();
   /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
   private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown> }>();
-  /** Seals of this process; those of processes before it are on the datasets. */
+  /** Seals as they are on the datasets (`recover`), and those of this process. */
   private readonly seals = new Map<string, Seal>();
+  /** What homes were promised while etcd did not commit; never what is sealed, and the other way round. */
+  public readonly promises: Promises;
   private readonly stasher: Stasher;
   public constructor(
     private readonly context: ReceiverContext,
     private readonly parts: { counters: Counters; wantTemplate(name: string, version: string, from: string): void },
   ) {
     this.stasher = new Stasher(context);
+    this.promises = new Promises(context, (unit) => this.seals.get(unit));
   }
 
   private dataset(unit: string): string {
@@ -76,7 +80,7 @@ export class Receiver {
 
   /**
    * `POST /peer/v1/units/<id>/seal`, from the leader when the home's session was declared dead: from now on no stream of that owner is taken, one that runs is ended; then what
-   * the disk holds is told (OWNERSHIP 10). Throws CONFLICT when the record or the session says something else: the caller's picture is old.
+   * the disk holds is told (OWNERSHIP 10). Throws CONFLICT when the record or the session says something else: the caller's picture is old; PROMISED while the home may count on this copy.
    */
   public async seal(unit: string, body: unknown): Promise<UnitSnapshots> {
     const { epoch, generation } = readSeal(body);
@@ -87,7 +91,8 @@ export class Receiver {
     const session = await this.context.store.get(keys.session(record.home));
     const owner = session === undefined ? undefined : (JSON.parse(session.value) as SessionRecord);
     if (owner !== undefined && owner.dead !== true) throw new HcError("CONFLICT", `${me} does not seal ${unit}: its home ${record.home} is not declared dead.`);
-    const seal = laterSeal(this.seals.get(unit), { epoch, generation });
+    this.promises.assertNone(unit);
+    const seal = laterSeal(this.seals.get(unit), { epoch, generation }); // in the same turn: no promise can come between
     this.seals.set(unit, seal);
     return this.alone(unit, async () => {
       await this.stasher.finish(unit);
@@ -107,9 +112,14 @@ export class Receiver {
   public async stashTail(unit: string, record: Pick<UnitRecord, "epoch" | "epochStartGuid">): Promise<string> {
     return this.alone(unit, () => this.stasher.take(unit, { common: record.epochStartGuid, modified: false, owner: record.epoch }));
   }
-  /** What a crash has left half done. */
-  public recover(): Promise<void> {
-    return this.stasher.finish();
+  /** What a crash has left half done is finished, and what was sealed is known again, before anything is answered. */
+  public async recover(): Promise<void> {
+    const root = `${this.context.cluster.dataset}/`;
+    for (const { name, user } of await this.context.zfs.datasets(this.context.cluster.dataset)) {
+      const seal = parseSeal(user["sealed"]);
+      if (seal !== undefined && name.startsWith(root)) this.seals.set(name.slice(root.length), seal);
+    }
+    await this.stasher.finish();
   }
 
   /** Ends the receive that runs, and keeps the next one waiting. */

@@ -42,7 +42,7 @@ export class Sender {
       this.forget(unit);
       throw new HcError("NOT_HOME", `${unit} is not at home on ${this.context.host.node}.`);
     }
-    if (!this.context.session.isLive()) throw new HcError("NOT_HOME", `${unit}: this node's session is not live.`);
+    if (!this.context.session.owns(unit)) throw new HcError("NOT_HOME", `${unit}: this node's session is not live.`);
     return record;
   }
   /** Not home any more: what was known of its replicas and holds may change without us. */

@@ -54,8 +54,8 @@ export class Snapshotter {
     const here = new Set(homes.map(({ unit }) => unit));
     for (const unit of this.known) if (!here.has(unit)) this.known.delete(unit);
     for (const unit of here) this.known.add(unit);
-    const due = dirty.filter((record) => !this.parts.isPaused(record.unit));
-    if (due.length === 0 || !this.context.session.isLive()) return;
+    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && this.context.session.owns(record.unit));
+    if (due.length === 0) return;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {
       this.writtenByUnit.set(unit, "0");

@@ -138,6 +138,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     await receiver.recover();
     stashRoutes(context);
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/seal", async (request) => receiver.seal(unitOf(request), await request.json()));
+    context.peerRoutes.route("POST", "/peer/v1/promises", async (request) => receiver.promises.answer(await request.json(), request.from));
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/stash", async (request) => receiver.stash(unitOf(request), await request.json(), request.from));
     context.peerRoutes.route("GET", "/peer/v1/units/:unit/snapshots", (request) => receiver.snapshots(unitOf(request), request.query, request.from));
     context.peerRoutes.route("GET", "/peer/v1/templates/:name/:version", async (request, response) => {
@@ -147,7 +148,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     let verifiedMs = clock.monotonicMs();
     loops.push(
       every(options.lookMs ?? 1_000, "snapshots", async () => {
-        if (!context.session.isLive()) return;
+        if (!context.session.isLive() && context.session.held().size === 0) return;
         reconcile();
         // while a unit is made what it was (daemon/vault), what is written is neither the customer's nor whole: no snapshot of it, and no lag
         await snapshotter.round(homes().filter((record) => (restoreOf(record)?.before ?? "") === ""));

@@ -1,5 +1,5 @@
 import { type DesiredDocument, documentVersion } from "../lib/documents.js";
-import { type CustomerRecord, type DrainRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, type RecoveryRecord, recordVersion, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, type RecoveryRecord, recordVersion, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import type { ClusterState, Versioned } from "./cluster-state.js";
 
 export interface Change { key: string; /** undefined = deleted */ value: string | undefined; modRevision: string }
@@ -16,12 +16,13 @@ interface Maps {
   templates: Map<string, Versioned<TemplateRecord>>;
   trash: Map<string, Versioned<TrashRecord>>;
   drains: Map<string, Versioned<DrainRecord>>;
+  fences: Map<string, Versioned<FenceRecord>>;
 }
 type Shards = ReadonlyMap<string, ReadonlyMap<number, Record<string, ObservedUnit>>>;
 export interface Picture { state: ClusterState; shards: Shards }
 
 export const emptyPicture: Picture = {
-  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), leader: undefined, recovery: undefined },
+  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), leader: undefined, recovery: undefined },
   shards: new Map(),
 };
 
@@ -91,6 +92,7 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
         recovery = value === undefined ? undefined : { value, revision: change.modRevision };
         break;
       }
+      case "fence": keep(map("fences"), a, read<FenceRecord>()); break;
       case "leader": {
         const value = read<LeaderRecord>();
         leader = value === undefined ? undefined : { value, revision: change.modRevision };

@@ -1,5 +1,5 @@
 import type { DesiredDocument, Kind } from "../lib/documents.js";
-import type { CustomerRecord, DrainRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, RecoveryRecord, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
+import type { CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, RecoveryRecord, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
 
 export interface Versioned<T> { value: T; revision: string }
 
@@ -22,6 +22,8 @@ export interface ClusterState {
   recovery?: Versioned<RecoveryRecord> | undefined;
   /** Nodes that are being emptied. */
   drains?: ReadonlyMap<string, Versioned<DrainRecord>>;
+  /** Nodes that are fenced by a person. */
+  fences?: ReadonlyMap<string, Versioned<FenceRecord>>;
 }
 
 export function desiredOf<K extends Kind>(state: ClusterState, kind: K, name: string): Versioned<DesiredDocument<K>> | undefined {

@@ -1,12 +1,12 @@
 import { randomOf } from "../support/kill-matrix.js";
 
-/** What a fault does to one node (`node`), or to a pair. `seconds`: how long it lasts. */
-export type FaultKind = "kill" | "stop" | "cut" | "cut-half" | "cut-link" | "pause-hcd" | "pause-workers" | "pause-fencer" | "pause-etcd" | "pause-all" | "kill-hcd" | "kill-etcd" | "kill-workers" | "fill";
+/** What a fault does to one node (`node`), or to a pair (`quorum`: the etcd members of both are stopped). `seconds`: how long it lasts. */
+export type FaultKind = "kill" | "stop" | "cut" | "cut-half" | "cut-link" | "pause-hcd" | "pause-workers" | "pause-fencer" | "pause-etcd" | "pause-all" | "kill-hcd" | "kill-etcd" | "kill-workers" | "fill" | "quorum";
 export interface Fault { kind: FaultKind; node: string; peer: string; seconds: number }
 
 /** How often each comes. Two thirds hit the node where a site lives, the leader of the cluster among them. */
 const weights: readonly (readonly [FaultKind, number])[] = [
-  ["kill", 4], ["stop", 1], ["cut", 4], ["cut-half", 1], ["cut-link", 2], ["pause-hcd", 2], ["pause-workers", 1], ["pause-fencer", 1], ["pause-etcd", 1], ["pause-all", 2], ["kill-hcd", 2], ["kill-etcd", 1], ["kill-workers", 1], ["fill", 1],
+  ["kill", 4], ["stop", 1], ["cut", 4], ["cut-half", 1], ["cut-link", 2], ["pause-hcd", 2], ["pause-workers", 1], ["pause-fencer", 1], ["pause-etcd", 1], ["pause-all", 2], ["kill-hcd", 2], ["kill-etcd", 1], ["kill-workers", 1], ["fill", 1], ["quorum", 2],
 ];
 export const faultKinds: readonly FaultKind[] = weights.map(([kind]) => kind);
 
@@ -22,4 +22,4 @@ export function faultsOf(seed: number, nodes: readonly string[], only: readonly 
     return { kind, node, peer: other === node ? (nodes[0] as string) : other, seconds: Math.round(kind.startsWith("kill-") ? 0 : 3 + length * length * 27) };
   };
 }
-export const faultText = ({ kind, node, peer, seconds }: Fault): string => `${kind} ${node}${kind === "cut-link" || kind === "cut-half" ? ` and ${peer}` : ""}${seconds === 0 ? "" : ` for ${seconds} s`}`;
+export const faultText = ({ kind, node, peer, seconds }: Fault): string => `${kind} ${node}${kind === "cut-link" || kind === "cut-half" || kind === "quorum" ? ` and ${peer}` : ""}${seconds === 0 ? "" : ` for ${seconds} s`}`;

@@ -22,6 +22,14 @@ export async function inflict(lab: Lab, { kind, node, peer }: Fault): Promise<()
   };
   const signal = async (name: string, pids: string): Promise<void> => void (await run(`for pid in $(${pids}); do kill -${name} $pid 2>/dev/null || true; done`));
   switch (kind) {
+    case "quorum": {
+      const first = await inflict(lab, { kind: "pause-etcd", node, peer, seconds: 0 });
+      const second = await inflict(lab, { kind: "pause-etcd", node: peer, peer: node, seconds: 0 });
+      return async () => {
+        await first();
+        await second();
+      };
+    }
     case "kill":
       await lab.kill(node);
       return () => lab.start(node);

@@ -5,6 +5,7 @@ import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import type { StashAnswer } from "../../daemon/replication/stash-routes.js";
+import { inflict } from "../chaos/inflict.js";
 import { HcProject, stepText } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } from "../support/ledger.js";
 
@@ -186,4 +187,53 @@ test("a node that is drained is empty afterwards, and takes sites again when it 
   const verdict = judgeLedger(await stopAll(clients), (await readLedger(address[away.home] as string, host)) ?? []);
   expect([verdict.violations, verdict.lost]).toEqual([[], []]);
   expect((await project.hc(["move", "ledger", "--to", before.home])).code).toBe(0);
+});
+
+test("a node that is fenced by order owns nothing until it is unfenced; its site is served elsewhere", async () => {
+  project.wish.sites = { ledger: { content: ledgerContent, quota: "256M" } };
+  expect((await project.operate("up")).done.map(stepText)).toEqual(["update Site ledger (failover)"]);
+  const before = await inStep();
+  const fenced = await project.hc(["fence", before.home, "--reason", "it misbehaves"]);
+  expect([fenced.stderr, fenced.stdout]).toEqual(["", `${before.home} is fenced; 1 of its 1 sites are served elsewhere.\n`]);
+  expect(await inside(before.home, "zfs get -H -o value mounted hpool/hc/site-ledger")).toBe("no");
+  const seen = await status();
+  expect(seen.units[0]).toMatchObject({ home: before.replicas[0]?.node, epoch: before.epoch + 1, state: "serving" });
+  expect(seen.attention.map(({ what }) => what).join()).toContain(`node ${before.home} is fenced: it misbehaves`);
+  expect((await project.hc(["fence", before.replicas[0]!.node])).code).toBe(4);
+  expect((await project.hc(["unfence", before.home])).code).toBe(0);
+  expect(await inStep()).toMatchObject({ home: before.replicas[0]?.node, replicas: [{ node: before.home }] });
+});
+
+test("etcd without quorum: sites go on by the promise of their copies; one whose copy dies too is stopped; nothing moves when the quorum is back", async () => {
+  const before = await inStep();
+  const replica = before.replicas[0]!.node;
+  const other = nodes.find((node) => node !== before.home && node !== replica)!;
+  const sessions = (): Promise<string> => inside(before.home, "journalctl -u hcd -o cat --no-pager | grep -c 'session started'");
+  const sessionsBefore = await sessions();
+  const clients = clientsAt([before.home, other], "quorum");
+  const acknowledged = (): { endMs: number; epoch: number }[] => clients.flatMap((client) => client.acknowledged).sort((a, b) => a.endMs - b.endMs);
+  await eventually("records are acknowledged", 20_000, async () => (clients.every((client) => client.acknowledged.length > 20) ? true : undefined));
+  const goOn = [await inflict(lab, { kind: "pause-etcd", node: replica, peer: "", seconds: 0 }), await inflict(lab, { kind: "pause-etcd", node: other, peer: "", seconds: 0 })];
+  const stoppedMs = Date.now();
+  await eventually("25 s are over", 30_000, async () => (Date.now() - stoppedMs > 25_000 ? true : undefined));
+  const during = acknowledged().filter(({ endMs }) => endMs > stoppedMs - 1000);
+  const gap = during.reduce((longest, { endMs }, at) => Math.max(longest, endMs - (during[at - 1]?.endMs ?? endMs)), 0);
+  expect([gap < 3000, during.at(-1)!.endMs > stoppedMs + 23_000, gap]).toEqual([true, true, gap]);
+  const seen = await status();
+  expect(seen.attention[0]).toMatchObject({ severity: "critical", what: expect.stringContaining("etcd does not commit (no quorum") });
+  expect([seen.units[0]?.state, seen.nodes.every(({ alive }) => alive)]).toEqual(["serving", true]);
+  // the copy dies: 5 s after its last promise nothing is served any more
+  const killedMs = Date.now();
+  expect((await project.hc(["lab", "kill", replica])).code).toBe(0);
+  await eventually("the site is ended on its home", 20_000, async () => ((await inside(before.home, "zfs get -H -o value mounted hpool/hc/site-ledger")) === "no" ? true : undefined));
+  expect(acknowledged().at(-1)!.endMs).toBeLessThan(killedMs + 8_000);
+  expect(acknowledged().at(-1)!.endMs).toBeGreaterThan(killedMs + 1_000);
+  for (const go of goOn.slice(1)) await go();
+  await eventually("it serves again where it was", 30_000, async () => (acknowledged().at(-1)!.endMs > killedMs + 10_000 ? true : undefined));
+  expect((await project.hc(["lab", "start", replica])).code).toBe(0);
+  expect(await inStep()).toMatchObject({ home: before.home, epoch: before.epoch });
+  const verdict = judgeLedger(await stopAll(clients), (await readLedger(address[before.home] as string, host)) ?? []);
+  expect([verdict.violations, verdict.lost]).toEqual([[], []]);
+  // the same sign of life went on: no new session, so no new start
+  expect(await sessions()).toBe(sessionsBefore);
 });

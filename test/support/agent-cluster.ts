@@ -17,6 +17,8 @@ import { Liveness } from "../../daemon/membership/liveness.js";
 import { NodeSession } from "../../daemon/membership/session.js";
 import type { Platform } from "../../daemon/platform/platform.js";
 import type { Replication } from "../../daemon/replication/replication.js";
+import { Failsafe } from "../../daemon/failsafe/failsafe.js";
+import { fixedSession } from "./fixed-session.js";
 import { startReplication } from "../../daemon/replication/start.js";
 import type { SiteRun, SiteServices } from "../../daemon/services/site-services.js";
 import { MemoryState, MemoryStore } from "../../daemon/state/memory-store.js";
@@ -28,7 +30,7 @@ import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
 export const root = "hpool/hc";
 const speed = 10;
 /** The real clock, `speed` times faster: waits and ticks are short, order stays real. */
-const clock: Clock = { monotonicMs: () => performance.now() * speed, wallMs: () => Date.now(), sleep: (ms, signal) => delay(ms / speed, signal) };
+const fastClock: Clock = { monotonicMs: () => performance.now() * speed, wallMs: () => Date.now(), sleep: (ms, signal) => delay(ms / speed, signal) };
 const log = pino({ level: process.env["HC_LOG_LEVEL"] ?? "silent" });
 const runtime = { platform: "linux" as const, php: "8.2" };
 const crashed = (): HcError => new HcError("ABORTED", "this incarnation has crashed", { retry: "never" });
@@ -43,6 +45,7 @@ export interface CrashPoint { node: string; effect: number; after: boolean }
 /** Agents, replication and moves of several nodes in one process, on fakes that outlive a crash; every effect checks the invariants. */
 export class AgentCluster {
   public readonly state = new MemoryState();
+  public readonly clock: Clock;
   public readonly machines = new Map<string, Machine>();
   public readonly running = new Map<string, Incarnation>();
   public readonly violations: string[] = [];
@@ -57,10 +60,14 @@ export class AgentCluster {
   private readonly cutOff = new Set<string>();
 
   /** `control`: nodes have the real sessions, liveness, election and failover instead of ones that never fail. */
-  public constructor(public readonly names: readonly string[], private readonly options: { control?: boolean } = {}) {
+  public constructor(public readonly names: readonly string[], private readonly options: { control?: boolean; clock?: Clock; /** Time that a call between nodes, or to etcd, takes on its way, ms; with a simulated clock only. */ latencyMs?: () => number } = {}) {
+    this.clock = options.clock ?? fastClock;
+    const { clock } = this;
     for (const name of names) {
-      const zfs = createFakeZfs({ seed: name });
-      this.machines.set(name, { name, zfs, store: new MemoryStore(this.state), running: new Map(), ordered: new Set(), configured: [], users: new Map(), generation: 0, broken: false });
+      const zfs = createFakeZfs({ seed: name, nowMs: () => clock.wallMs() });
+      const { latencyMs } = options;
+      const store = new MemoryStore(this.state, latencyMs === undefined ? undefined : { clock, requestMs: latencyMs, answerMs: latencyMs, watchMs: latencyMs });
+      this.machines.set(name, { name, zfs, store, running: new Map(), ordered: new Set(), configured: [], users: new Map(), generation: 0, broken: false });
     }
   }
   public async prepare(): Promise<void> {
@@ -123,17 +130,21 @@ export class AgentCluster {
     this.cutOff.delete(name);
     this.machine(name).store.heal();
   }
+  /** No node reaches etcd any more, and all reach each other: it has no quorum. */
+  public quorum(there: boolean): void {
+    for (const { name, store } of this.machines.values()) if (there && !this.cutOff.has(name)) store.heal(); else store.cut();
+  }
   public isCut(name: string): boolean {
     return this.cutOff.has(name);
   }
   /** Would a request for the unit be run by this node now? What the proxy's gate looks at, and that the container runs on a writable file system. */
   public async accepts(name: string, unit: string): Promise<boolean> {
     const incarnation = this.running.get(name);
-    if (incarnation === undefined || incarnation.dead || !incarnation.session.isLive()) return false;
+    if (incarnation === undefined || incarnation.dead || !incarnation.session.owns(unit)) return false;
     const record = incarnation.view.current().units.get(unit)?.value;
     if (record?.home !== name || record.homeGeneration !== incarnation.session.generation || record.move?.phase === "stopping" || !this.machine(name).running.has(unit)) return false;
     const [dataset] = await this.machine(name).zfs.datasets(`${root}/${unit}`).catch(() => []);
-    return dataset?.mounted === true && !dataset.readonly && incarnation.session.isLive();
+    return dataset?.mounted === true && !dataset.readonly && incarnation.session.owns(unit);
   }
   public setLive(name: string, live: boolean): void {
     const incarnation = this.running.get(name);
@@ -182,13 +193,13 @@ export class AgentCluster {
       host: { version: 1, node: name, platform: "linux", zone: "z", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },
       cluster: { version: 1, cluster: "sim", clusterId: "sim", node: name, members: this.names.map((node) => ({ node, addresses: [], zone: "z", role: "node" as const, ports: defaultPorts })), voters: [], dataset: root, etcd: { heartbeatMs: 100, electionMs: 1000 } },
       log,
-      clock,
+      clock: this.clock,
       runner: { run: () => Promise.reject(new Error("no commands in the simulation")) },
       platform: this.platform(machine, guard),
       zfs: this.zfs(machine, guard),
       store: guardedStore,
       view,
-      session: this.options.control === true ? this.session(name, incarnation, store) : { generation, isLive: () => incarnation.live && !incarnation.dead, deadlineMs: () => Number.POSITIVE_INFINITY },
+      session: this.options.control === true ? this.session(name, incarnation, store) : fixedSession(generation, () => incarnation.live && !incarnation.dead),
       fence: {
         open: ({ unit }) => void machine.ordered.add(unit),
         seen: (here, settled) => {
@@ -225,7 +236,7 @@ export class AgentCluster {
       txn: async (compare, ops, options) => (incarnation.dead ? Promise.reject(crashed()) : store.txn(compare, ops, options)),
       watch: (prefix, after, handlers, signal) => store.watch(prefix, after, handlers, signal),
     };
-    const session = new NodeSession({ node: name, store: alive, clock, log, diskProblem: () => "" });
+    const session = new NodeSession({ node: name, store: alive, clock: this.clock, log, diskProblem: () => "" });
     void session.run(incarnation.abort.signal);
     return session;
   }
@@ -233,15 +244,16 @@ export class AgentCluster {
   private control(context: NodeContext, incarnation: Incarnation, store: NodeContext["store"]): (state: ClusterState, node: string) => boolean {
     const { view } = incarnation;
     const session = context.session as NodeSession;
-    const liveness = new Liveness(clock, () => session.isLive() && !incarnation.dead);
+    const liveness = new Liveness(this.clock, () => session.isLive() && !incarnation.dead);
     view.onSession((nodes) => liveness.seen(nodes.filter((node) => view.current().sessions.get(node)?.value.dead !== true)));
     liveness.seen([...view.current().sessions.keys()]);
-    const leader = new Leader({ node: context.host.node, store, view, session, liveness, clock, log });
+    const leader = new Leader({ node: context.host.node, store, view, session, liveness, clock: this.clock, log });
     const failover = new Failover({ context, leader, liveness });
     incarnation.leads = () => leader.isLeader();
     incarnation.promotions = () => failover.promotions;
     void leader.run(incarnation.abort.signal);
     void failover.run(incarnation.abort.signal);
+    void new Failsafe({ context, session, diskProblem: () => "" }).run(incarnation.abort.signal);
     return (state, node) => liveness.isAlive(state, node);
   }
   public async stopAll(): Promise<void> {
@@ -322,6 +334,9 @@ export class AgentCluster {
     }
     throw new HcError("NOT_FOUND", `no ${method} ${path}`);
   }
+  private async onTheWay(from: string, to: string): Promise<void> {
+    if (from !== to && this.options.latencyMs !== undefined) await this.clock.sleep(this.options.latencyMs());
+  }
   private peers(from: string, own: Incarnation): Peers {
     const reach = (to: string): Incarnation => {
       const found = this.running.get(to);
@@ -331,9 +346,11 @@ export class AgentCluster {
     const request = (found: { params: Record<string, string>; query: URLSearchParams }, stream: Readable, body: unknown): PeerRequest => ({ from, params: found.params, query: found.query, headers: {}, stream: stream as IncomingMessage, json: async () => body });
     return {
       call: async <T>(to: string, method: string, path: string, body: unknown): Promise<T> => {
+        await this.onTheWay(from, to);
         const target = reach(to);
         const found = this.find(target.routes, method, path);
         const answer = await found.handler(request(found, new PassThrough().end(), body), {} as ServerResponse);
+        await this.onTheWay(from, to);
         if (target.dead || (from !== to && (this.cutOff.has(from) || this.cutOff.has(to)))) throw new HcError("UNREACHABLE", `${to} broke.`);
         return JSON.parse(JSON.stringify(answer)) as T;
       },
@@ -414,12 +431,12 @@ export class AgentCluster {
     await this.put(keys.unit(`site-${name}`), { version: 1, unit: `site-${name}`, kind: "site", name, home, homeGeneration: 0, epoch: 1, epochStartGuid: "", replicas, state: "creating", runtime, origin: { template: "php", version: "1", guid: template.guid } } satisfies UnitRecord);
   }
   public async until<T>(what: string, look: () => Promise<T | undefined | false> | T | undefined | false, withinMs = 15_000): Promise<T> {
-    const end = performance.now() + withinMs;
+    const end = this.clock.monotonicMs() + withinMs * speed;
     for (;;) {
       const found = await look();
       if (found !== undefined && found !== false) return found;
-      if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms; violations ${JSON.stringify(this.violations)}; records ${JSON.stringify(this.state.list("/hc/unit/").items.map((item) => item.value))}; failures ${JSON.stringify([...this.running].map(([node, { agent }]) => [node, [...agent.failures()], [...(agent.last()?.plan.notes ?? [])]]))}; last effects ${this.trace.slice(-25).join(" | ")}`);
-      await delay(5);
+      if (this.clock.monotonicMs() > end) throw new Error(`${what}: not within ${withinMs} ms; violations ${JSON.stringify(this.violations)}; records ${JSON.stringify(this.state.list("/hc/unit/").items.map((item) => item.value))}; failures ${JSON.stringify([...this.running].map(([node, { agent }]) => [node, [...agent.failures()], [...(agent.last()?.plan.notes ?? [])]]))}; last effects ${this.trace.slice(-25).join(" | ")}`);
+      await this.clock.sleep(5 * speed);
     }
   }
   /** Serves at home, at the record's epoch, by what the home has published. */

@@ -1,3 +1,4 @@
+import { fixedSession } from "./fixed-session.js";
 import type { ServerResponse } from "node:http";
 import { PassThrough, type Readable, Transform } from "node:stream";
 import pino from "pino";
@@ -101,7 +102,7 @@ export class ReplicationCluster {
       zfs: node.zfs,
       view: { current: () => this.state(), onChange: () => () => undefined },
       store: { get: async (key: string) => { const found = [...this.units.values()].find(({ value }) => keys.unit(value.unit) === key); return found === undefined ? undefined : { key, value: JSON.stringify(found.value), modRevision: found.revision }; } } as unknown as NodeContext["store"],
-      session: { generation: 1, isLive: () => node.live, deadlineMs: () => Number.POSITIVE_INFINITY },
+      session: fixedSession(1, () => node.live),
       peers: this.peersOf?.(name) ?? this.peers(name),
       peerRoutes: this.registryOf?.(name) ?? { route: (method, pattern, handler) => void node.routes.set(`${method} ${pattern}`, handler) },
       apiRoutes: { route: () => undefined },

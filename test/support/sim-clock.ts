@@ -24,9 +24,30 @@ export class SimClock implements Clock {
       this.timers.push(timer);
     });
   }
+  /**
+   * Lets time pass until `work` is done: whenever nothing is left that needs no time, the next timer fires. The same seeds give the same run, as fast as the machine is.
+   * Throws when nothing is waited for any more, or after `capMs` of simulated time.
+   */
+  public async drive<T>(work: Promise<T>, capMs: number): Promise<T> {
+    let done = false;
+    const ended = work.finally(() => {
+      done = true;
+    });
+    ended.catch(() => undefined);
+    const endMs = this.nowMs + capMs;
+    for (;;) {
+      await this.settle(6);
+      if (done) return ended;
+      const next = this.timers.reduce<{ atMs: number; fire: () => void } | undefined>((first, timer) => (first === undefined || timer.atMs < first.atMs ? timer : first), undefined);
+      if (next === undefined || this.nowMs > endMs) throw new Error(next === undefined ? "the simulation waits for nothing" : `the simulation is not over after ${capMs} ms`);
+      this.timers.splice(this.timers.indexOf(next), 1);
+      this.nowMs = Math.max(this.nowMs, next.atMs);
+      next.fire();
+    }
+  }
   /** Lets everything run that needs no time. */
-  public async settle(): Promise<void> {
-    for (let turn = 0; turn < 25; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  public async settle(turns = 25): Promise<void> {
+    for (let turn = 0; turn < turns; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
   }
   public async advance(ms: number): Promise<void> {
     const end = this.nowMs + ms;

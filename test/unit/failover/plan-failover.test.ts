@@ -1,3 +1,5 @@
+import { StateBuilder } from "../placement/fixture.js";
+import { fencedUnits } from "../../../daemon/failover/fence-routes.js";
 import { planDeath } from "../../../daemon/failover/plan-death.js";
 import { promoted, refusal, victims } from "../../../daemon/failover/plan-failover.js";
 import { possibleLossS } from "../../../daemon/failover/possible-loss.js";
@@ -68,4 +70,9 @@ describe("possible loss", () => {
   test("never takes a report for later than the home's last sign of life", () => {
     expect(of({ home: told(0), homeNode: node(2_000_000) })).toBe(7);
   });
+});
+
+test("fence by order: what is at home on the node, and what of it nobody else can serve", () => {
+  const state = new StateBuilder().node("n1").node("n2").node("n3").unit("b", "n1", ["n2"]).unit("a", "n1", ["n3"]).unit("alone", "n1", []).unit("other", "n2", ["n1"]).unit("new", "n1", [], { state: "creating" }).build();
+  expect(fencedUnits(state, "n1", (node) => node !== "n3")).toEqual({ units: ["site-a", "site-alone", "site-b"], down: ["site-a", "site-alone"] });
 });

@@ -33,6 +33,19 @@ test("a sign of life is committed each second and counts for 5 s from its sendin
   await running;
 });
 
+test("a node that is fenced by order loses its session at the next beat, says why, and lives again when the order is taken back", async () => {
+  const { session, state, clock } = setup();
+  expect(await session.beat()).toBe(true);
+  state.txn([], [{ put: keys.fence("n1"), value: JSON.stringify({ version: 1, node: "n1", reason: "disk errors", atMs: 0 }) }]);
+  await clock.advance(1000);
+  expect(await session.beat()).toBe(false);
+  expect([session.isLive(), session.problem()]).toEqual([false, "fenced by order: disk errors (`hc unfence n1` lets it live again)"]);
+  expect(await session.beat()).toBe(false); // no new generation either
+  state.txn([], [{ delete: keys.fence("n1") }]);
+  expect(await session.beat()).toBe(true);
+  expect([session.isLive(), session.generation]).toEqual([true, 2]);
+});
+
 test("without commits the session ends exactly at its deadline, and a later commit does not bring that generation back", async () => {
   const { clock, session, store, record } = setup();
   expect(await session.beat()).toBe(true);

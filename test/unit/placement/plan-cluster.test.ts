@@ -111,6 +111,11 @@ describe("units", () => {
     const state = new StateBuilder().node("n1").node("n2").node("n3").cluster(["n1", "n3"]).customer("acme").template("php").site("wiki").unit("wiki", "n1", ["n2"]).confirmed("n1", "wiki", ["n2"]).build();
     expect(written(plan(state).writes, "/hc/unit/site-wiki")).toMatchObject({ home: "n1", replicas: ["n3"] });
   });
+  test("a node that still shows a copy which the record does not name gets none before it has given that up", () => {
+    const base = (): StateBuilder => three().customer("acme").template("php").site("wiki", { replicas: 2 }).unit("wiki", "n1", []);
+    expect(written(plan(base().build()).writes, "/hc/unit/site-wiki")?.["replicas"]).toEqual(["n2"]);
+    expect(written(plan(base().observed("n2", "wiki").build()).writes, "/hc/unit/site-wiki")?.["replicas"]).toEqual(["n3"]);
+  });
   test("too few nodes: as many copies as there are nodes, and a problem for people", () => {
     const { writes, problems } = plan(base().site("wiki", { replicas: 3 }).unit("wiki", "n1", ["n2"]).build(), { alive: ["n1", "n2"] });
     expect(writes).toEqual([]);

@@ -88,3 +88,21 @@ test("an etcd that goes backwards under a running process ends it, with a memory
   expect(await recoveryOf(cluster)).toMatchObject({ state: "recovering", lineage: 1 });
   expect(next.known()).toMatchObject({ lineage: 1, revision: "60", generation: 9 });
 });
+
+test("a recovery that others open in the same etcd is joined; one that a watch tells of another etcd ends the process with the old memory", async () => {
+  const cluster = new MemoryState();
+  const store = etcd(cluster, { etcdCluster: "77", revision: "50" });
+  const same = guard(store);
+  await same.made.begin(new AbortController().signal);
+  const record: RecoveryRecord = { version: 1, lineage: 1, state: "recovering", reason: "", node: "n2", atMs: 0, excluded: [], detail: "" };
+  await same.made.joined(record);
+  expect([same.made.known()?.lineage, same.broken]).toEqual([1, []]);
+  const other = guard(store);
+  await other.made.begin(new AbortController().signal);
+  const before = other.made.known()?.lineage;
+  store.point = { etcdCluster: "99", revision: "9000" };
+  await other.made.joined({ ...record, lineage: 7 });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect([other.made.known()?.lineage, other.written().etcdCluster, other.broken.length]).toEqual([before, "77", 1]);
+  expect(other.made.isRecovering({ revision: "9000" } as ClusterState)).toBe(true);
+});

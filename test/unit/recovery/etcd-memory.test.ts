@@ -12,6 +12,7 @@ test.each<[string, EtcdMemory | undefined, { etcdCluster: string; revision: stri
   ["numbers, not texts, are compared", memory({ revision: "999" }), { etcdCluster: "77", revision: "1000" }, record(1), ""],
   ["another etcd with a higher revision", memory(), { etcdCluster: "78", revision: "2000" }, record(1), /another one/],
   ["a backup from before the last recovery", memory(), { etcdCluster: "77", revision: "2000" }, undefined, /knows 0 recoveries of this cluster, there were 1/],
+  ["another etcd in which a recovery of that lineage runs", memory(), { etcdCluster: "78", revision: "3" }, { ...record(1), state: "recovering" }, ""],
   ["a recovery that this node missed", memory(), { etcdCluster: "78", revision: "3" }, record(2), ""],
 ])("%s", (_what, known, seen, found, why) => {
   if (why === "") expect(brokenBecause(known, seen, found)).toBe("");

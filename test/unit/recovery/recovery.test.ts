@@ -2,7 +2,6 @@ import pino from "pino";
 import type { NodeContext } from "../../../daemon/context.js";
 import { HcError } from "../../../daemon/lib/errors.js";
 import { keys, type RecoveryRecord, type UnitRecord } from "../../../daemon/lib/records.js";
-import { systemClock } from "../../../daemon/lib/clock.js";
 import type { DiskReport } from "../../../daemon/recovery/disk-report.js";
 import { Recovery } from "../../../daemon/recovery/recovery.js";
 import { MemoryStore } from "../../../daemon/state/memory-store.js";
@@ -44,10 +43,11 @@ async function leading(excluded: string[] = []) {
     },
   };
   const lists: Record<string, string> = {};
-  const context = { host: { node: "n1" }, cluster: { members: ["n1", "n2", "n3"].map((node) => ({ node, role: "node" })).concat([{ node: "w", role: "witness" }]) }, store, view, peers, log, clock: systemClock, signal: end.signal, event: (unit: string, event: string) => void events.push(`${unit} ${event}`) } as unknown as NodeContext;
+  const clock = { nowMs: 0, monotonicMs: () => clock.nowMs, wallMs: () => 0, sleep: async () => undefined };
+  const context = { host: { node: "n1" }, cluster: { members: ["n1", "n2", "n3"].map((node) => ({ node, role: "node" })).concat([{ node: "w", role: "witness" }]) }, store, view, peers, log, clock: { monotonicMs: () => clock.nowMs }, signal: end.signal, event: (unit: string, event: string) => void events.push(`${unit} ${event}`) } as unknown as NodeContext;
   const recovery = new Recovery({ context, leader: { guard: () => ({ key: keys.leader, modRevision: leader }) } });
   const read = async <T>(key: string): Promise<T> => JSON.parse((await store.get(key))?.value ?? "null") as T;
-  return { recovery, answers, lists, calls, events, store, put, read };
+  return { clock, recovery, answers, lists, calls, events, store, put, read };
 }
 const report = (node: string, units: DiskReport["units"], lineage = 4): DiskReport => ({ version: 1, node, lineage, units });
 
@@ -76,8 +76,11 @@ test("copies that must be compared are asked for their whole lists", async () =>
   expect(await read<UnitRecord>("/hc/unit/site-shop")).toMatchObject({ home: "n3", epoch: 4, epochStartGuid: "99", replicas: ["n2"] });
 });
 test("a node that a person left out is not asked, and its word counts for nothing", async () => {
-  const { recovery, answers, calls, read } = await leading(["n2"]);
+  const { clock, recovery, answers, calls, read } = await leading(["n2"]);
   Object.assign(answers, { n1: report("n1", [disk("shop", "3a")]), n2: report("n2", [disk("shop", "3a 5c", { home: "n2" })]), n3: report("n3", []) });
+  await recovery.step();
+  expect(recovery.waitsFor()).toBe("promises that were given to nodes that are left out have to end");
+  clock.nowMs += 10_000;
   await recovery.step();
   expect([calls.some((call) => call.startsWith("n2 ")), await read<UnitRecord>("/hc/unit/site-shop")]).toEqual([false, expect.objectContaining({ home: "n1", epoch: 4 })]);
 });
