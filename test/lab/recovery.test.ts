@@ -188,3 +188,24 @@ test("a dead machine's disk, plugged into another node, brings back the site who
     return seen.nodes.every(({ alive }) => alive) && seen.units.every(({ state }) => state === "serving") && seen.units.find(({ id }) => id === "site-solo")?.home === "n3" ? true : undefined;
   });
 });
+
+test("two of three voters are gone: etcd goes on from the third by a person's word, which serves what it holds; those that come back after all join it", async () => {
+  const before = await inStep("ledger");
+  const alive = await project.hc(["quorum", "recover", "--on", "n1", "--gone", "n2", "--gone", "n3"]);
+  expect([alive.code, alive.stderr]).toEqual([4, expect.stringContaining("etcd has its quorum")]);
+  const written = await readLedger(address["n3"] as string, host);
+  for (const node of ["n2", "n3"]) await lab.kill(node);
+  await eventually("there is no quorum", 30_000, async () => ((await quorum()).quorum ? undefined : true));
+  const unsaid = await project.hc(["quorum", "recover", "--on", "n1", "--gone", "n2"]);
+  expect([unsaid.code, unsaid.stderr]).toEqual([4, expect.stringContaining("--gone n3")]);
+  const done = await project.hc(["quorum", "recover", "--on", "n1", "--gone", "n2", "--gone", "n3", "--yes"]);
+  expect([done.stderr, done.code]).toEqual(["", 0]);
+  expect(await eventually("n1 answers with what it holds", 60_000, () => readLedger(address["n1"] as string, host))).toEqual(written);
+  expect((await status()).units.find(({ id }) => id === "site-ledger")).toMatchObject({ home: "n1", epoch: before.epoch + 1 });
+  for (const node of ["n2", "n3"]) await lab.start(node);
+  await eventually("all three vote, and every site is served", 120_000, async () => {
+    const [votes, seen] = [await quorum(), await status()];
+    return votes.voters.every(({ answers, learner }) => answers && !learner) && seen.units.every(({ state }) => state === "serving") ? true : undefined;
+  });
+  expect(await inStep("ledger")).toMatchObject({ home: "n1", replicas: [{ node: "n2" }] });
+});
