@@ -43,6 +43,7 @@ import { EtcdGuard } from "./recovery/etcd-guard.js";
 import { MemoryFile, memoryPath } from "./recovery/etcd-memory.js";
 import { quorumRoutes } from "./recovery/quorum-routes.js";
 import { Recovery } from "./recovery/recovery.js";
+import { trustedSession } from "./recovery/trusted-session.js";
 import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
 import { WatchedView } from "./state/view.js";
@@ -145,7 +146,7 @@ export class ClusterNode {
     this.apiScope = options.api.scope();
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, store, services,
-      view: this.view, session: this.trusted(), fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };
@@ -250,22 +251,6 @@ export class ClusterNode {
     return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
-  /** The session as the mechanisms see it: while the cluster recovers nobody may own anything (daemon/recovery), as if no sign of life were counted. */
-  private trusted(): NodeContext["session"] {
-    const { session, guard, view } = this;
-    const recovers = (): boolean => {
-      try {
-        return guard.isRecovering(view.current());
-      } catch {
-        return false; // nothing was read yet: nothing is planned from it either
-      }
-    };
-    return {
-      get generation() { return session.generation; },
-      isLive: () => session.isLive() && !recovers(), deadlineMs: () => (recovers() ? 0 : session.deadlineMs()),
-      owns: (unit) => session.owns(unit) && !recovers(), held: () => (recovers() ? new Map() : session.held()), silentMs: () => session.silentMs(),
-    };
-  }
   private restart(why: string): void {
     this.options.log.error({ why }, "hcd starts anew: etcd is not what it was");
     this.options.restart?.(why);
