@@ -182,7 +182,7 @@ export class EtcdMember {
     const { platform, host } = this.options;
     await platform.removeService(etcdService);
     const paths = etcdPaths(host);
-    for (const path of [paths.data, `${paths.data}.old`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
+    for (const path of [paths.data, `${paths.data}.old`, `${paths.data}.before-recover`, `${paths.data}.restored`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
   }
 
   /** A learner that was added and never started for 60 s is of a node that died on the way; it would keep all others out. That node adds itself anew. */
