@@ -1,4 +1,5 @@
 import type { NodeContext } from "../context.js";
+import { retry } from "../lib/backoff.js";
 import { HcError, messageOf } from "../lib/errors.js";
 import { keys, recordVersion, type RecoveryRecord } from "../lib/records.js";
 import type { EtcdCluster } from "../membership/etcd-cluster.js";
@@ -31,6 +32,7 @@ export interface RecoverAnswer { node: string; done: boolean; steps: string[] }
 export interface QuorumParts { context: NodeContext; etcd: EtcdCluster; member: EtcdMember; guard: EtcdGuard; endpoints(): readonly EtcdEndpoint[]; /** Ends this process; its supervisor starts it anew. */ restart(why: string): void }
 
 const askMs = 2_000;
+const markMs = 60_000;
 const names = (value: unknown, what: string, known: readonly string[]): string[] => {
   const list = value ?? [];
   if (!Array.isArray(list) || list.some((one) => typeof one !== "string")) throw new HcError("INVALID_INPUT", `${what}: must be a list of nodes.`);
@@ -71,7 +73,8 @@ export function quorumRoutes(parts: QuorumParts): void {
     guard.suspend();
     try {
       await forceEtcd({ host: context.host, cluster, platform: context.platform, runner: context.runner, member: parts.member, etcd: parts.etcd, signal: context.signal }, source);
-      await markRecovery(parts, source, gone, known);
+      // voters that answer join at once: the new etcd may have to elect again meanwhile
+      await retry("the mark of the recovery", { firstMs: 100, capMs: 500, withinMs: markMs, signal: context.signal }, () => markRecovery(parts, source, gone, known));
     } finally {
       // the answer goes first; a process that is to come judges whatever etcd is there now
       setTimeout(() => parts.restart("etcd was begun anew by a person's word"), 500).unref();
