@@ -19,7 +19,7 @@ export const adoptPoolCommand = command<{ node: string; from: string | undefined
   describe: "brings back the sites that lie on a node's pool and that the cluster does not know as that node's",
   builder: (yargs) => yargs
     .positional("node", { type: "string", demandOption: true, describe: "the node that has the pool" })
-    .option("from", { type: "string", describe: "dataset of a pool that was plugged in beside the node's own, such as old/hc; imported before: zpool import -f -N hpool old" })
+    .option("from", { type: "string", describe: "dataset of a pool that was plugged in beside the node's own, such as old/hc; imported before: zpool import -f -R /mnt/old hpool old" })
     .option("yes", { type: "boolean", default: false, describe: "do it; without, the plan is shown" })
     .option("dry-run", { type: "boolean", default: false, describe: "only the plan, whatever else is said" })
     .epilog("For the disks of a dead machine in another one, and after everything else is gone (docs/recovery.md). A site that lives elsewhere with a later history stays there; what the disk holds beyond goes to the stash. It can be repeated.")

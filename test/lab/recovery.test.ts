@@ -174,7 +174,7 @@ test("a dead machine's disk, plugged into another node, brings back the site who
   await eventually("hc why says that its only copy is on the dead node", 40_000, async () => ((await project.hc(["why", "solo"])).stdout.includes("its only copy is on n2, which is dead") ? true : undefined));
   const disks = (node: string): string => join(nodeFolder(lab.place.dir, node), "disks");
   copyFileSync(join(disks("n2"), "d0.img"), join(disks("n3"), "d7.img"));
-  await inside("n3", "zpool import -f -N -d /disks hpool old");
+  await inside("n3", "zpool import -f -R /mnt/old -d /disks hpool old");
   const plan = await project.json<AdoptAnswer>(["adopt-pool", "n3", "--from", "old/hc"]);
   expect(plan.entries.filter(({ action }) => action !== "keep").map(({ unit, action, error }) => [unit, action, error])).toEqual([["site-solo", "take", ""]]);
   const done = await project.hc(["adopt-pool", "n3", "--from", "old/hc", "--yes"]);
