@@ -178,7 +178,7 @@ test("a dead machine's disk, plugged into another node, brings back the site who
   const plan = await project.json<AdoptAnswer>(["adopt-pool", "n3", "--from", "old/hc"]);
   expect(plan.entries.filter(({ action }) => action !== "keep").map(({ unit, action, error }) => [unit, action, error])).toEqual([["site-solo", "take", ""]]);
   const done = await project.hc(["adopt-pool", "n3", "--from", "old/hc", "--yes"]);
-  expect([done.code, done.stderr]).toEqual([0, expect.stringContaining("not compared with n2")]);
+  expect([done.stdout, done.code, done.stderr]).toEqual([expect.stringContaining("becomes home"), 0, expect.stringContaining("not compared with n2")]);
   const lines = await eventually("it answers with its data", 60_000, () => readLedger(address["n1"] as string, "solo.localhost"));
   expect(lines).toEqual(written);
   expect((await status()).units.find(({ id }) => id === "site-solo")).toMatchObject({ home: "n3", epoch: (before?.epoch ?? 0) + 1 });
