@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import type { NodeContext } from "../context.js";
-import { HcError } from "../lib/errors.js";
+import { HcError, messageOf } from "../lib/errors.js";
 import { runOk } from "../lib/command.js";
 import type { UnitRecord } from "../lib/records.js";
 import { eachAtMost } from "../lib/each-at-most.js";
@@ -59,7 +59,10 @@ export async function adoptHere(context: Context, isAlive: IsAlive, { apply, fro
   const { entries, units, silent } = await planHere(context, isAlive, root);
   const errors = new Map<string, string>();
   if (apply) await eachAtMost(parallel, entries, async (entry) => {
-    await act(context, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit)).catch((error: unknown) => void errors.set(entry.unit, error instanceof Error ? error.message : String(error)));
+    await act(context, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit)).catch((error: unknown) => {
+      context.log.warn({ unit: entry.unit, err: error }, "adopt: a unit failed");
+      errors.set(entry.unit, messageOf(error));
+    });
   });
   return { node: host.node, dataset: root, done: apply && errors.size === 0, silent, entries: entries.map(({ write: _write, ...entry }) => ({ ...entry, error: errors.get(entry.unit) ?? "" })) };
 }
