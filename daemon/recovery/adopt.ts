@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import type { NodeContext } from "../context.js";
-import { HcError, messageOf } from "../lib/errors.js";
+import { retry } from "../lib/backoff.js";
+import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { runOk } from "../lib/command.js";
 import type { UnitRecord } from "../lib/records.js";
 import { eachAtMost } from "../lib/each-at-most.js";
@@ -23,6 +24,8 @@ export interface AdoptAnswer { node: string; dataset: string; done: boolean; ent
 
 const ownMs = 3_600_000;
 const parallel = 2;
+/** Tries of one copy are begun within this time, ms. */
+const patienceMs = 5_000;
 
 /** What lies on this node and what becomes of it. Nothing is changed. */
 export async function planHere(context: Context, isAlive: IsAlive, from: string): Promise<{ entries: AdoptEntry[]; units: DiskUnit[]; silent: { node: string; why: string }[] }> {
@@ -82,13 +85,27 @@ async function act(context: Context, entry: AdoptEntry, foreign: DiskUnit | unde
   if (entry.write === null) return;
   if (foreign !== undefined) {
     if (entry.action !== "take") return; // another node's copy goes on; what was plugged in stays as it is
-    await transfer(context, foreign, context.signal);
+    await transferPatiently(context, foreign);
     await takeLast(context, entry);
   }
   if (entry.action === "take" && entry.owner !== null) await changeOwner(context, `${cluster.dataset}/${entry.unit}`, entry);
   const { succeeded } = await store.txn(entry.write.compare, entry.write.ops);
   if (!succeeded) throw new HcError("CONFLICT", `${entry.unit} changed meanwhile; run it again.`);
   if (entry.write.event !== undefined) event(entry.unit, entry.write.event.event, entry.write.event.detail);
+}
+
+/** A zfs that is busy for a moment after a mount or unmount is asked again: the transfer goes on after what has arrived. What failed is told in the log each time. */
+async function transferPatiently(context: Context, unit: DiskUnit): Promise<void> {
+  await retry(`the copy of ${unit.unit}`, { firstMs: 200, capMs: 1_000, withinMs: patienceMs, signal: context.signal }, async () => {
+    try {
+      await transfer(context, unit, context.signal);
+    } catch (error) {
+      const code = errorCode(error);
+      if (code !== "COMMAND_FAILED" && code !== "NOT_READY") throw error;
+      context.log.warn({ unit: unit.unit, err: error }, "adopt: a copy broke, and is taken up again");
+      throw new HcError(code, messageOf(error), { cause: error, retry: "transient" });
+    }
+  });
 }
 
 /** The history that was copied may end with a snapshot of what was written last. */
