@@ -43,12 +43,21 @@ import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
 import { drainRoutes } from "./placement/drain-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
+import { adoptRoutes } from "./recovery/adopt-routes.js";
+import { diskRoutes } from "./recovery/disk-routes.js";
+import { EtcdGuard } from "./recovery/etcd-guard.js";
+import { MemoryFile, memoryPath } from "./recovery/etcd-memory.js";
+import { quorumRoutes } from "./recovery/quorum-routes.js";
+import { Recovery } from "./recovery/recovery.js";
+import { trustedSession } from "./recovery/trusted-session.js";
 import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
 import { WatchedView } from "./state/view.js";
 import { hcdVersion } from "./version.js";
 
-export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string }
+export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string; /** Ends the process, to be started anew by its supervisor. */ restart?(why: string): void }
+/** `forced`, `memory`: missing before version 0.2. */
+interface PeerAnswer { member: boolean; forced?: number; memory?: unknown }
 
 /** Members to ask, the own one first (loopback), then the others' addresses. */
 export function etcdEndpoints(cluster: ClusterConfig): EtcdEndpoint[] {
@@ -101,6 +110,8 @@ export class ClusterNode {
   private readonly publisher: NodePublisher;
   private readonly planner: Planner;
   private readonly failover: Failover;
+  private readonly recovery: Recovery;
+  private readonly guard: EtcdGuard;
   private readonly failsafe: Failsafe;
   private readonly sealer: Sealer | undefined;
   private readonly alerts: Alerts;
@@ -121,11 +132,20 @@ export class ClusterNode {
       const member = cluster.members.find((one) => one.node === node);
       return member === undefined ? undefined : { addresses: member.addresses, port: member.ports.control };
     });
-    const peerHasEtcd = async (node: string): Promise<boolean> => (await this.peers.call<{ member: boolean }>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs: 3000 })).member;
-    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, peerHasEtcd });
+    const askEtcd = (node: string, timeoutMs: number): Promise<PeerAnswer> => this.peers.call<PeerAnswer>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs });
+    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, peerEtcd: async (node) => {
+      const { member, forced = 0 } = await askEtcd(node, 3000);
+      return { member, forced };
+    } });
+    this.guard = new EtcdGuard({
+      node: host.node, clusterId: cluster.clusterId, file: new MemoryFile(memoryPath(host.paths.state), cluster.clusterId), store, clock, log,
+      others: (timeoutMs) => Promise.all(cluster.members.filter(({ node }) => node !== host.node).map(({ node }) => askEtcd(node, timeoutMs).then(({ memory }) => memory, none))),
+      generation: () => this.session.generation,
+      broken: (why) => this.restart(why),
+    });
     this.probe = new DiskProbe(cluster.dataset === "" ? `${host.paths.state}/.probe` : `${host.paths.data}/.hcd-probe`, clock);
     this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
-    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence });
+    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence, knownGeneration: () => this.guard.known()?.generation ?? 0 });
     this.view = new WatchedView(store, log);
     this.liveness = new Liveness(clock, () => this.session.isLive());
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
@@ -134,7 +154,7 @@ export class ClusterNode {
     this.apiScope = options.api.scope();
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, store, services,
-      view: this.view, session: this.session, fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };
@@ -142,6 +162,8 @@ export class ClusterNode {
     this.health = new EtcdHealth({ etcd, member: this.member, store });
     this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.recovery = new Recovery({ context: this.context, leader: this.leader });
+    quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
     this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
@@ -154,7 +176,8 @@ export class ClusterNode {
     const { context } = this;
     const { signal } = this.aborter;
     pingRoute(this.peerRouter, host.node);
-    this.peerRouter.route("GET", "/peer/v1/etcd", async () => ({ member: await this.member.wasMember() }));
+    this.peerRouter.route("GET", "/peer/v1/etcd", async (): Promise<PeerAnswer> => ({ member: await this.member.wasMember(), forced: await this.member.forced(), memory: this.guard.known() }));
+    diskRoutes(context, this.guard);
     const blobs = new Blobs(`${host.paths.state}/blobs`);
     await blobs.clearParts();
     blobRoutes(this.apiScope, this.peerRouter, blobs);
@@ -165,6 +188,7 @@ export class ClusterNode {
     failoverRoutes(context, this.failover);
     alertRoutes(context, this.alerts);
     drainRoutes(context);
+    adoptRoutes(context, (node) => this.liveness.isAlive(this.view.current(), node));
     fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
@@ -172,7 +196,10 @@ export class ClusterNode {
     const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);
     const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
     await this.fence.begin();
-    this.beats = this.session.run(this.beating.signal);
+    // no sign of life before etcd was compared with what is remembered of it
+    this.beats = this.guard.begin(this.beating.signal).then(() => this.session.run(this.beating.signal));
+    this.loops.push(this.guard.run(signal));
+    this.view.onChange((state) => void this.guard.joined(state.recovery?.value).catch(() => undefined)); // at the next change again
     const { metrics } = host.ports;
     if (metrics !== undefined) this.loops.push(this.stage("metrics port", () => startMetricsServer({ port: metrics, text: () => metricsText(this.samples()), nowMs: () => clock.monotonicMs() })));
     this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
@@ -183,7 +210,7 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.alerts.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await keepReserve(this.zfs, cluster.dataset, log);
@@ -238,6 +265,11 @@ export class ClusterNode {
     return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
   }
 
+  private restart(why: string): void {
+    this.options.log.error({ why }, "hcd starts anew: etcd is not what it was");
+    this.options.restart?.(why);
+  }
+
   /** Why a route may be missing: its part has not started yet. */
   public starting(): HcError | undefined {
     if (this.complete) return undefined;
@@ -264,6 +296,7 @@ export class ClusterNode {
       reasons.push(messageOf(error));
     }
     if (this.options.cluster.dataset !== "" && (this.agent === undefined || this.agent.rounds() === 0)) reasons.push("the agent has had no round yet");
+    else if (this.agent?.publishedAtMs?.() === 0) reasons.push("what lies on the disk was not told yet");
     return reasons;
   }
 

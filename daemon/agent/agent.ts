@@ -29,7 +29,7 @@ const roundGapMs = 20;
 const startGraceMs = 3_000;
 
 /** Parts of the picture whose change wakes the loop; maps are replaced when they change (state/apply.ts). */
-const watched = ["units", "desired", "customers", "templates", "trash"] as const;
+const watched = ["units", "desired", "customers", "templates", "trash", "recovery"] as const;
 
 export interface AgentParts extends Omit<AgentTools, "context" | "memory" | "replication"> { replication: Replication }
 

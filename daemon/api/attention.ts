@@ -15,6 +15,8 @@ const fullCritical = 0.95;
 export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], units: readonly StatusUnit[]): Attention[] {
   const found: Attention[] = [];
   const add = (severity: Attention["severity"], what: string, command: string): void => void found.push({ severity, what, command });
+  const recovery = facts.state.recovery?.value;
+  if (recovery?.state === "recovering") add("critical", `recovery: ${recovery.reason}; no site is served until every node has told what its disk holds`, "hc quorum status");
   if ((facts.noQuorum ?? "") !== "") add("critical", facts.noQuorum as string, "hc doctor");
   const votersUp = nodes.filter((node) => facts.voters.includes(node.name) && node.etcd.role === "voter" && node.etcd.healthy).length;
   const needed = Math.floor(facts.voters.length / 2) + 1;

@@ -5,7 +5,7 @@ import { keys, type UnitRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
 import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
-import { type ClusterState, desiredOf } from "../state/cluster-state.js";
+import { type ClusterState, desiredOf, isRecovering } from "../state/cluster-state.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
 import { planDeath } from "./plan-death.js";
@@ -45,6 +45,7 @@ export class Failover {
     const state = context.view.current();
     // a picture that is older than the own election or the own last write shows what is over
     if (BigInt(state.revision) < BigInt(guard.modRevision) || BigInt(state.revision) < this.writtenRevision) return;
+    if (isRecovering(state)) return this.waiting.clear(); // daemon/recovery chooses, from what all disks hold
     for (const write of planDeath(state, (node) => liveness.silentMs(node))) {
       if (!(await this.write([guard, ...write.compare], write.ops))) continue; // it lives, or another leads
       this.deaths += 1;
@@ -73,6 +74,7 @@ export class Failover {
     const guard = leader.guard();
     if (guard === undefined) throw new HcError("NOT_LEADER", `${context.host.node} is not the leader.`);
     const state = context.view.current();
+    if (isRecovering(state)) throw new HcError("NOT_READY", `The cluster recovers from a break in etcd's history: ${unit} gets its home from that (\`hc quorum status\`).`);
     const record = state.units.get(unit)?.value;
     if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
     const victim = victims(state, (node) => liveness.isAlive(state, node)).find((one) => one.unit === unit);

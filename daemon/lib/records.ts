@@ -140,6 +140,11 @@ export interface TrashRecord { version: number; id: string; unit: string; epoch:
 /** `/hc/drain/<node>`: while it is there, the planner moves sites away from the node and puts no copy there. */
 export interface DrainRecord { version: number; node: string; reason: string; atMs: number }
 
+/**
+ * `/hc/recovery`: etcd went backwards (a restored backup), or was begun anew from one member or from nothing (daemon/recovery). While `recovering`, nothing is mounted, sent or planned anywhere.
+ * `lineage` grows with each such break; a node that remembers a later one than etcd shows starts the next recovery. Missing: lineage 0, never broken.
+ */
+export interface RecoveryRecord { version: number; lineage: number; state: "recovering" | "done"; /** For people. */ reason: string; node: string; atMs: number; /** Members that need not report: a person's word. */ excluded: string[]; /** What it ended with, for people. */ detail: string }
 /** `/hc/fence/<node>`: while it is there, the node has no sign of life (each heartbeat compares that it is not), so it owns nothing. */
 export interface FenceRecord { version: number; node: string; reason: string; atMs: number }
 
@@ -192,6 +197,7 @@ export const keys = {
   alert: (id: string) => `/hc/alert/${id}`,
   /** Since when conditions hold that are no alert yet: a new leader goes on counting. */
   alertPending: "/hc/alert-pending",
+  recovery: "/hc/recovery",
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,
 } as const;

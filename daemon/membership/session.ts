@@ -24,6 +24,8 @@ export interface SessionOptions {
     /** Written before the session counts as live until then. Throws when it may not, or cannot be. */
     announce(generation: number, deadlineMs: number, held: ReadonlyMap<string, number>): void;
   };
+  /** A generation that this node is known to have had, whatever etcd says: etcd may come from a backup. */
+  knownGeneration?(): number;
   /** Called after each commit and when the session is lost. */
   onChange?(): void;
 }
@@ -139,7 +141,7 @@ export class NodeSession implements Session {
   private async open(signal?: AbortSignal): Promise<boolean> {
     const found = await this.options.store.get(keys.session(this.options.node));
     const old = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
-    const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0) + 1;
+    const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0, this.options.knownGeneration?.() ?? 0) + 1;
     return this.write({ generation, counter: 1 }, found?.modRevision ?? "0", signal);
   }
 

@@ -2,6 +2,7 @@ import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { restoreOf, type UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
+import { isRecovering } from "../state/cluster-state.js";
 import { Driver } from "./driver.js";
 import { InUse } from "./in-use.js";
 import { zfsFailure } from "../zfs/errors.js";
@@ -49,7 +50,10 @@ export async function startReplication(context: NodeContext, options: Replicatio
   const receiver = new Receiver(context, { counters, wantTemplate: (name, version, from) => puller.want(name, version, from) });
 
   const driver = new Driver({
-    attempt: async (unit, node, attemptSignal) => void (await sender.send(unit, node, attemptSignal)),
+    async attempt(unit, node, attemptSignal) {
+      if (isRecovering(context.view.current())) throw new HcError("NOT_READY", "The cluster recovers: nothing is sent.");
+      await sender.send(unit, node, attemptSignal);
+    },
     onFailure(unit, node, error, failures) {
       // the pool of whichever side zfs said it on
       const full = zfsFailure(error) === "space";

@@ -1,5 +1,5 @@
 import type { DesiredDocument, Kind } from "../lib/documents.js";
-import type { AlertRecord, CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
+import type { AlertRecord, CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, RecoveryRecord, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
 
 export interface Versioned<T> { value: T; revision: string }
 
@@ -18,6 +18,8 @@ export interface ClusterState {
   templates: ReadonlyMap<string, Versioned<TemplateRecord>>;
   trash: ReadonlyMap<string, Versioned<TrashRecord>>;
   leader: Versioned<LeaderRecord> | undefined;
+  /** How etcd last broke with its own past; undefined = never. */
+  recovery?: Versioned<RecoveryRecord> | undefined;
   /** Nodes that are being emptied. */
   drains?: ReadonlyMap<string, Versioned<DrainRecord>>;
   /** Nodes that are fenced by a person. */
@@ -37,3 +39,6 @@ export interface View {
   /** Called after each change, coalesced to at most one call a turn of the event loop. Returns a function that ends it. */
   onChange(listener: (state: ClusterState) => void): () => void;
 }
+
+/** Does the cluster wait for what its members' disks hold (daemon/recovery)? */
+export const isRecovering = (state: Pick<ClusterState, "recovery">): boolean => state.recovery?.value.state === "recovering";
