@@ -147,7 +147,7 @@ export class ClusterNode {
     this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
     this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence, knownGeneration: () => this.guard.known()?.generation ?? 0 });
     this.view = new WatchedView(store, log);
-    this.liveness = new Liveness(clock, () => this.session.isLive());
+    this.liveness = new Liveness(clock, () => this.session.live());
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
     this.events = new EventWriter(store, host.node, clock, log);
     this.peerRouter = new Router(log, () => this.starting());
@@ -332,7 +332,6 @@ export class ClusterNode {
   private async ticks(): Promise<void> {
     const { signal } = this.aborter;
     while (!signal.aborted) {
-      this.liveness.tick();
       this.fence.look();
       await this.health.look();
       await this.options.clock.sleep(1000, signal).catch(() => undefined);

@@ -36,6 +36,7 @@ export const metricTable = {
   hc_pool_online: ["gauge", "1 while the pool's health is ONLINE."],
   // replication, vault
   hc_replication_lag_seconds: ["gauge", "Age of the oldest write that a copy of a unit at home here lacks."],
+  hc_replication_paused: ["gauge", "1 while replication of a unit to a copy waits for room on a full pool."],
   hc_replication_sends_running: ["gauge", "Streams that are being sent."],
   hc_replication_sends_waiting: ["gauge", "Copies that wait for their turn to be sent to."],
   hc_replication_failures_total: ["counter", "Sends that failed, by peer and error code."],
