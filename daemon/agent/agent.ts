@@ -31,7 +31,7 @@ const roundGapMs = 20;
 const startGraceMs = 3_000;
 
 /** Parts of the picture whose change wakes the loop; maps are replaced when they change (state/apply.ts). */
-const watched = ["units", "desired", "customers", "templates", "trash"] as const;
+const watched = ["units", "desired", "customers", "templates", "trash", "recovery"] as const;
 
 /** Steps on a unit's way to serving: what fails there is the unit's trouble on this node. */
 const bringingUp: ReadonlySet<Action> = new Set(["mount-writable", "start", "check"]);

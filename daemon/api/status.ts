@@ -114,13 +114,14 @@ function unitStatus(facts: StatusFacts, id: string): StatusUnit {
     replicas: record.replicas.map((node) => {
       const confirmed = home?.replicas[node];
       const there = state.observedUnits.get(node)?.get(id);
-      return { node, lagSeconds: confirmed === undefined || confirmed.guid === "" ? null : confirmed.lagS, snapshot: confirmed?.snapshot ?? "", state: !facts.alive.has(node) ? "away" : there === undefined ? "none" : confirmed !== undefined && confirmed.error !== "" ? "failing" : there.state };
+      return { node, lagSeconds: confirmed === undefined || confirmed.guid === "" ? null : confirmed.lagS, snapshot: confirmed?.snapshot ?? "", state: !facts.alive.has(node) ? "away" : confirmed?.paused === true ? "paused" : there === undefined ? "none" : confirmed !== undefined && confirmed.error !== "" ? "failing" : there.state };
     }),
     error: home?.error ?? "",
   };
 }
 
-function stateOf(facts: StatusFacts, record: UnitRecord, home: ObservedUnit | undefined): string {
+/** Pure: what people call the state of a unit. */
+export function stateOf(facts: Pick<StatusFacts, "alive" | "state">, record: UnitRecord, home: ObservedUnit | undefined): string {
   if (record.state === "deleting") return "deleting";
   if (!facts.alive.has(record.home)) return "down";
   if (record.move !== undefined) return "moving";

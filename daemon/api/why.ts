@@ -55,7 +55,7 @@ export async function explainSite(context: NodeContext, named: string, status: S
     const applied = seen?.appliedRevision === document?.revision;
     const trouble = seen?.trouble === undefined ? "" : `; ${seen.trouble.count} times in trouble in ten minutes, last: ${seen.trouble.last}`;
     add("service", seen?.state === "serving" && applied, seen === undefined ? "the home has not reported on it yet" : `${seen.state}${seen.error === "" ? "" : `: ${seen.error}`}${applied ? "" : `; the newest document (${document?.revision ?? "none"}) is not applied yet (${seen.appliedRevision})`}${trouble}`);
-    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})${seen?.replicas[replica.node]?.error ? `: ${seen.replicas[replica.node]?.error}` : ""}`).join("; ") || "no copies elsewhere");
+    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null && replica.state !== "paused"), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})${seen?.replicas[replica.node]?.error ? `: ${seen.replicas[replica.node]?.error}` : ""}`).join("; ") || "no copies elsewhere");
   }
   const logs = record === undefined ? "" : await logsOf(context, unit, record.home);
   const events = await readEvents(context.store, { unit, limit: 20 }).catch(() => []);

@@ -34,14 +34,14 @@ export function failoverRest({ failovers = [] }: Pick<UnitRecord, "failovers">, 
   return { count: recent.length, restMs, leftMs: restMs === 0 ? 0 : Math.max(0, restMs - since) };
 }
 
-/** Pure: the record after a failover. The dead home stays a replica: when it comes back, its copy is made one again. */
-export function promoted(record: UnitRecord, choice: Extract<Choice, { kind: "chosen" }>, atMs: number): UnitRecord {
+/** Pure: the record after a failover. The dead home stays a replica: when it comes back, its copy is made one again. `told`: what people are told of it. */
+export function promoted(record: UnitRecord, choice: Extract<Choice, { kind: "chosen" }>, told: { generation: number; atMs: number; lossS: number; fenced?: boolean }): UnitRecord {
   const { move, ...rest } = record;
   const holders = new Set([...record.replicas, ...(move === undefined ? [] : [move.target]), record.home]);
   holders.delete(choice.node);
   // a move's target was a copy only for the move
   if (move !== undefined && !record.replicas.includes(move.target)) holders.delete(move.target);
-  return { ...rest, home: choice.node, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: choice.last.guid, replicas: [...holders], failovers: [...(record.failovers ?? []), atMs].slice(-keptFailovers) };
+  return { ...rest, home: choice.node, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: choice.last.guid, replicas: [...holders], failovers: [...(record.failovers ?? []), told.atMs].slice(-keptFailovers), failover: { from: record.home, epoch: record.epoch + 1, ...told } };
 }
 
 export interface FailoverPolicy { policy: "safe" | "manual" | "force"; maxLossS: number }

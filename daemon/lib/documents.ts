@@ -1,3 +1,4 @@
+import { type AlertsSpec, alertsSpecSchema } from "./alerts-spec.js";
 import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
 
 /**
@@ -5,7 +6,7 @@ import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
  * `/hc/desired/<kind>/<name>`, validated both ways against the schemas below. A reader understands this `version` and the one before.
  */
 export const documentVersion = 1;
-export type Kind = "cluster" | "template" | "customer" | "site";
+export type Kind = "cluster" | "template" | "customer" | "site" | "alerts";
 export type Origin = "git" | "api";
 
 export interface ClusterSpec {
@@ -63,7 +64,7 @@ export interface SiteSpec {
    */
   retention?: { minutes: number; hours: number; days: number; weeks: number };
 }
-export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec }
+export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec; alerts: AlertsSpec }
 
 export interface DesiredDocument<K extends Kind = Kind> {
   version: number;
@@ -162,6 +163,7 @@ export const specSchemas = {
       },
     },
   },
+  alerts: alertsSpecSchema,
 } as const;
 
 export const documentSchemas: Record<Kind, object> = Object.fromEntries(

@@ -2,6 +2,7 @@ import { open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
+import { isNoRoom } from "./reserve.js";
 
 const everyMs = 2000;
 /** OWNERSHIP 7. */
@@ -29,7 +30,10 @@ export class DiskProbe {
     return ageMs < trustedMs ? "" : `the disks have not taken a write for ${Number.isFinite(ageMs) ? `${Math.round(ageMs / 1000)} s` : "as long as hcd runs"} (${this.file}: ${this.error})`;
   }
 
-  /** One probe. Its age counts from before the write was begun. */
+  /**
+   * One probe. Its age counts from before the write was begun. "No room" is an answer too: a full pool makes no node dead, its sites go on and their writes are refused. (That a full pool's disks have stopped
+   * is seen all the same as long as the reserve is there: reserve.ts.)
+   */
   public async probe(): Promise<void> {
     const started = this.clock.monotonicMs();
     try {
@@ -38,6 +42,7 @@ export class DiskProbe {
       this.error = "";
     } catch (error) {
       this.error = messageOf(error);
+      if (isNoRoom(error)) this.lastOkMs = Math.max(this.lastOkMs, started);
     }
   }
 

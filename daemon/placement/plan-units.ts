@@ -78,6 +78,8 @@ function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpe
   const wanted = desiredOf(state, "template", spec.template)?.value.spec as TemplateSpec | undefined;
   const template = wanted === undefined ? undefined : state.templates.get(`${spec.template}/${wanted.version}`)?.value;
   if (template?.state !== "ready") return { waitsFor: `template ${spec.template}` };
+  const lying = holders(state, unit);
+  if (lying.length > 0) return { problem: lyingText(unit, lying) };
   const placed = place(wishOf(spec, runtimeTag(template.runtime)), nodes);
   if ("problem" in placed) return placed;
   // Above every epoch that a disk may still know from a copy in the trash.
@@ -86,6 +88,16 @@ function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpe
     version: recordVersion, unit, kind: "site", name, home: placed.home, homeGeneration: 0, epoch, epochStartGuid: "", replicas: placed.replicas, state: "creating",
     runtime: template.runtime, origin: { template: spec.template, version: template.templateVersion, guid: template.guid },
   };
+}
+
+export const lyingText = (unit: string, nodes: readonly string[]): string => `data of ${unit} lies on ${nodes.join(", ")} from before: \`hc adopt-pool ${nodes[0]}\` takes it over. Nothing is made anew beside it.`;
+/** Nodes that report data of a unit that has no record: a pool that came from elsewhere. What a deletion has left there goes to the trash and does not count. */
+export function holders({ observedUnits, nodes, trash }: PlanInput["state"], unit: string): string[] {
+  return [...observedUnits].flatMap(([node, units]) => {
+    const seen = units.get(unit);
+    const leaves = seen === undefined || [...trash.values()].some(({ value }) => value.unit === unit && value.nodes.includes(node) && value.epoch >= seen.epoch);
+    return leaves || !nodes.has(node) || seen.snapshots.length === 0 ? [] : [node];
+  }).sort();
 }
 
 function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>, nodes: readonly Candidate[], wishOf: WishOf, problems: Record<string, string>, moves: OrderedMove[]): PlannedWrite | undefined {

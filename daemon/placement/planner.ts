@@ -2,6 +2,7 @@ import { surplusEvents } from "../api/events.js";
 import type { NodeContext } from "../context.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
+import { isRecovering } from "../state/cluster-state.js";
 import { type ClusterPlan, planCluster, type PlannedWrite } from "./plan-cluster.js";
 import { Reach } from "./reach.js";
 
@@ -52,6 +53,7 @@ export class Planner {
       return 0;
     }
     const state = context.view.current();
+    if (isRecovering(state)) return 0; // no record can be trusted: daemon/recovery makes them anew
     const seen = BigInt(state.revision);
     if (seen < BigInt(guard.modRevision) || seen < this.writtenRevision) return 0;
     const gone = new Set([...state.nodes.keys()].filter((node) => liveness.silentMs(node) > goneMs));

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { until } from "../../daemon/lib/backoff.js";
 import { type DesiredDocument, documentVersion } from "../../daemon/lib/documents.js";
 import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
@@ -14,7 +14,7 @@ import type { Connection } from "../schemas/connection.js";
 import { apiCall } from "../ssh/api-client.js";
 
 /** All keys of a cluster: one secret in the state, the root of trust. */
-interface ClusterSecrets { ca: KeyPair; edgeCa: KeyPair; nodes: Record<string, { names: string; node: KeyPair; proxy: KeyPair }> }
+interface ClusterSecrets { ca: KeyPair; edgeCa: KeyPair; /** Of secrets that lie in etcd; missing in states of versions before. */ sealKey?: string; nodes: Record<string, { names: string; node: KeyPair; proxy: KeyPair }> }
 const readyMs = 180_000;
 /** A node may carry much: each site moves by itself, and each copy is sent. */
 const emptyMs = 3_600_000;
@@ -37,13 +37,13 @@ async function issueAll(inputs: ClusterInputs, olds: ClusterSecrets | undefined,
     const fresh = old !== undefined && old.names === names && expiresAt(old.node.cert).getTime() - now.getTime() > (nodeDays * 86_400_000) / 3;
     nodes[member.node] = fresh ? old : { names, node: await issue(secrets.ca, member.node, member.addresses, now), proxy: await issue(secrets.edgeCa, member.node, member.addresses, now) };
   }
-  return { ...secrets, nodes };
+  return { ...secrets, sealKey: secrets.sealKey ?? randomBytes(32).toString("base64"), nodes };
 }
 function identityOf(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets, node: string): Identity {
   const keys = secrets.nodes[node];
   if (keys === undefined) throw new HcError("INTERNAL", `no certificate was made for ${node}`);
   const config: ClusterConfig = { version: 1, cluster: inputs.name, clusterId, node, members: inputs.members, voters: votersOf(inputs), dataset: inputs.datasets[node] ?? "", etcd: { heartbeatMs: inputs.settings.etcd.heartbeatMs, electionMs: inputs.settings.etcd.electionMs } };
-  return { version: 1, config, pki: { ca: secrets.ca.cert, nodeCert: keys.node.cert, nodeKey: keys.node.key, edgeCa: secrets.edgeCa.cert, proxyCert: keys.proxy.cert, proxyKey: keys.proxy.key } };
+  return { version: 1, config, pki: { ca: secrets.ca.cert, nodeCert: keys.node.cert, nodeKey: keys.node.key, edgeCa: secrets.edgeCa.cert, proxyCert: keys.proxy.cert, proxyKey: keys.proxy.key, ...(secrets.sealKey === undefined ? {} : { sealKey: secrets.sealKey }) } };
 }
 const renewAfter = (secrets: ClusterSecrets): string =>
   new Date(Math.min(...Object.values(secrets.nodes).map((keys) => expiresAt(keys.node.cert).getTime())) - (nodeDays * 86_400_000) / 3).toISOString();
@@ -130,7 +130,7 @@ export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
   diff: async (_id, olds, news) => {
     dropPending(news.name); // the state has the identity
     const fields = ["connections", "members", "datasets", "redundancy", "settings", "ephemeral"] as const;
-    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])) || new Date().toISOString() > olds.renewAfter;
+    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])) || new Date().toISOString() > olds.renewAfter || !olds.secrets?.includes('"sealKey"');
     return { changes: changed || olds.name !== news.name, replaces: olds.name !== news.name ? ["name"] : [], deleteBeforeReplace: true };
   },
   create: async (inputs) => {

@@ -1,6 +1,6 @@
 import { until } from "../../daemon/lib/backoff.js";
 import { siteUnit } from "../../daemon/lib/documents.js";
-import { HcError, messageOf } from "../../daemon/lib/errors.js";
+import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { checkPhpSettings } from "../../daemon/platform/php-settings.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
 import { type Failure, holdsUnknown, validate } from "../../daemon/lib/schema.js";
@@ -46,7 +46,8 @@ async function converge(inputs: SiteInputs, isNew: boolean): Promise<SiteOutputs
       return seen?.ready === true && BigInt(seen.appliedRevision || "0") >= BigInt(revision) ? seen : undefined;
     });
   } catch (error) {
-    throw new PartialError(`Site ${inputs.name} is not ready after ${inputs.timeouts.create} s: ${homeError(seen)} (${messageOf(error)})`, inputs.name, outputs(inputs, seen?.record));
+    const lies = errorCode(error) === "ALREADY_EXISTS"; // its data is there from before: no waiting helps
+    throw new PartialError(lies ? `Site ${inputs.name}: ${messageOf(error)}` : `Site ${inputs.name} is not ready after ${inputs.timeouts.create} s: ${homeError(seen)} (${messageOf(error)})`, inputs.name, outputs(inputs, seen?.record));
   }
   return outputs(inputs, seen?.record);
 }

@@ -4,6 +4,8 @@ import { validate } from "../../../daemon/lib/schema.js";
 import { buildStatus, type StatusFacts } from "../../../daemon/api/status.js";
 import { statusSchema } from "../../../daemon/api/status-schema.js";
 import type { ClusterState } from "../../../daemon/state/cluster-state.js";
+import { alertDefaults } from "../../../daemon/lib/alerts-spec.js";
+import type { AlertRecord } from "../../../daemon/lib/records.js";
 import { StateBuilder } from "../placement/fixture.js";
 
 const members: Member[] = ["n1", "n2", "n3"].map((node, at) => ({ node, addresses: [`10.0.0.${at + 1}`], zone: at < 2 ? "a" : "b", role: "node", ports: defaultPorts }));
@@ -62,6 +64,24 @@ test("pools, lag, failed templates and problems of nodes need a person", () => {
     "critical: node n3 has no pool", "critical: pool of n2 is 98 % full", "warning: site-wiki: the copy on n2 is 120 s behind", "warning: n1: base services: apache refused", expect.stringContaining("critical: template bad/1 could not be built"),
   ]));
   expect(what.findIndex((text) => text.startsWith("warning"))).toBeGreaterThan(what.findLastIndex((text) => text.startsWith("critical")) - 1);
+});
+
+test("replication that waits for room is told at once, by its own words", () => {
+  const state = healthy().build();
+  Object.assign(state.observedUnits.get("n1")?.get("site-wiki")?.replicas["n2"] ?? {}, { error: "the pool of n2 is full", paused: true });
+  const status = buildStatus(facts(state));
+  expect(status.units[0]?.replicas).toMatchObject([{ node: "n2", state: "paused" }]);
+  expect(status.attention).toEqual([{ severity: "warning", what: "the pool of n2 is full", command: "hc why wiki" }]);
+  expect(status.nodes[0]?.mayBeLost).toBe(false);
+  expect(validate(statusSchema, status)).toEqual([]);
+});
+
+test("a receiver that takes no alerts needs a person; one that the program no longer names does not", () => {
+  const record = (id: string, told: Record<string, { state: "" | "firing"; atMs: number }>, resolvedAtMs = 0): [string, { value: AlertRecord; revision: string }] => [id, { revision: "1", value: { version: 1, id, kind: "pool", group: "pool/n1", severity: "warning", sinceMs: 0, firedAtMs: 400_000, resolvedAtMs, title: "", detail: "", resolution: "", command: "", covers: [], all: false, flaps: 0, told } }];
+  const state = { ...healthy().document("alerts", "ops", { webhooks: [{ name: "chat", url: "", headers: {} }], mail: {} as never, ca: "", thresholds: alertDefaults }).build(), alerts: new Map([
+    record("a", { "ops/chat": { state: "", atMs: 0 }, "ops/mail": { state: "firing", atMs: 0 }, "old/chat": { state: "", atMs: 0 } }), record("b", { "ops/mail": { state: "firing", atMs: 0 } }, 900_000),
+  ]) };
+  expect(buildStatus(facts(state)).attention).toEqual([{ severity: "warning", what: "ops/chat takes no alerts: 1 wait for 10 min", command: "hc alerts" }]);
 });
 
 test("a single node may never be lost", () => {

@@ -59,8 +59,9 @@ describe("a unit that fails over again and again", () => {
 
 test("the record after a failover: epoch + 1 from the chosen snapshot, the dead home a replica, no move", () => {
   const choice = { kind: "chosen" as const, node: "n3", last: { name: "7-x", guid: "99", atMs: 1 }, tail: 0 };
-  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"], failovers: [7] }), choice, 1000)).toEqual(unit("a", { home: "n3", homeGeneration: 0, epoch: 8, epochStartGuid: "99", replicas: ["n2", "n1"], failovers: [7, 1000] }));
-  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), { ...choice, node: "n2" }, 1000).replicas).toEqual(["n1"]);
+  const told = { generation: 4, atMs: 1_000, lossS: 3 };
+  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"], failovers: [7] }), choice, told)).toEqual(unit("a", { home: "n3", homeGeneration: 0, epoch: 8, epochStartGuid: "99", replicas: ["n2", "n1"], failovers: [7, 1000], failover: { from: "n1", epoch: 8, ...told } }));
+  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), { ...choice, node: "n2" }, told).replicas).toEqual(["n1"]);
 });
 
 test("policies: safe up to maxLoss, manual never by itself, force always", () => {

@@ -34,7 +34,7 @@ describe("Cluster", () => {
   });
   it("takes what is not known yet", async () => expect(said(await clusterHandler.check({}, cluster(["n1"], { connections: unknownValue, members: unknownValue })))).toEqual([]));
 
-  const olds = (more: Partial<ClusterOutputs> = {}): ClusterOutputs => ({ ...cluster(["n1", "n2", "n3"]), clusterId: "id", secrets: "{}", renewAfter: "2999-01-01T00:00:00.000Z", ...more });
+  const olds = (more: Partial<ClusterOutputs> = {}): ClusterOutputs => ({ ...cluster(["n1", "n2", "n3"]), clusterId: "id", secrets: '{"sealKey":"x"}', renewAfter: "2999-01-01T00:00:00.000Z", ...more });
   test.each<[string, Partial<ClusterOutputs>, object, object]>([
     ["nothing", {}, {}, { changes: false, replaces: [] }],
     ["a node more", {}, cluster(["n1", "n2", "n3", "n4"]), { changes: true, replaces: [] }],
