@@ -41,6 +41,7 @@ import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
 import { WatchedView } from "./state/view.js";
 import { hcdVersion } from "./version.js";
+import { noticed, ZfsChanges } from "./zfs/changes.js";
 
 export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string }
 
@@ -102,7 +103,9 @@ export class ClusterNode {
 
   public constructor(private readonly options: ClusterNodeOptions) {
     const { host, cluster, pki, log, runner, parts, clock } = options;
-    const { platform, zfs, services } = parts.create(host, cluster, runner, log);
+    const { platform, zfs: plainZfs, services } = parts.create(host, cluster, runner, log);
+    const changes = new ZfsChanges();
+    const zfs = noticed(plainZfs, changes);
     this.platform = platform;
     this.zfs = zfs;
     const tls = { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey };
@@ -125,7 +128,7 @@ export class ClusterNode {
     this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
     this.context = {
-      host, cluster, log, clock, runner, platform, zfs, store, services,
+      host, cluster, log, clock, runner, platform, zfs, changes, store, services,
       view: this.view, session: this.session, fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,

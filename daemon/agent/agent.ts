@@ -9,7 +9,7 @@ import { DiskView } from "./disk-facts.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
 import { unitDataset } from "./names.js";
-import { lookAround, nodeInput, UserList } from "./observe.js";
+import { type LocalFacts, lookAround, nodeInput, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
 import { Publisher } from "./publish.js";
 import { Runner } from "./runner.js";
@@ -18,6 +18,8 @@ import type { AgentTools } from "./tools.js";
 
 /** Slow tick: everything is looked at again at least this often, ms. */
 const tickMs = 2_000;
+/** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
+const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
 const fenceLookMs = 200;
 /** Shortest time between the beginnings of two rounds, ms. */
@@ -64,6 +66,12 @@ export class AgentLoop implements Agent {
   private count = 0;
   private seen: { input: NodeInput; plan: NodePlan } | undefined;
   private wasLive = false;
+  /** The session's generation at the last round; 0: it was not live. */
+  private standing = 0;
+  /** Somebody has woken the loop since the last whole round; what that one saw (`sign`), and when. */
+  private asked = true;
+  private sign = "";
+  private wholeRoundAtMs = Number.NEGATIVE_INFINITY;
   private readonly startedMs: number;
   private readonly loops: Promise<void>[];
   private readonly endWatch: () => void;
@@ -113,6 +121,7 @@ export class AgentLoop implements Agent {
   }
   public wake(): void {
     this.woken = true;
+    this.asked = true;
     for (const waker of this.wakers.splice(0)) waker();
   }
   public untilRound<T>(look: (input: NodeInput, plan: NodePlan) => T | undefined, signal: AbortSignal): Promise<T> {
@@ -181,9 +190,19 @@ export class AgentLoop implements Agent {
   private async round(): Promise<number | undefined> {
     const { live, known } = this.counted();
     if (!known) return fenceLookMs;
+    // what the fencer has unmounted when a session was lost is told by nobody
+    const standing = live ? this.context.session.generation : 0;
+    if (standing !== this.standing) this.disk.distrust();
+    this.standing = standing;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
     const busy = this.runner.busyKeys();
-    const facts = await lookAround(this.context, this.disk, this.users);
+    const facts = await lookAround(this.context, this.disk, this.users, live);
+    const replicas = this.tools.replication.report();
+    if (this.isResting(facts, replicas)) {
+      this.publisher.still();
+      this.count += 1;
+      return undefined;
+    }
     const { memory } = this.tools;
     for (const unit of memory.started.keys())
       if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {
@@ -206,7 +225,7 @@ export class AgentLoop implements Agent {
         plan,
         failures: this.runner.failures(),
         applied: this.applied,
-        replicas: (unit) => ({ ...this.tools.replication.report().get(unit) }),
+        replicas: (unit) => replicas.get(unit) ?? {},
         writtenBytes: (unit) => this.tools.replication.writtenBytes(unit),
       }),
     );
@@ -214,6 +233,20 @@ export class AgentLoop implements Agent {
     for (const listener of [...this.listeners]) listener(input, plan);
     const wait = this.disk.waitMs();
     return wait === undefined ? repeat : Math.min(wait, repeat ?? wait);
+  }
+
+  /** Nobody woke the loop, nothing was to be done or to be told of last time, and disk, services and copies are as they were: the round would end as the last one did. A loop's cost grows with changes, not with units. */
+  private isResting(facts: LocalFacts, replicas: ReturnType<Replication["report"]>): boolean {
+    const { seen, asked } = this;
+    const written = seen?.input.units.map(({ id }) => this.tools.replication.writtenBytes(id));
+    const sign = JSON.stringify([this.disk.version, this.standing, [...facts.services], facts.users, [...replicas], written]);
+    const nowMs = this.context.clock.monotonicMs();
+    const resting = !asked && seen !== undefined && this.standing !== 0 && sign === this.sign && seen.plan.work.length === 0 && seen.plan.notes.size === 0 && this.runner.busyCount === 0 && this.runner.failures().size === 0 && this.stale.size === 0 && this.disk.waitMs() === undefined && nowMs - this.wholeRoundAtMs < wholeRoundMs;
+    if (resting) return true;
+    this.asked = false;
+    this.sign = sign;
+    this.wholeRoundAtMs = nowMs;
+    return false;
   }
 
   /** When the session dies, or a unit that was held is held no more, whatever runs is aborted and a round that only stops follows at once. */

@@ -49,8 +49,14 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   });
   await chown(socketPath, user.uid, user.gid);
   await chmod(socketPath, 0o600);
+  let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
-    const next = buildRoutes(context.view.current(), host.node, context.session.generation, host.ports.apache);
+    const state = context.view.current();
+    // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
+    const from = [state.units, state.desired, state.nodes, state.observedUnits.get(host.node), context.session.generation];
+    if (from.every((part, at) => part === madeFrom[at])) return;
+    madeFrom = from;
+    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache);
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of workers.keys()) send(socket, { type: "routes", table });
