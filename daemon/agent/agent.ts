@@ -1,5 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { errorCode, messageOf } from "../lib/errors.js";
+import type { UnitRecord } from "../lib/records.js";
 import type { AgentPart, Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
@@ -24,11 +25,15 @@ const wholeRoundMs = 30_000;
 const fenceLookMs = 200;
 /** Shortest time between the beginnings of two rounds, ms. */
 const roundGapMs = 20;
+const manyBusy = 4;
+const longestGapMs = 1_000;
 /**
  * A control process that comes up again has no live session for a moment, and must not stop what its predecessor left serving: that one's
  * last sign of life is at most 5 s old when it is fenced by its workers, others promote 8 s after it (OWNERSHIP 5, 9).
  */
 const startGraceMs = 3_000;
+
+const names = (record: UnitRecord, node: string): boolean => record.home === node || record.replicas.includes(node) || record.move?.target === node;
 
 /** Parts of the picture whose change wakes the loop; maps are replaced when they change (state/apply.ts). */
 const watched = ["units", "desired", "customers", "templates", "trash"] as const;
@@ -93,7 +98,11 @@ export class AgentLoop implements Agent {
       const changed = before === undefined || watched.some((part) => state[part] !== before?.[part]);
       if (before?.templates !== state.templates) this.disk.treeChanged();
       if (before?.units !== state.units)
-        for (const unit of new Set([...state.units.keys(), ...(before?.units.keys() ?? [])])) if (before?.units.get(unit)?.revision !== state.units.get(unit)?.revision) this.disk.unitChanged(unit);
+        for (const unit of new Set([...state.units.keys(), ...(before?.units.keys() ?? [])])) {
+          const [was, is] = [before?.units.get(unit), state.units.get(unit)];
+          // what neither lies here nor shall lie here is no business of this node's disk: of many records that change at once most are others'
+          if (was?.revision !== is?.revision && (this.disk.holds(unit) || [was, is].some((record) => record !== undefined && names(record.value, context.cluster.node)))) this.disk.unitChanged(unit);
+        }
       before = state;
       if (changed) this.wake();
     });
@@ -177,13 +186,16 @@ export class AgentLoop implements Agent {
       if (this.signal.aborted) return;
       this.woken = false;
       next = tickMs;
+      const beganMs = this.context.clock.monotonicMs();
       try {
         next = Math.min(tickMs, (await this.round()) ?? tickMs);
       } catch (error) {
         if (this.signal.aborted) return;
         if (errorCode(error) !== "NOT_READY") this.context.log.warn({ reason: messageOf(error), code: errorCode(error) }, "round of the agent failed");
       }
-      await this.context.clock.sleep(roundGapMs, this.signal).catch(() => undefined);
+      // while much is being done, what the rounds cost is taken from those who do it: then they take at most half of the time
+      const gapMs = this.runner.busyCount < manyBusy ? roundGapMs : Math.min(longestGapMs, Math.max(roundGapMs, this.context.clock.monotonicMs() - beganMs));
+      await this.context.clock.sleep(gapMs, this.signal).catch(() => undefined);
     }
   }
 

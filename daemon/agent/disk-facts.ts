@@ -55,6 +55,10 @@ export class DiskView {
     this.known = false;
   }
 
+  /** Does a dataset of it lie here, as far as is known? */
+  public holds(unit: string): boolean {
+    return !this.known || this.datasets.has(`${this.context.cluster.dataset}/${unit}`);
+  }
   /** The record of a unit changed, or somebody says that its dataset did. */
   public unitChanged(unit: string): void {
     this.changedUnits.add(unit);

@@ -49,6 +49,16 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   });
   await chown(socketPath, user.uid, user.gid);
   await chmod(socketPath, 0o600);
+  /** One write at a time, always of the newest table: many changes at once are one or two writes, and no older one comes last. */
+  let [unsaved, saving] = [false, false];
+  const save = async (): Promise<void> => {
+    saving = true;
+    while (unsaved) {
+      unsaved = false;
+      await writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error: unknown) => context.log.warn({ err: error }, "the route table could not be written"));
+    }
+    saving = false;
+  };
   let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
     const state = context.view.current();
@@ -60,7 +70,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of workers.keys()) send(socket, { type: "routes", table });
-    void writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error) => context.log.warn({ err: error }, "the route table could not be written"));
+    unsaved = true;
+    if (!saving) void save();
   };
   refresh();
   const unwatch = context.view.onChange(refresh);

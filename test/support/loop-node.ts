@@ -3,7 +3,7 @@ import pino from "pino";
 import { AgentLoop } from "../../daemon/agent/agent.js";
 import type { NodeContext, RouteRegistry } from "../../daemon/context.js";
 import { Failover } from "../../daemon/failover/failover.js";
-import { systemClock } from "../../daemon/lib/clock.js";
+import { type Clock, systemClock } from "../../daemon/lib/clock.js";
 import { siteDefaults } from "../../daemon/lib/documents.js";
 import { defaultPaths, defaultPorts } from "../../daemon/lib/node-config.js";
 import { keys, type SessionRecord } from "../../daemon/lib/records.js";
@@ -32,7 +32,7 @@ const log = pino({ level: process.env["HC_LOG_LEVEL"] ?? "silent" });
 export interface LoopNode { zfs: FakeZfs; text: ZfsText; context: NodeContext; agent: AgentLoop; write(unit: string): void; streams(): number; published(): number; stop(): Promise<void> }
 
 /** `snapshots`: how many each unit has already. Resolves when the agent has nothing more to do. */
-export async function startLoopNode(units: number, snapshots: number): Promise<LoopNode> {
+export async function startLoopNode(units: number, snapshots: number, clock: Clock = systemClock): Promise<LoopNode> {
   const [me, other] = ["n1", "n2"];
   const zfs = createFakeZfs({ seed: "loop" });
   const text = new ZfsText(zfs);
@@ -70,8 +70,8 @@ export async function startLoopNode(units: number, snapshots: number): Promise<L
     return store.txn(compare, ops, options);
   } };
   const view = new WatchedView(counted, log);
-  const session = new NodeSession({ node: me, store, clock: systemClock, log, diskProblem: () => "" });
-  const liveness = new Liveness(systemClock, () => session.isLive());
+  const session = new NodeSession({ node: me, store, clock, log, diskProblem: () => "" });
+  const liveness = new Liveness(clock, () => session.isLive());
   view.onSession((nodes) => liveness.seen(nodes));
   let streams = 0;
   const changes = new ZfsChanges();
@@ -80,7 +80,7 @@ export async function startLoopNode(units: number, snapshots: number): Promise<L
   const context: NodeContext = {
     host: { version: 1, node: me, platform: "linux", zone: "n1", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },
     cluster: { version: 1, cluster: "loop", clusterId: "loop", node: me, members: [me, other].map((node) => ({ node, addresses: [], zone: node, role: "node" as const, ports: defaultPorts })), voters: [], dataset: root, etcd: { heartbeatMs: 100, electionMs: 1000 } },
-    log, clock: systemClock, runner: text, store: counted, view, session, signal,
+    log, clock, runner: text, store: counted, view, session, signal,
     zfs: noticed(createZfs(text), changes), changes,
     platform: { name: "linux", listUsers: async () => [{ user: "hc-acme", uid: 20000, gid: 20000 }] } as unknown as NodeContext["platform"],
     services: { ensureBase: async () => undefined, configure: async () => ({ changed: false }), start: async ({ unit }) => void running.set(unit, "active"), stop: async (unit) => void running.delete(unit), states: async () => new Map(running), check: async () => ({ ok: true, status: 200, detail: "" }), logs: async () => "" },
@@ -105,16 +105,16 @@ export async function startLoopNode(units: number, snapshots: number): Promise<L
   const otherBeats = (async () => {
     for (let counter = 2; !signal.aborted; counter += 1) {
       put(keys.session(other), { version: 1, node: other, generation: 1, counter } satisfies SessionRecord);
-      await systemClock.sleep(1_000, signal).catch(() => undefined);
+      await clock.sleep(1_000, signal).catch(() => undefined);
     }
   })();
-  await waitLive(session, systemClock, signal);
-  const leader = new Leader({ node: me, store: counted, view, session, liveness, clock: systemClock, log });
+  await waitLive(session, clock, signal);
+  const leader = new Leader({ node: me, store: counted, view, session, liveness, clock, log });
   const planner = new Planner({ context, leader, liveness });
   const failover = new Failover({ context, leader, liveness });
   const replication = await startReplication(context);
   const agent = new AgentLoop(context, { replication, buildTemplate: async () => undefined, populate: async () => undefined, emptyFolder: async () => undefined });
-  const publisher = new NodePublisher({ node: me, store: counted, clock: systemClock, log, facts: { pool: () => readPool(text, root), memory: async () => ({ totalBytes: 1e9, availableBytes: 5e8 }), etcd: async () => ({ role: "client", healthy: true, fsyncMs: null }), templates: async () => ({}), links: () => ({ [other]: 1 }), generation: () => session.generation, problems: () => [], unitsAtMs: () => agent.publishedAtMs() } });
+  const publisher = new NodePublisher({ node: me, store: counted, clock, log, facts: { pool: () => readPool(text, root), memory: async () => ({ totalBytes: 1e9, availableBytes: 5e8 }), etcd: async () => ({ role: "client", healthy: true, fsyncMs: null }), templates: async () => ({}), links: () => ({ [other]: 1 }), generation: () => session.generation, problems: () => [], unitsAtMs: () => agent.publishedAtMs() } });
   let table: RouteTable | undefined;
   view.onChange((picture) => {
     const next = buildRoutes(picture, me, session.generation, 8079);
@@ -125,7 +125,7 @@ export async function startLoopNode(units: number, snapshots: number): Promise<L
   const endMs = performance.now() + 300_000;
   while (!serving()) {
     if (performance.now() > endMs) throw new Error(`not in step: ${JSON.stringify(agent.last()?.plan.work[0])} ${JSON.stringify([...agent.failures()].slice(0, 2))}`);
-    await systemClock.sleep(100);
+    await clock.sleep(100);
   }
   let number = 0;
   return {
