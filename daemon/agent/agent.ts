@@ -17,8 +17,9 @@ import { Runner } from "./runner.js";
 import type { NodePlan } from "./steps.js";
 import type { AgentTools } from "./tools.js";
 
-/** Slow tick: everything is looked at again at least this often, ms. */
+/** Slow tick: everything is looked at again at least this often, ms; where nothing has changed since the last look. */
 const tickMs = 2_000;
+const restingTickMs = 4_000;
 /** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
 const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
@@ -188,7 +189,7 @@ export class AgentLoop implements Agent {
       next = tickMs;
       const beganMs = this.context.clock.monotonicMs();
       try {
-        next = Math.min(tickMs, (await this.round()) ?? tickMs);
+        next = await this.round();
       } catch (error) {
         if (this.signal.aborted) return;
         if (errorCode(error) !== "NOT_READY") this.context.log.warn({ reason: messageOf(error), code: errorCode(error) }, "round of the agent failed");
@@ -199,7 +200,8 @@ export class AgentLoop implements Agent {
     }
   }
 
-  private async round(): Promise<number | undefined> {
+  /** ms until the next one, unless something wakes the loop. */
+  private async round(): Promise<number> {
     const { live, known } = this.counted();
     if (!known) return fenceLookMs;
     // what the fencer has unmounted when a session was lost is told by nobody
@@ -213,7 +215,7 @@ export class AgentLoop implements Agent {
     if (this.isResting(facts, replicas)) {
       this.publisher.still();
       this.count += 1;
-      return undefined;
+      return restingTickMs;
     }
     const { memory } = this.tools;
     for (const unit of memory.started.keys())
@@ -244,7 +246,7 @@ export class AgentLoop implements Agent {
     this.count += 1;
     for (const listener of [...this.listeners]) listener(input, plan);
     const wait = this.disk.waitMs();
-    return wait === undefined ? repeat : Math.min(wait, repeat ?? wait);
+    return Math.min(tickMs, wait ?? tickMs, repeat ?? tickMs);
   }
 
   /** Nobody woke the loop, nothing was to be done or to be told of last time, and disk, services and copies are as they were: the round would end as the last one did. A loop's cost grows with changes, not with units. */

@@ -9,20 +9,23 @@ export interface DiskFacts { datasets: readonly Dataset[]; snapshots: ReadonlyMa
 /** The whole tree is looked at at least this often, ms; more seldom where that takes long. */
 const wholeMs = 2_000;
 /** The same where it is known what this process changes: only others' doings are found by it. Its datasets, and (a hundred times as many) their snapshots. */
-const datasetsMs = 4_000;
+const datasetsMs = 8_000;
 const snapshotsMs = 60_000;
+/** What replication does is looked at this often, ms: lists of snapshots are published as hints, and nobody waits for them. */
+const touchedMs = 10_000;
 /** Pauses between two looks at the whole tree, as multiples of what the last one took: regularly, and when somebody waits for it. */
 const idleShare = 4;
 const waitedShare = 2;
-/** More changed units than this are looked at by one look at the whole. */
+/** More changed units than this (and than this part of all, where they can wait) are looked at by one look at the whole. */
 const manyUnits = 16;
+const manyShare = 8;
 /** Steps that change no dataset but their unit's own. */
 const ownDataset: ReadonlySet<Action> = new Set(["take-home", "raise-epoch", "clone-template", "set-properties", "mount-writable", "populate", "go-live", "start", "check", "stop", "unmount", "forget-record"]);
 const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "configure"]);
 
 /**
  * What lies on this node's disk, as far as the agent plans from it. A look at everything costs with the number of units; a change costs a look at what changed:
- * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 2 s, all datasets every 4 s, all snapshots every minute
+ * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s, all snapshots every minute
  * (more seldom where that takes long, so that looking takes at most a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
  */
 export class DiskView {
@@ -88,13 +91,12 @@ export class DiskView {
     this.takeTouched();
     const nowMs = this.context.clock.monotonicMs();
     const rested = (sinceMs: number, ms: number): boolean => nowMs - sinceMs >= Math.max(ms, idleShare * this.tookMs);
-    const mayWait = alone && this.changes !== undefined && !this.touchedTree && this.touched.size <= manyUnits;
-    const whole = !this.known || rested(this.endedMs, mayWait ? snapshotsMs : wholeMs) || this.waitMs() === 0 || this.changedUnits.size > manyUnits;
+    const known = alone && this.changes !== undefined;
+    const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
+    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || this.changedUnits.size > manyUnits;
     if (whole) await this.lookAtAll();
-    else {
-      if (this.changes !== undefined && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs) && !(await this.lookAtDatasets())) await this.lookAtAll();
-      else await this.lookAtUnits(mayWait && nowMs - this.touchedAtMs >= wholeMs);
-    }
+    else if (known && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs) && !(await this.lookAtDatasets())) await this.lookAtAll();
+    else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs);
     return { datasets: [...this.datasets.values()], snapshots: this.snapshots };
   }
 

@@ -114,7 +114,9 @@ export class Sender {
   /** Look, decide and hold. Undefined: nothing to send that is known of. */
   private plan(dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
     return this.locks.run(dataset, async () => {
-      const local = await this.context.zfs.snapshots(dataset);
+      // one command for the snapshots and for what goes along with them
+      const seen = await this.context.zfs.look(dataset);
+      const local = seen?.snapshots ?? [];
       const decision = choose(local);
       if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;
       const target = local.find((snapshot) => snapshot.guid === decision.target.guid) as Snapshot;
@@ -124,9 +126,9 @@ export class Sender {
       const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);
       try {
         const keep = pair.holds.heldForOthers(local);
-        const [found] = await Promise.all([steps.length === 0 ? undefined : this.context.zfs.look(dataset), pair.holds.hold(names)]);
+        await pair.holds.hold(names);
         if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
-        return { decision, steps, target, keep, definition: found?.dataset.user["definition"], endUse };
+        return { decision, steps, target, keep, definition: seen?.dataset.user["definition"], endUse };
       } catch (error) {
         endUse();
         throw error;

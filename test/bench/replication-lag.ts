@@ -9,11 +9,11 @@ import { ask, SitesLab, spread } from "../support/sites-lab.js";
 import { type Confirmation, exposures, sampledLag, type Write } from "../support/write-lag.js";
 
 /**
- * `npm run bench lag [-- --sites 50 --seconds 180 --every 5000 --idle 60]`: sites with two copies on a real three-node lab, each written to every so often (one fsync'd record, as an application does it).
+ * `npm run bench lag [-- --sites 50 --seconds 180 --every 10000 --idle 60]`: sites with two copies on a real three-node lab, each written to every so often (one fsync'd record, as an application does it).
  * Lag of a site = age of its oldest acknowledged write that no copy has, sampled each second from the clients' own times and the moments at which copies confirmed; nothing of it is taken from what hcd
  * says of its lag. Then nobody writes: snapshots that are made (0 wanted), and CPU of each program of each node. `--keep SECONDS` leaves the idle lab for a profiler.
  */
-const { values } = parseArgs({ options: { sites: { type: "string", default: "50" }, seconds: { type: "string", default: "180" }, every: { type: "string", default: "5000" }, idle: { type: "string", default: "60" }, keep: { type: "string", default: "0" } } });
+const { values } = parseArgs({ options: { sites: { type: "string", default: "50" }, seconds: { type: "string", default: "180" }, every: { type: "string", default: "10000" }, idle: { type: "string", default: "60" }, keep: { type: "string", default: "0" } } });
 const [count, seconds, everyMs, idleS] = [Number(values.sites), Number(values.seconds), Number(values.every), Number(values.idle)];
 const tell = (line: string): void => void process.stderr.write(`${line}\n`);
 const names = Array.from({ length: count }, (_, at) => `s${String(at + 1).padStart(3, "0")}`);
@@ -56,6 +56,11 @@ async function main(): Promise<number> {
     const lag = sampledLag(writes, confirmed, { fromMs: beganMs + everyMs, untilMs: endedMs, everyMs: 1_000 });
     const exposed = exposures(writes, confirmed);
 
+    // as an administrator runs it: the log at its usual level
+    await Promise.all(nodes.map((node) => node.sh("rm -f /etc/systemd/system/hcd.service.d/log.conf; systemctl daemon-reload; systemctl restart hcd.service")));
+    await delay(10_000);
+    await sites.untilInStep(names, 120_000, tell);
+    await delay(30_000);
     tell(`idle for ${idleS} s`);
     const snapshots = async (): Promise<number> => (await Promise.all(nodes.map(async (node) => (await node.ok(["zfs", "list", "-H", "-t", "snapshot", "-o", "name"], { timeoutMs: 60_000 })).split("\n").filter((line) => line.includes("/hc/site-")).length))).reduce((a, b) => a + b, 0);
     const idleSnapshots = await snapshots();
