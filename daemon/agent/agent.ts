@@ -210,7 +210,7 @@ export class AgentLoop implements Agent {
     this.standing = standing;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
     const busy = this.runner.busyKeys();
-    const facts = await lookAround(this.context, this.disk, this.users, live);
+    const facts = await lookAround(this.context, this.disk, this.users, live, busy);
     const replicas = this.tools.replication.report();
     if (this.isResting(facts, replicas)) {
       this.publisher.still();

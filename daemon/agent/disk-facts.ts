@@ -86,17 +86,19 @@ export class DiskView {
     return this.changedTree.size === 0 ? undefined : Math.max(0, this.endedMs + waitedShare * this.tookMs - this.context.clock.monotonicMs());
   }
 
-  /** Looks at what has to be looked at now. Changes that come meanwhile stay for the next look. Not `alone`: others (the fencer) may change things just now. */
-  public async look(alone = true): Promise<DiskFacts> {
+  /** Looks at what has to be looked at now. Changes that come meanwhile stay for the next look. Not `alone`: others (the fencer) may change things just now. `busy`: something is being done for these, they are looked at when it has ended. */
+  public async look(alone = true, busy: ReadonlySet<string> = new Set()): Promise<DiskFacts> {
     this.takeTouched();
     const nowMs = this.context.clock.monotonicMs();
     const rested = (sinceMs: number, ms: number): boolean => nowMs - sinceMs >= Math.max(ms, idleShare * this.tookMs);
     const known = alone && this.changes !== undefined;
+    let due = 0;
+    for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;
     const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
-    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || this.changedUnits.size > manyUnits;
+    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > manyUnits;
     if (whole) await this.lookAtAll();
     else if (known && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs) && !(await this.lookAtDatasets())) await this.lookAtAll();
-    else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs);
+    else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);
     return { datasets: [...this.datasets.values()], snapshots: this.snapshots };
   }
 
@@ -152,10 +154,11 @@ export class DiskView {
   }
 
   /** Units that changed; `touched`: and those that replication has changed. */
-  private async lookAtUnits(touched: boolean): Promise<void> {
+  private async lookAtUnits(touched: boolean, busy: ReadonlySet<string>): Promise<void> {
     const { zfs, cluster, clock } = this.context;
-    const units = [...new Set([...this.changedUnits, ...(touched ? this.touched : [])])];
-    this.changedUnits.clear();
+    const changed = [...this.changedUnits].filter((unit) => !busy.has(unit));
+    const units = [...new Set([...changed, ...(touched ? this.touched : [])])];
+    for (const unit of changed) this.changedUnits.delete(unit);
     if (touched) {
       this.touched.clear();
       this.touchedAtMs = clock.monotonicMs();

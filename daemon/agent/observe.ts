@@ -35,8 +35,8 @@ export class UserList {
   }
 }
 
-export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList, live: boolean): Promise<LocalFacts> {
-  const [facts, services, users] = await Promise.all([disk.look(live), context.services.states(), userList.list(context)]);
+export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList, live: boolean, busy: ReadonlySet<string>): Promise<LocalFacts> {
+  const [facts, services, users] = await Promise.all([disk.look(live, busy), context.services.states(), userList.list(context)]);
   return { ...facts, services, users };
 }
 

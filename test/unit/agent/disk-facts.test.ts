@@ -50,6 +50,18 @@ test("first everything, then nothing, then what changed, and everything again af
   expect((await look()).asked).toEqual(whole);
 });
 
+test("a unit that is being worked on is looked at when that has ended, and is stale until then", async () => {
+  const { disk, look } = await setUp();
+  await look();
+  disk.unitChanged("site-a");
+  disk.unitChanged("site-b");
+  await disk.look(true, new Set(["site-a"]));
+  expect([disk.isStale("site-a"), disk.isStale("site-b")]).toEqual([true, false]);
+  disk.ended("site-a", ["take-home", "mount-writable"]);
+  expect((await look()).asked).toEqual(["look ./site-a"]);
+  expect(disk.isStale("site-a")).toBe(false);
+});
+
 test("snapshots of a changed unit are seen", async () => {
   const { zfs, disk, look } = await setUp();
   await look();
