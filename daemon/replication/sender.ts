@@ -75,6 +75,8 @@ export class Sender {
   }
   private async attempt(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
     const record = this.ownRecord(unit);
+    // a home that has just taken over a dead node's units would ask its disk about each of them again and again, for nobody; whoever is back is sent to at once
+    if (this.context.view.current().sessions.get(node)?.value.dead === true) throw new HcError("UNREACHABLE", `${node} was declared dead; ${unit} is sent to it when it is back.`);
     const dataset = `${this.context.cluster.dataset}/${unit}`;
     const key = `${unit}\0${node}`;
     const pair = this.pairs.get(key) ?? { holds: new PairHolds(this.context.zfs, dataset, holdTag(node)), doubtful: true };

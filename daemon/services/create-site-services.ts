@@ -79,7 +79,7 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  public async start(site: SiteRun): Promise<void> {
+  public async start(site: SiteRun, stillHere: () => Promise<void> = async () => undefined): Promise<void> {
     const { platform } = this.options;
     const { programs: found, key, webGid } = await this.facts();
     await this.ensureFolders();
@@ -101,7 +101,9 @@ class NodeSiteServices implements SiteServices {
     if (!this.accounts.has(accountKey(site))) await platform.ensureUser(site.user, site.uid, site.gid);
     if (state === "active" || state === "activating") await platform.stopService(service.name);
     await unlink(mark).catch(() => undefined);
+    await stillHere();
     await prepareRoot(site, platform.name, webGid);
+    await stillHere();
     if (((await stat(this.fpmLog(site.unit)).catch(() => undefined))?.size ?? 0) > fpmLogBytes) await truncate(this.fpmLog(site.unit));
     await platform.defineService(service);
     if (state === "failed") await platform.restartService(service.name);
