@@ -21,9 +21,17 @@ const groups = {
 
 if (command === "bench") {
   const folder = path.join(root, "dist", "test", "bench");
-  const names = rest.length > 0 ? rest : fs.readdirSync(folder).filter((name) => name.endsWith(".js")).map((name) => name.slice(0, -3));
+  const all = fs.readdirSync(folder).filter((name) => name.endsWith(".js")).map((name) => name.slice(0, -3));
+  // words choose benchmarks by a part of their name; what begins with a dash, and all after it, is theirs
+  const dash = rest.findIndex((word) => word.startsWith("-"));
+  const [words, options] = dash < 0 ? [rest, []] : [rest.slice(0, dash), rest.slice(dash)];
+  const names = words.length === 0 ? all : words.flatMap((word) => (all.includes(word) ? [word] : all.filter((name) => name.includes(word))));
+  if (words.length > 0 && names.length === 0) {
+    process.stderr.write(`no benchmark is called ${words.join(", ")}; there are: ${all.join(", ")}\n`);
+    process.exit(2);
+  }
   let code = 0;
-  for (const name of names) code = spawnSync(process.execPath, [path.join(folder, `${name}.js`)], { cwd: root, stdio: "inherit" }).status || code;
+  for (const name of names) code = spawnSync(process.execPath, [path.join(folder, `${name}.js`), ...options], { cwd: root, stdio: "inherit" }).status || code;
   process.exit(code);
 }
 

@@ -57,6 +57,7 @@ import { EtcdConnection } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
 import { WatchedView } from "./state/view.js";
 import { hcdVersion } from "./version.js";
+import { noticed, ZfsChanges } from "./zfs/changes.js";
 
 export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string; /** Ends the process, to be started anew by its supervisor. */ restart?(why: string): void }
 /** `forced`, `memory`: missing before version 0.2. */
@@ -116,7 +117,9 @@ export class ClusterNode {
 
   public constructor(private readonly options: ClusterNodeOptions) {
     const { host, cluster, pki, log, runner, parts, clock } = options;
-    const { platform, zfs, services } = parts.create(host, cluster, runner, log);
+    const { platform, zfs: plainZfs, services } = parts.create(host, cluster, runner, log);
+    const changes = new ZfsChanges();
+    const zfs = noticed(plainZfs, changes);
     this.platform = platform;
     this.zfs = zfs;
     const tls = { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey };
@@ -150,7 +153,7 @@ export class ClusterNode {
     this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
     this.context = {
-      host, cluster, log, clock, runner, platform, zfs, store, services,
+      host, cluster, log, clock, runner, platform, zfs, changes, store, services,
       view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,

@@ -9,6 +9,7 @@ import type { Platform } from "./platform/platform.js";
 import type { SiteServices } from "./services/site-services.js";
 import type { View } from "./state/cluster-state.js";
 import type { Store } from "./state/store.js";
+import type { ZfsChanges } from "./zfs/changes.js";
 import type { Zfs } from "./zfs/zfs.js";
 
 /** This node's sign of life (OWNERSHIP 1–7). */
@@ -56,6 +57,8 @@ export interface NodeContext {
   runner: CommandRunner;
   platform: Platform;
   zfs: Zfs;
+  /** What is done through `zfs`; without it nobody knows, and everything is looked at more often. */
+  changes?: ZfsChanges;
   store: Store;
   view: View;
   session: Session;

@@ -1,5 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { errorCode, messageOf } from "../lib/errors.js";
+import type { UnitRecord } from "../lib/records.js";
 import type { AgentPart, Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
@@ -10,7 +11,7 @@ import { BaseWatch } from "./base-watch.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
 import { unitDataset } from "./names.js";
-import { lookAround, nodeInput, UserList } from "./observe.js";
+import { type LocalFacts, lookAround, nodeInput, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
 import { roleOf } from "./plan-unit.js";
 import { Publisher } from "./publish.js";
@@ -18,17 +19,24 @@ import { Runner } from "./runner.js";
 import type { Action, NodePlan } from "./steps.js";
 import type { AgentTools } from "./tools.js";
 
-/** Slow tick: everything is looked at again at least this often, ms. */
+/** Slow tick: everything is looked at again at least this often, ms; where nothing has changed since the last look. */
 const tickMs = 2_000;
+const restingTickMs = 4_000;
+/** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
+const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
 const fenceLookMs = 200;
 /** Shortest time between the beginnings of two rounds, ms. */
 const roundGapMs = 20;
+const manyBusy = 4;
+const longestGapMs = 1_000;
 /**
  * A control process that comes up again has no live session for a moment, and must not stop what its predecessor left serving: that one's
  * last sign of life is at most 5 s old when it is fenced by its workers, others promote 8 s after it (OWNERSHIP 5, 9).
  */
 const startGraceMs = 3_000;
+
+const names = (record: UnitRecord, node: string): boolean => record.home === node || record.replicas.includes(node) || record.move?.target === node;
 
 /** Parts of the picture whose change wakes the loop; maps are replaced when they change (state/apply.ts). */
 const watched = ["units", "desired", "customers", "templates", "trash", "recovery"] as const;
@@ -70,6 +78,12 @@ export class AgentLoop implements Agent {
   private count = 0;
   private seen: { input: NodeInput; plan: NodePlan } | undefined;
   private wasLive = false;
+  /** The session's generation at the last round; 0: it was not live. */
+  private standing = 0;
+  /** Somebody has woken the loop since the last whole round; what that one saw (`sign`), and when. */
+  private asked = true;
+  private sign = "";
+  private wholeRoundAtMs = Number.NEGATIVE_INFINITY;
   private readonly startedMs: number;
   private readonly loops: Promise<void>[];
   private readonly endWatch: () => void;
@@ -93,7 +107,11 @@ export class AgentLoop implements Agent {
       const changed = before === undefined || watched.some((part) => state[part] !== before?.[part]);
       if (before?.templates !== state.templates) this.disk.treeChanged();
       if (before?.units !== state.units)
-        for (const unit of new Set([...state.units.keys(), ...(before?.units.keys() ?? [])])) if (before?.units.get(unit)?.revision !== state.units.get(unit)?.revision) this.disk.unitChanged(unit);
+        for (const unit of new Set([...state.units.keys(), ...(before?.units.keys() ?? [])])) {
+          const [was, is] = [before?.units.get(unit), state.units.get(unit)];
+          // what neither lies here nor shall lie here is no business of this node's disk: of many records that change at once most are others'
+          if (was?.revision !== is?.revision && (this.disk.holds(unit) || [was, is].some((record) => record !== undefined && names(record.value, context.cluster.node)))) this.disk.unitChanged(unit);
+        }
       before = state;
       if (changed) this.wake();
     });
@@ -129,6 +147,7 @@ export class AgentLoop implements Agent {
   }
   public wake(): void {
     this.woken = true;
+    this.asked = true;
     for (const waker of this.wakers.splice(0)) waker();
   }
   public untilRound<T>(look: (input: NodeInput, plan: NodePlan) => T | undefined, signal: AbortSignal): Promise<T> {
@@ -184,22 +203,36 @@ export class AgentLoop implements Agent {
       if (this.signal.aborted) return;
       this.woken = false;
       next = tickMs;
+      const beganMs = this.context.clock.monotonicMs();
       try {
-        next = Math.min(tickMs, (await this.round()) ?? tickMs);
+        next = await this.round();
       } catch (error) {
         if (this.signal.aborted) return;
         if (errorCode(error) !== "NOT_READY") this.context.log.warn({ reason: messageOf(error), code: errorCode(error) }, "round of the agent failed");
       }
-      await this.context.clock.sleep(roundGapMs, this.signal).catch(() => undefined);
+      // while much is being done, what the rounds cost is taken from those who do it: then they take at most half of the time
+      const gapMs = this.runner.busyCount < manyBusy ? roundGapMs : Math.min(longestGapMs, Math.max(roundGapMs, this.context.clock.monotonicMs() - beganMs));
+      await this.context.clock.sleep(gapMs, this.signal).catch(() => undefined);
     }
   }
 
-  private async round(): Promise<number | undefined> {
+  /** ms until the next one, unless something wakes the loop. */
+  private async round(): Promise<number> {
     const { live, known } = this.counted();
     if (!known) return fenceLookMs;
+    // what the fencer has unmounted when a session was lost is told by nobody
+    const standing = live ? this.context.session.generation : 0;
+    if (standing !== this.standing) this.disk.distrust();
+    this.standing = standing;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
     const busy = this.runner.busyKeys();
-    const facts = await lookAround(this.context, this.disk, this.users);
+    const facts = await lookAround(this.context, this.disk, this.users, live, busy);
+    const replicas = this.tools.replication.report();
+    if (this.isResting(facts, replicas)) {
+      this.publisher.still();
+      this.count += 1;
+      return restingTickMs;
+    }
     const { memory } = this.tools;
     for (const unit of memory.started.keys())
       if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {
@@ -226,7 +259,7 @@ export class AgentLoop implements Agent {
         plan,
         failures: this.runner.failures(),
         applied: this.applied,
-        replicas: (unit) => ({ ...this.tools.replication.report().get(unit) }),
+        replicas: (unit) => replicas.get(unit) ?? {},
         trouble: (unit) => memory.troubles.of(unit),
         writtenBytes: (unit) => this.tools.replication.writtenBytes(unit),
       }),
@@ -234,7 +267,21 @@ export class AgentLoop implements Agent {
     this.count += 1;
     for (const listener of [...this.listeners]) listener(input, plan);
     const wait = this.disk.waitMs();
-    return wait === undefined ? repeat : Math.min(wait, repeat ?? wait);
+    return Math.min(tickMs, wait ?? tickMs, repeat ?? tickMs);
+  }
+
+  /** Nobody woke the loop, nothing was to be done or to be told of last time, and disk, services and copies are as they were: the round would end as the last one did. A loop's cost grows with changes, not with units. */
+  private isResting(facts: LocalFacts, replicas: ReturnType<Replication["report"]>): boolean {
+    const { seen, asked } = this;
+    const written = seen?.input.units.map(({ id }) => this.tools.replication.writtenBytes(id));
+    const sign = JSON.stringify([this.disk.version, this.standing, [...facts.services], facts.users, [...replicas], written]);
+    const nowMs = this.context.clock.monotonicMs();
+    const resting = !asked && seen !== undefined && this.standing !== 0 && sign === this.sign && seen.plan.work.length === 0 && seen.plan.notes.size === 0 && this.runner.busyCount === 0 && this.runner.failures().size === 0 && this.stale.size === 0 && this.disk.waitMs() === undefined && nowMs - this.wholeRoundAtMs < wholeRoundMs;
+    if (resting) return true;
+    this.asked = false;
+    this.sign = sign;
+    this.wholeRoundAtMs = nowMs;
+    return false;
   }
 
   /** When the session dies, or a unit that was held is held no more, whatever runs is aborted and a round that only stops follows at once. */

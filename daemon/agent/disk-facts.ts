@@ -1,4 +1,5 @@
 import type { NodeContext } from "../context.js";
+import type { ZfsChanges } from "../zfs/changes.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { isUnitName } from "./names.js";
 import type { Action } from "./steps.js";
@@ -7,19 +8,25 @@ export interface DiskFacts { datasets: readonly Dataset[]; snapshots: ReadonlyMa
 
 /** The whole tree is looked at at least this often, ms; more seldom where that takes long. */
 const wholeMs = 2_000;
+/** The same where it is known what this process changes: only others' doings are found by it. Its datasets, and (a hundred times as many) their snapshots. */
+const datasetsMs = 8_000;
+const snapshotsMs = 60_000;
+/** What replication does is looked at this often, ms: lists of snapshots are published as hints, and nobody waits for them. */
+const touchedMs = 10_000;
 /** Pauses between two looks at the whole tree, as multiples of what the last one took: regularly, and when somebody waits for it. */
 const idleShare = 4;
 const waitedShare = 2;
-/** More changed units than this are looked at by one look at the whole. */
+/** More changed units than this (and than this part of all, where they can wait) are looked at by one look at the whole. */
 const manyUnits = 16;
+const manyShare = 8;
 /** Steps that change no dataset but their unit's own. */
 const ownDataset: ReadonlySet<Action> = new Set(["take-home", "raise-epoch", "clone-template", "set-properties", "mount-writable", "populate", "go-live", "start", "check", "stop", "unmount", "forget-record"]);
 const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "configure"]);
 
 /**
  * What lies on this node's disk, as far as the agent plans from it. A look at everything costs with the number of units; a change costs a look at what changed:
- * a unit whose sequence ended or whose record changed is looked at alone, everything every 2 s (more seldom where that takes long, so that looking takes at most
- * a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
+ * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s, all snapshots every minute
+ * (more seldom where that takes long, so that looking takes at most a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
  */
 export class DiskView {
   private datasets = new Map<string, Dataset>();
@@ -28,10 +35,33 @@ export class DiskView {
   /** Keys whose change can be anywhere in the tree. */
   private readonly changedTree = new Set<string>();
   private known = false;
+  /** When everything was looked at last, its datasets alone, and what replication has changed. */
   private endedMs = 0;
+  private datasetsAtMs = 0;
+  private touchedAtMs = 0;
   private tookMs = 0;
-  public constructor(private readonly context: Pick<NodeContext, "zfs" | "cluster" | "clock">) {}
+  /** Changed by this process, but by no step of the agent: the picture may be older, and what is planned from it too. */
+  private readonly touched = new Set<string>();
+  private count = 0;
+  private touchedTree = false;
+  private readonly changes: ZfsChanges | undefined;
+  public constructor(private readonly context: Pick<NodeContext, "zfs" | "cluster" | "clock" | "changes">) {
+    this.changes = context.changes;
+  }
 
+  /** Another number says that the picture may be another one than before. */
+  public get version(): number {
+    return this.count;
+  }
+  /** Somebody else may have changed anything (the fencer has, when a session was lost): the next look is at everything. */
+  public distrust(): void {
+    this.known = false;
+  }
+
+  /** Does a dataset of it lie here, as far as is known? */
+  public holds(unit: string): boolean {
+    return !this.known || this.datasets.has(`${this.context.cluster.dataset}/${unit}`);
+  }
   /** The record of a unit changed, or somebody says that its dataset did. */
   public unitChanged(unit: string): void {
     this.changedUnits.add(unit);
@@ -56,28 +86,53 @@ export class DiskView {
     return this.changedTree.size === 0 ? undefined : Math.max(0, this.endedMs + waitedShare * this.tookMs - this.context.clock.monotonicMs());
   }
 
-  /** Looks at what has to be looked at now. Changes that come meanwhile stay for the next look. */
-  public async look(): Promise<DiskFacts> {
-    const sinceMs = this.context.clock.monotonicMs() - this.endedMs;
-    const whole = !this.known || sinceMs >= Math.max(wholeMs, idleShare * this.tookMs) || this.waitMs() === 0 || this.changedUnits.size > manyUnits;
-    await (whole ? this.lookAtAll() : this.lookAtUnits());
+  /** Looks at what has to be looked at now. Changes that come meanwhile stay for the next look. Not `alone`: others (the fencer) may change things just now. `busy`: something is being done for these, they are looked at when it has ended. */
+  public async look(alone = true, busy: ReadonlySet<string> = new Set()): Promise<DiskFacts> {
+    this.takeTouched();
+    const nowMs = this.context.clock.monotonicMs();
+    const rested = (sinceMs: number, ms: number): boolean => nowMs - sinceMs >= Math.max(ms, idleShare * this.tookMs);
+    const known = alone && this.changes !== undefined;
+    let due = 0;
+    for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;
+    const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
+    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > manyUnits;
+    if (whole) await this.lookAtAll();
+    else if (known && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs) && !(await this.lookAtDatasets())) await this.lookAtAll();
+    else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);
     return { datasets: [...this.datasets.values()], snapshots: this.snapshots };
+  }
+
+  private takeTouched(): void {
+    if (this.changes === undefined) return;
+    const root = `${this.context.cluster.dataset}/`;
+    const names = this.changes.take();
+    this.touchedTree ||= names === undefined;
+    for (const name of names ?? []) {
+      const unit = name.slice(root.length);
+      if (name.startsWith(root) && isUnitName(unit)) this.touched.add(unit);
+      // below a unit, or something of another kind; the root itself is no part of the picture
+      else if (name.startsWith(root)) this.touchedTree = true;
+    }
   }
 
   private async lookAtAll(): Promise<void> {
     const { zfs, cluster, clock } = this.context;
-    const [units, tree] = [[...this.changedUnits], [...this.changedTree]];
+    const [units, tree, touched] = [[...this.changedUnits], [...this.changedTree], [...this.touched]];
     this.changedUnits.clear();
     this.changedTree.clear();
+    this.touched.clear();
+    this.touchedTree = false;
     const beganMs = clock.monotonicMs();
     try {
       const [datasets, snapshots] = await Promise.all([zfs.datasets(cluster.dataset), zfs.allSnapshots(cluster.dataset)]);
       this.datasets = new Map(datasets.map((dataset) => [dataset.name, dataset]));
       this.snapshots = snapshots;
+      this.count += 1;
       this.known = true;
     } catch (error) {
       for (const unit of units) this.changedUnits.add(unit);
       for (const key of tree) this.changedTree.add(key);
+      for (const unit of touched) this.touched.add(unit);
       throw error;
     } finally {
       this.endedMs = clock.monotonicMs();
@@ -85,10 +140,30 @@ export class DiskView {
     }
   }
 
-  private async lookAtUnits(): Promise<void> {
-    const { zfs, cluster } = this.context;
-    const units = [...this.changedUnits];
-    this.changedUnits.clear();
+  /** All datasets without their snapshots. False: one came, went or was replaced, whose snapshots are not known. */
+  private async lookAtDatasets(): Promise<boolean> {
+    const { zfs, cluster, clock } = this.context;
+    const seen = await zfs.datasets(cluster.dataset);
+    this.datasetsAtMs = clock.monotonicMs();
+    if (seen.length !== this.datasets.size || seen.some(({ name, guid }) => this.datasets.get(name)?.guid !== guid)) return false;
+    // a unit that changes meanwhile is stale, or touched, and looked at again
+    if (seen.every((dataset) => isSame(dataset, this.datasets.get(dataset.name) as Dataset))) return true;
+    this.count += 1;
+    this.datasets = new Map(seen.map((dataset) => [dataset.name, dataset]));
+    return true;
+  }
+
+  /** Units that changed; `touched`: and those that replication has changed. */
+  private async lookAtUnits(touched: boolean, busy: ReadonlySet<string>): Promise<void> {
+    const { zfs, cluster, clock } = this.context;
+    const changed = [...this.changedUnits].filter((unit) => !busy.has(unit));
+    const units = [...new Set([...changed, ...(touched ? this.touched : [])])];
+    for (const unit of changed) this.changedUnits.delete(unit);
+    if (touched) {
+      this.touched.clear();
+      this.touchedAtMs = clock.monotonicMs();
+    }
+    if (units.length === 0) return;
     const names = units.map((unit) => `${cluster.dataset}/${unit}`);
     const seen = await Promise.all(names.map((name) => zfs.look(name))).catch((error: unknown) => {
       for (const unit of units) this.changedUnits.add(unit);
@@ -106,5 +181,12 @@ export class DiskView {
       }
     }
     this.snapshots = snapshots;
+    this.count += 1;
   }
+}
+
+/** In all that is planned from or told: what is available is the pool's, and changes with each write of anybody. */
+function isSame(a: Dataset, b: Dataset): boolean {
+  const user = Object.entries(a.user);
+  return a.mounted === b.mounted && a.readonly === b.readonly && a.quotaBytes === b.quotaBytes && a.usedBytes === b.usedBytes && a.origin === b.origin && a.mountpoint === b.mountpoint && user.length === Object.keys(b.user).length && user.every(([name, value]) => b.user[name] === value);
 }

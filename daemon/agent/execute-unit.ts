@@ -2,8 +2,10 @@ import type { NodeContext } from "../context.js";
 import { until } from "../lib/backoff.js";
 import { HcError } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
+import { zfsFailure } from "../zfs/errors.js";
 import { parseSnapshotName } from "../zfs/snapshot-name.js";
 import type { Executors } from "./executors.js";
+import { assertMountpoint, putAside } from "./mountpoint.js";
 import { property } from "./names.js";
 import { assertHome, assertLive, changeRecord, untilSeen } from "./records.js";
 import { siteText } from "./site-run.js";
@@ -59,7 +61,14 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     if (found.mountpoint !== mountpoint && !found.mounted) await context.zfs.set(dataset, { mountpoint });
     context.fence.open({ unit, dataset, mountpoint });
     assertHome(context, unit);
-    await context.zfs.mount(dataset);
+    await context.zfs.mount(dataset).catch(async (error: unknown) => {
+      // a start that the fencer overtook may have written into the empty mount point; not every zfs mounts over that, and a site must not stay down for it
+      const aside = zfsFailure(error) === "not-empty" ? await putAside(mountpoint, context.clock.wallMs()) : "";
+      if (aside === "") throw error;
+      context.event(unit, "mountpoint-cleared", `what lay below ${mountpoint} while nothing was mounted there is in ${aside}`);
+      assertHome(context, unit);
+      await context.zfs.mount(dataset);
+    });
   },
   async populate({ context, populate }, { unit, dataset, ...request }, signal) {
     assertHome(context, unit);
@@ -83,7 +92,11 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   async start({ context, memory }, { unit, site }) {
     assertHome(context, unit);
     memory.checked.delete(unit);
-    await context.services.start(site);
+    // a start takes its time on a busy node: what it writes as root is written only where the unit still is
+    await context.services.start(site, async () => {
+      assertHome(context, unit);
+      await assertMountpoint(site.root);
+    });
     memory.started.set(unit, siteText(site));
   },
   async check({ context, memory }, { unit, site }, signal) {

@@ -36,13 +36,16 @@ export class UserList {
   }
 }
 
-export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList): Promise<LocalFacts> {
-  const [facts, services, users] = await Promise.all([disk.look(), context.services.states(), userList.list(context)]);
+export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList, live: boolean, busy: ReadonlySet<string>): Promise<LocalFacts> {
+  const [facts, services, users] = await Promise.all([disk.look(live, busy), context.services.states(), userList.list(context)]);
   return { ...facts, services, users };
 }
 
+const none: LocalDataset["snapshots"] = [];
+
 function local(dataset: Dataset, facts: LocalFacts): LocalDataset {
-  const snapshots = (facts.snapshots.get(dataset.name) ?? []).map(({ name, guid, createtxg, atMs }) => ({ name, guid, createtxg, atMs }));
+  // the list as it was read: it stays the same one while nothing changes, so that what is found out about it need not be found out again (epochs.ts)
+  const snapshots = facts.snapshots.get(dataset.name) ?? none;
   const quotaBytes = /^[0-9]+$/.test(dataset.quotaBytes) ? dataset.quotaBytes : "0";
   return { dataset: dataset.name, mounted: dataset.mounted, readonly: dataset.readonly, quotaBytes, usedBytes: dataset.usedBytes, user: dataset.user, snapshots };
 }

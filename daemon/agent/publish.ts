@@ -28,6 +28,13 @@ export class Publisher {
       this.busy = undefined;
     });
   }
+  /** It is as it was offered last: what etcd holds is right until now, when that has been written. */
+  public still(): void {
+    const atMs = this.context.clock.wallMs();
+    if (this.wanted !== undefined || this.busy !== undefined) return;
+    this.offeredAtMs = atMs;
+    this.currentAtMs = atMs;
+  }
   /** UTC ms at which what etcd holds was last as it really is; 0 = never yet. */
   public publishedAtMs(): number {
     return this.currentAtMs;
@@ -41,7 +48,9 @@ export class Publisher {
     const grouped = new Map<number, Record<string, ObservedUnit>>();
     for (const [id, unit] of [...units].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const shard = unitShard(id);
-      grouped.set(shard, { ...grouped.get(shard), [id]: unit });
+      const of = grouped.get(shard) ?? {};
+      of[id] = unit;
+      grouped.set(shard, of);
     }
     return new Map([...grouped].map(([shard, of]) => [shard, JSON.stringify({ version: recordVersion, node, shard, units: of } satisfies ObservedUnits)]));
   }

@@ -8,6 +8,8 @@ export const eventLimit = 1000;
 export const eventsPerUnit = 200;
 const queueLimit = 200;
 const detailLimit = 500;
+/** Below etcd's limit of 128 operations. */
+const batchLimit = 50;
 
 /** Writes events in the background, oldest first; without quorum up to 200 wait, then the oldest are dropped and counted. */
 export class EventWriter {
@@ -36,11 +38,16 @@ export class EventWriter {
     if (this.running) return;
     this.running = true;
     try {
-      for (let next = this.queue[0]; next !== undefined; next = this.queue[0]) {
-        this.number += 1;
-        const key = keys.event(`${String(next.atMs).padStart(13, "0")}-${this.node}-${String(this.number).padStart(6, "0")}`);
-        await this.store.txn([], [{ put: key, value: JSON.stringify(next) }]);
-        if (this.queue[0] === next) this.queue.shift();
+      while (this.queue.length > 0) {
+        // a node that dies leaves an event of each of its units: one transaction of many is written in the time of one
+        const batch = this.queue.slice(0, batchLimit);
+        const ops = batch.map((event) => {
+          this.number += 1;
+          return { put: keys.event(`${String(event.atMs).padStart(13, "0")}-${this.node}-${String(this.number).padStart(6, "0")}`), value: JSON.stringify(event) };
+        });
+        await this.store.txn([], ops);
+        // the oldest may have been dropped meanwhile
+        while (this.queue[0] !== undefined && batch.includes(this.queue[0])) this.queue.shift();
       }
     } catch (error) {
       this.log.debug({ err: error }, "events wait for quorum");

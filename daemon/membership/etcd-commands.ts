@@ -53,7 +53,7 @@ export function etcdArgv(binary: string, host: HostConfig, cluster: ClusterConfi
 }
 
 export function etcdDefinition(argv: readonly string[]): ServiceDefinition {
-  return { name: etcdService, description: "HybridCluster state (etcd)", argv, user: etcdUser, restart: "always", environment: { GOMAXPROCS: "2" } };
+  return { name: etcdService, description: "HybridCluster state (etcd)", argv, user: etcdUser, restart: "always", environment: { GOMAXPROCS: "2" }, urgent: true };
 }
 
 export interface RawMember { ID?: string; name?: string; peerURLs?: string[]; clientURLs?: string[]; isLearner?: boolean }

@@ -6,6 +6,8 @@ import { type NodeFacts, readPool } from "./observed-node.js";
 
 /** The templates on the disk are read this often, ms; sooner when a record of one changed. */
 const templatesMs = 15_000;
+/** The pool is asked this often, ms: two commands, whatever the node does. */
+const poolMs = 5_000;
 
 /** Where the facts of `NodePublisher` come from. */
 export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; unitsAtMs(): number }): NodeFacts {
@@ -13,8 +15,12 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
   let templates: Record<string, string> = {};
   let readAtMs = Number.NEGATIVE_INFINITY;
   let readFor: unknown;
+  let pool: { value: Awaited<ReturnType<NodeFacts["pool"]>>; atMs: number } | undefined;
   return {
-    pool: () => readPool(runner, cluster.dataset),
+    pool: async () => {
+      if (pool === undefined || pool.value === null || clock.monotonicMs() - pool.atMs >= poolMs) pool = { atMs: clock.monotonicMs(), value: await readPool(runner, cluster.dataset) };
+      return pool.value;
+    },
     memory: () => platform.memory(),
     etcd: async () => {
       const { role, healthy, fsyncMs } = parts.health.last();

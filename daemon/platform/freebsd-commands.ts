@@ -70,6 +70,7 @@ export function rcScript(service: ServiceDefinition, paths: NodePaths): string {
     // ps(1), comm: the name of the file that was executed, cut at MAXCOMLEN
     program: (service.argv[0] ?? "").replace(/^.*\//, "").slice(0, 19),
     reload: service.reloadArgv ?? false,
+    urgent: service.urgent === true,
     limits: limitsOf(service, name),
     user: service.user ?? "",
     lowPorts: service.user === undefined ? [] : (service.lowPorts ?? []).map(String),

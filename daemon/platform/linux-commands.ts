@@ -47,6 +47,7 @@ export function unitText(service: ServiceDefinition): string {
     user: service.user ?? false,
     restart: restartPolicy[service.restart],
     openFiles: service.openFiles ?? false,
+    urgent: service.urgent === true,
     bounding: capabilities ?? false,
     ambient: service.user === undefined ? false : (capabilities ?? false),
     limits: service.limits === undefined ? false : { memoryBytes: service.limits.memoryBytes, cpuPercent: Math.max(1, Math.round(service.limits.cpu * 100)), tasks: service.limits.tasks },

@@ -22,6 +22,8 @@ export interface ServiceDefinition {
   notify?: boolean;
   /** Limit of open files; default the host's. */
   openFiles?: number;
+  /** Goes before all others when the CPU is short: a node whose signs of life come late is fenced, just when it has taken over the sites of another. */
+  urgent?: boolean;
 }
 export type ServiceState = "active" | "inactive" | "failed" | "activating" | "missing";
 

@@ -49,12 +49,29 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   });
   await chown(socketPath, user.uid, user.gid);
   await chmod(socketPath, 0o600);
+  /** One write at a time, always of the newest table: many changes at once are one or two writes, and no older one comes last. */
+  let [unsaved, saving] = [false, false];
+  const save = async (): Promise<void> => {
+    saving = true;
+    while (unsaved) {
+      unsaved = false;
+      await writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error: unknown) => context.log.warn({ err: error }, "the route table could not be written"));
+    }
+    saving = false;
+  };
+  let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
-    const next = buildRoutes(context.view.current(), host.node, context.session.generation, host.ports.apache);
+    const state = context.view.current();
+    // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
+    const from = [state.units, state.desired, state.nodes, state.observedUnits.get(host.node), context.session.generation];
+    if (from.every((part, at) => part === madeFrom[at])) return;
+    madeFrom = from;
+    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache);
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of workers.keys()) send(socket, { type: "routes", table });
-    void writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error) => context.log.warn({ err: error }, "the route table could not be written"));
+    unsaved = true;
+    if (!saving) void save();
   };
   refresh();
   const unwatch = context.view.onChange(refresh);

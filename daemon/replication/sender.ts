@@ -76,6 +76,8 @@ export class Sender {
   }
   private async attempt(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
     const record = this.ownRecord(unit);
+    // a home that has just taken over a dead node's units would ask its disk about each of them again and again, for nobody; whoever is back is sent to at once
+    if (this.context.view.current().sessions.get(node)?.value.dead === true) throw new HcError("UNREACHABLE", `${node} was declared dead; ${unit} is sent to it when it is back.`);
     const dataset = `${this.context.cluster.dataset}/${unit}`;
     const key = `${unit}\0${node}`;
     const pair = this.pairs.get(key) ?? { holds: new PairHolds(this.context.zfs, dataset, holdTag(node)), doubtful: true };
@@ -115,7 +117,9 @@ export class Sender {
   /** Look, decide and hold. Undefined: nothing to send that is known of. */
   private plan(record: UnitRecord, dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
     return this.locks.run(dataset, async () => {
-      const local = await this.context.zfs.snapshots(dataset);
+      // one command for the snapshots and for what goes along with them
+      const seen = await this.context.zfs.look(dataset);
+      const local = seen?.snapshots ?? [];
       const decision = choose(local);
       if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;
       const target = local.find((snapshot) => snapshot.guid === decision.target.guid) as Snapshot;
@@ -125,9 +129,9 @@ export class Sender {
       const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);
       try {
         const keep = pair.holds.heldForOthers(local);
-        const [found] = await Promise.all([steps.length === 0 ? undefined : this.context.zfs.look(dataset), pair.holds.hold(names)]);
+        await pair.holds.hold(names);
         if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
-        return { decision, steps, target, keep, definition: found?.dataset.user["definition"], endUse };
+        return { decision, steps, target, keep, definition: seen?.dataset.user["definition"], endUse };
       } catch (error) {
         endUse();
         throw error;

@@ -28,6 +28,8 @@ export function parseStashId(id: string): { unit: string; epoch: number; node: s
  * The caller has the unit for itself. Steps can be repeated: a break after the rename is taken up by `finish`, which reads what is to be done from the dataset in the stash.
  */
 export class Stasher {
+  /** Units with a stash that is not finished; undefined: not looked for since the start. Only this process makes them, so a node that seals many copies at once need not look for each. */
+  private pending: Set<string> | undefined;
   public constructor(private readonly context: StashContext) {}
 
   /**
@@ -59,6 +61,7 @@ export class Stasher {
     const id = stashId(unit, epoch, host.node, atMs);
     const base = seen.snapshots[at];
     await ensureStash(this.context);
+    this.pending?.add(unit);
     await zfs.set(dataset, { readonly: "on", [stashProperty]: `pending:${base?.guid ?? ""}`, [`${userPrefix}state`]: "stash" });
     await zfs.rename(dataset, `${stashRoot(cluster.dataset)}/${id}`);
     await this.finish(unit);
@@ -71,6 +74,7 @@ export class Stasher {
   /** Takes up what a crash has left: `unit`, or all. */
   public async finish(unit?: string): Promise<void> {
     const { cluster, zfs } = this.context;
+    if (unit !== undefined && this.pending?.has(unit) === false) return;
     const all = await zfs.datasets(unit === undefined ? cluster.dataset : stashRoot(cluster.dataset)).catch((error: unknown) => {
       if (errorCode(error) === "NOT_FOUND") return [];
       throw error;
@@ -81,6 +85,8 @@ export class Stasher {
       if (pending === null || !stashed.name.startsWith(`${stashRoot(cluster.dataset)}/`) || (unit !== undefined && name !== unit)) continue;
       await this.rebase(stashed, `${cluster.dataset}/${name}`, pending[1] as string);
     }
+    if (unit === undefined) this.pending = new Set();
+    else this.pending?.delete(unit);
   }
 
   private async rebase(stashed: Dataset, dataset: string, guid: string): Promise<void> {

@@ -27,6 +27,10 @@ const testMs = 60_000;
 /** A site's FPM log holds starts and crashes only; what PHP says is in Apache's, which rotates. */
 const fpmLogBytes = 1 << 20;
 
+const accountKey = ({ user, uid, gid }: { user: string; uid: number; gid: number }): string => `${user}:${uid}:${gid}`;
+/** A pool's text as it is in every epoch of the unit. */
+export const withoutEpoch = (text: string): string => text.replace(/^env\[HC_EPOCH\] = .*$/m, "");
+
 /** The services of sites on this node; see DESIGN.md. */
 export function createSiteServices(options: SiteServicesOptions): SiteServices {
   return new NodeSiteServices(options);
@@ -38,6 +42,8 @@ class NodeSiteServices implements SiteServices {
   private readonly vhosts: ConfigFolder;
   private readonly pools: ConfigFolder;
   private found: Promise<{ programs: Programs; key: Buffer; webGid: number }> | undefined;
+  /** Accounts that the last configure() has seen or made. */
+  private readonly accounts = new Set<string>();
   /** configure() calls run one after the other: they share the staging folders. */
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -81,7 +87,7 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  public async start(site: SiteRun): Promise<void> {
+  public async start(site: SiteRun, stillHere: () => Promise<void> = async () => undefined): Promise<void> {
     const { platform } = this.options;
     const { programs: found, key, webGid } = await this.facts();
     await this.ensureFolders();
@@ -94,14 +100,18 @@ class NodeSiteServices implements SiteServices {
     // what runs may have been started from another text, also by a predecessor that crashed: the mark tells
     if (state === "active" && (await readFileIfAny(mark)) === digest) return;
     const config = this.poolFile(site.unit);
-    if ((await readFileIfAny(config)) !== text) {
-      await this.testPools(found, [site], new Map([[site.unit, text]]));
+    const before = await readFileIfAny(config);
+    if (before !== text) {
+      // what lies there was tested; another epoch, which is a number of ours, needs no second test (a node that takes over many sites has better things to do)
+      if (before === undefined || withoutEpoch(before) !== withoutEpoch(text)) await this.testPools(found, [site], new Map([[site.unit, text]]));
       await writeFileAtomic(config, text, { mode: 0o600 });
     }
-    await platform.ensureUser(site.user, site.uid, site.gid);
+    if (!this.accounts.has(accountKey(site))) await platform.ensureUser(site.user, site.uid, site.gid);
     if (state === "active" || state === "activating") await platform.stopService(service.name);
     await unlink(mark).catch(() => undefined);
+    await stillHere();
     await prepareRoot(site, platform.name, webGid);
+    await stillHere();
     if (((await stat(this.fpmLog(site.unit)).catch(() => undefined))?.size ?? 0) > fpmLogBytes) await truncate(this.fpmLog(site.unit));
     await platform.defineService(service);
     if (state === "failed") await platform.restartService(service.name);
@@ -209,9 +219,11 @@ class NodeSiteServices implements SiteServices {
 
   private async ensureUsers(sites: readonly SiteRun[]): Promise<void> {
     const present = new Map((await this.options.platform.listUsers("")).map((account) => [account.user, account]));
+    this.accounts.clear();
     for (const { user, uid, gid } of new Map(sites.map((site) => [site.user, site])).values()) {
       const seen = present.get(user);
       if (seen?.uid !== uid || seen.gid !== gid) await this.options.platform.ensureUser(user, uid, gid);
+      this.accounts.add(accountKey({ user, uid, gid }));
     }
   }
 

@@ -2,7 +2,7 @@ import { type CommandResult, commandFailed } from "../lib/command.js";
 import { type ErrorCode, HcError, type Retry } from "../lib/errors.js";
 
 /** What zfs says when it refuses, by anchored patterns. `verified` names the versions on which the text was seen. */
-export type ZfsFailure = "missing" | "exists" | "busy" | "space" | "already" | "has-clones" | "has-children" | "mismatch" | "modified" | "bad-stream" | "no-tag" | "quota-below-used";
+export type ZfsFailure = "missing" | "exists" | "busy" | "space" | "already" | "has-clones" | "has-children" | "mismatch" | "modified" | "bad-stream" | "no-tag" | "quota-below-used" | "not-empty";
 interface Pattern { failure: ZfsFailure; code: ErrorCode; retry?: Retry; pattern: RegExp }
 
 const patterns: readonly Pattern[] = [
@@ -22,6 +22,8 @@ const patterns: readonly Pattern[] = [
   // verified on zfs-fuse 0.7.0, OpenZFS 2.1.11
   { failure: "space", code: "LIMIT_EXCEEDED", pattern: /: out of space$|: No space left on device$|: Disk quota exceeded$|destination '?[^ ]+'? space quota exceeded/m },
   { failure: "quota-below-used", code: "IMPOSSIBLE_CHANGE", pattern: /: size is less than current used or reserved space$/m },
+  // verified on zfs-fuse 0.7.0; OpenZFS mounts over it (overlay=on, the default since 2.0), and says the same with overlay=off
+  { failure: "not-empty", code: "COMMAND_FAILED", pattern: /^cannot mount '[^']+': directory is not empty$/m },
   { failure: "has-clones", code: "CONFLICT", retry: "never", pattern: /: snapshot has dependent clones$|: filesystem has dependent clones$/m },
   { failure: "has-children", code: "CONFLICT", retry: "never", pattern: /: filesystem has children$/m },
   // verified on zfs-fuse 0.7.0 (broken over two lines), OpenZFS 2.1.11

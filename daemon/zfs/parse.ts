@@ -47,26 +47,36 @@ function digits(name: string, property: string, value: string | undefined): stri
   return value;
 }
 
-/** Output of `zfsCommands.snapshots` and `.allSnapshots`: dataset → snapshots, oldest first by createtxg. */
+/** Output of `zfsCommands.snapshots` and `.allSnapshots`: dataset → snapshots, oldest first by createtxg. A node has thousands of them, so no line is split that need not be. */
 export function parseSnapshots(output: string): Map<string, Snapshot[]> {
-  const values = new Map<string, Map<string, string>>();
-  for (const [name, property, value] of rows(output, 3) as Iterable<[string, string, string]>) {
-    if (!name.includes("@")) continue;
-    const entry = values.get(name) ?? new Map<string, string>();
-    values.set(name, entry.set(property, value));
+  const values = new Map<string, Partial<Record<string, string>>>();
+  let last = "";
+  let entry: Partial<Record<string, string>> = {};
+  for (let from = 0; from < output.length; ) {
+    const end = output.indexOf("\n", from);
+    const to = end < 0 ? output.length : end;
+    const first = output.indexOf("\t", from);
+    const second = first < 0 ? -1 : output.indexOf("\t", first + 1);
+    if (to > from) {
+      if (second < 0 || second > to) throw new HcError("INTERNAL", `zfs printed ${JSON.stringify(output.slice(from, Math.min(to, from + 200)))}, not 3 columns.`);
+      // the properties of a snapshot come one after the other
+      if (first - from !== last.length || !output.startsWith(last, from)) {
+        last = output.slice(from, first);
+        entry = values.get(last) ?? {};
+        if (last.includes("@")) values.set(last, entry);
+      }
+      const third = output.indexOf("\t", second + 1);
+      entry[output.slice(first + 1, second)] = output.slice(second + 1, third < 0 || third > to ? to : third);
+    }
+    from = to + 1;
   }
   const result = new Map<string, Snapshot[]>();
-  for (const [full, entry] of values) {
+  for (const [full, { guid, createtxg, creation, userrefs }] of values) {
     const at = full.indexOf("@");
-    const list = result.get(full.slice(0, at)) ?? [];
-    result.set(full.slice(0, at), list);
-    list.push({
-      name: full.slice(at + 1),
-      guid: digits(full, "guid", entry.get("guid")),
-      createtxg: digits(full, "createtxg", entry.get("createtxg")),
-      atMs: Number(digits(full, "creation", entry.get("creation"))) * 1000,
-      userrefs: Number(digits(full, "userrefs", entry.get("userrefs"))),
-    });
+    const dataset = full.slice(0, at);
+    const list = result.get(dataset) ?? [];
+    if (list.length === 0) result.set(dataset, list);
+    list.push({ name: full.slice(at + 1), guid: digits(full, "guid", guid), createtxg: digits(full, "createtxg", createtxg), atMs: Number(digits(full, "creation", creation)) * 1000, userrefs: Number(digits(full, "userrefs", userrefs)) });
   }
   for (const list of result.values()) list.sort((a, b) => compareDecimal(a.createtxg, b.createtxg));
   return result;

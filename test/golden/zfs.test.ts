@@ -96,6 +96,7 @@ test.each([
   ["cannot hold snapshot 'p/a@s': tag already exists on this dataset", "already"],
   ["cannot receive incremental stream: destination p/a has been modified\nsince most recent snapshot", "modified"],
   ["cannot receive new filesystem stream: destination 'p/a' exists\nmust specify -F to overwrite it", "exists"],
+  ["cannot mount '/hc/site-a': directory is not empty", "not-empty"],
 ])("OpenZFS text %j", (stderr, failure) => {
   expect(recognize(stderr)?.failure).toBe(failure);
 });

@@ -25,6 +25,7 @@ import { MemoryState, MemoryStore } from "../../daemon/state/memory-store.js";
 import type { ClusterState } from "../../daemon/state/cluster-state.js";
 import type { Compare, Op } from "../../daemon/state/store.js";
 import { WatchedView } from "../../daemon/state/view.js";
+import { noticed, ZfsChanges } from "../../daemon/zfs/changes.js";
 import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
 
 export const root = "hpool/hc";
@@ -189,6 +190,7 @@ export class AgentCluster {
     const view = new WatchedView(guardedStore, log);
     await view.start(abort.signal);
     incarnation.view = view;
+    const changes = new ZfsChanges();
     const context: NodeContext = {
       host: { version: 1, node: name, platform: "linux", zone: "z", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },
       cluster: { version: 1, cluster: "sim", clusterId: "sim", node: name, members: this.names.map((node) => ({ node, addresses: [], zone: "z", role: "node" as const, ports: defaultPorts })), voters: [], dataset: root, etcd: { heartbeatMs: 100, electionMs: 1000 } },
@@ -196,7 +198,8 @@ export class AgentCluster {
       clock: this.clock,
       runner: { run: () => Promise.reject(new Error("no commands in the simulation")) },
       platform: this.platform(machine, guard),
-      zfs: this.zfs(machine, guard),
+      zfs: noticed(this.zfs(machine, guard), changes),
+      changes,
       store: guardedStore,
       view,
       session: this.options.control === true ? this.session(name, incarnation, store) : fixedSession(generation, () => incarnation.live && !incarnation.dead),

@@ -15,6 +15,8 @@ After=network.target zfs-fuse.service
 ExecStart=/usr/local/bin/node ${lib}/current/hcd.cjs control
 Restart=always
 RestartSec=200ms
+Nice=-10
+CPUWeight=1000
 [Install]
 WantedBy=multi-user.target
 `;
@@ -25,6 +27,8 @@ Description=HybridCluster fencer
 ExecStart=/usr/local/bin/node ${lib}/current/hcd.cjs fencer
 Restart=always
 RestartSec=200ms
+Nice=-10
+CPUWeight=1000
 [Install]
 WantedBy=multi-user.target
 `;

@@ -5,7 +5,7 @@ import pino from "pino";
 import type { NodeContext, Peers, PeerRequest, RouteHandler, RouteRegistry } from "../../daemon/context.js";
 import type { Clock } from "../../daemon/lib/clock.js";
 import { HcError } from "../../daemon/lib/errors.js";
-import { keys, type ObservedNode, type TemplateRecord, type UnitRecord } from "../../daemon/lib/records.js";
+import { keys, type ObservedNode, type SessionRecord, type TemplateRecord, type UnitRecord } from "../../daemon/lib/records.js";
 import type { Replication } from "../../daemon/replication/replication.js";
 import { type ReplicationOptions, startReplication } from "../../daemon/replication/start.js";
 import type { ClusterState, Versioned } from "../../daemon/state/cluster-state.js";
@@ -28,6 +28,7 @@ export class ReplicationCluster {
   public readonly units = new Map<string, Versioned<UnitRecord>>();
   public readonly templates = new Map<string, Versioned<TemplateRecord>>();
   public readonly observedNodes = new Map<string, ObservedNode>();
+  public readonly sessions = new Map<string, Versioned<SessionRecord>>();
   public readonly events: { unit: string; event: string; detail: string }[] = [];
   /** Pairs "a>b" that cannot talk. */
   public readonly cuts = new Set<string>();
@@ -89,7 +90,7 @@ export class ReplicationCluster {
 
   private state(): ClusterState {
     const empty = new Map();
-    return { revision: String(this.revision), desired: empty, units: this.units, sessions: empty, nodes: empty, observedNodes: this.observedNodes, observedUnits: empty, customers: empty, templates: this.templates, trash: empty, leader: undefined };
+    return { revision: String(this.revision), desired: empty, units: this.units, sessions: this.sessions, nodes: empty, observedNodes: this.observedNodes, observedUnits: empty, customers: empty, templates: this.templates, trash: empty, leader: undefined };
   }
   public context(name: string): NodeContext {
     const node = this.node(name);

@@ -90,3 +90,25 @@ test("ids tell unit, epoch, node and time", () => {
   expect(parseStashId(id)).toEqual({ unit: "site-my-shop", epoch: 12, node: "fra-1", atMs });
   expect(parseStashId("site-x")).toBeUndefined();
 });
+
+test("once everything was looked through, a unit without an unfinished stash costs no command; one that breaks in this process is taken up", async () => {
+  const { zfs, common } = await disk();
+  const asked: string[] = [];
+  zfs.onOperation = (operation, name) => void asked.push(`${operation} ${name}`);
+  const one = stasher(zfs);
+  await one.finish("site-a");
+  expect(asked).toEqual([`datasets ${root}/stash`]); // not known yet
+  await one.finish();
+  asked.length = 0;
+  await one.finish("site-a");
+  expect(asked).toEqual([]);
+  let broken = false;
+  zfs.onOperation = (operation) => {
+    if (operation !== "clone" || broken) return;
+    broken = true;
+    throw new Error("the pool is busy");
+  };
+  await expect(one.take("site-a", { ...wish, common })).rejects.toThrow("the pool is busy");
+  await one.finish("site-a");
+  await expectStashed(zfs, common);
+});

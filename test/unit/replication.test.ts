@@ -387,3 +387,23 @@ test("a unit that is being deleted makes no new copies", async () => {
   await w.clock.advance(60_000);
   await expect(w.newest("n2", "site-a")).rejects.toMatchObject({ code: "NOT_FOUND" });
 });
+
+test("to a node that was declared dead nothing is sent, and its home's disk is not asked for it; when it is back it is sent to at once", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const session = (generation: number, dead: boolean) => w.cluster.sessions.set("n2", { revision: String(generation), value: { version: 1, node: "n2", generation, counter: 1, ...(dead ? { dead: true } : {}) } });
+  session(1, true);
+  await w.clock.advance(2_000);
+  w.zfs("n1").write(`${root}/site-a`, "page", "new");
+  await w.clock.advance(3_000);
+  const asked: string[] = [];
+  w.zfs("n1").onOperation = (operation) => void asked.push(operation);
+  await w.clock.advance(30_000);
+  expect([...new Set(asked)]).toEqual(["written"]);
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ error: expect.stringContaining("declared dead") as string });
+  session(2, false);
+  await w.clock.advance(5_000);
+  expect(await w.newest("n2", "site-a")).toBe(await w.newest("n1", "site-a"));
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]?.error).toBe("");
+});

@@ -1,13 +1,15 @@
 import { DiskView } from "../../../daemon/agent/disk-facts.js";
 import type { ClusterConfig } from "../../../daemon/lib/node-config.js";
+import { noticed, ZfsChanges } from "../../../daemon/zfs/changes.js";
 import { createFakeZfs } from "../../../daemon/zfs/fake-zfs.js";
 import type { Zfs } from "../../../daemon/zfs/zfs.js";
 import { SimClock } from "../../support/sim-clock.js";
 
 const root = "hpool/hc";
-async function setUp(units: readonly string[] = ["site-a", "site-b"]) {
+async function setUp(units: readonly string[] = ["site-a", "site-b"], changes?: ZfsChanges) {
   const clock = new SimClock();
-  const real = createFakeZfs({ seed: "one" });
+  const plain = createFakeZfs({ seed: "one" });
+  const real = changes === undefined ? plain : noticed(plain, changes);
   await real.create(root, {});
   for (const unit of units) await real.create(`${root}/${unit}`, {});
   const asked: string[] = [];
@@ -20,7 +22,7 @@ async function setUp(units: readonly string[] = ["site-a", "site-b"]) {
     return act(...args);
   };
   const zfs = { ...real, datasets: counted("datasets", (name: string) => real.datasets(name)), look: counted("look", (name: string) => real.look(name)), allSnapshots: counted("all", (name: string) => real.allSnapshots(name)) } as Zfs;
-  const disk = new DiskView({ zfs, clock, cluster: { dataset: root } as ClusterConfig });
+  const disk = new DiskView({ zfs, clock, cluster: { dataset: root } as ClusterConfig, ...(changes === undefined ? {} : { changes }) });
   const look = async (): Promise<{ names: string[]; asked: string[] }> => {
     asked.length = 0;
     const looking = disk.look();
@@ -28,7 +30,7 @@ async function setUp(units: readonly string[] = ["site-a", "site-b"]) {
     const { datasets } = await looking;
     return { names: datasets.map(({ name }) => name.slice(root.length + 1)).filter((name) => name !== "").sort(), asked: [...asked].sort() };
   };
-  return { clock, zfs: real, disk, look, fail: (on: boolean) => { failing = on; }, slow: (ms: number) => { slowMs = ms; } };
+  return { clock, plain, zfs: real, disk, look, fail: (on: boolean) => { failing = on; }, slow: (ms: number) => { slowMs = ms; } };
 }
 const whole = ["all .", "datasets ."];
 
@@ -46,6 +48,18 @@ test("first everything, then nothing, then what changed, and everything again af
   expect(disk.isStale("site-c")).toBe(false);
   await clock.advance(2_000);
   expect((await look()).asked).toEqual(whole);
+});
+
+test("a unit that is being worked on is looked at when that has ended, and is stale until then", async () => {
+  const { disk, look } = await setUp();
+  await look();
+  disk.unitChanged("site-a");
+  disk.unitChanged("site-b");
+  await disk.look(true, new Set(["site-a"]));
+  expect([disk.isStale("site-a"), disk.isStale("site-b")]).toEqual([true, false]);
+  disk.ended("site-a", ["take-home", "mount-writable"]);
+  expect((await look()).asked).toEqual(["look ./site-a"]);
+  expect(disk.isStale("site-a")).toBe(false);
 });
 
 test("snapshots of a changed unit are seen", async () => {
@@ -101,4 +115,95 @@ test("many changed units are looked at by one look", async () => {
   await look();
   for (const unit of units) disk.unitChanged(unit);
   expect((await look()).asked).toEqual(whole);
+});
+
+describe("where it is known what this process changes", () => {
+  const datasets = ["datasets ."];
+  const known = () => setUp(["site-a", "site-b"], new ZfsChanges());
+
+  test("an idle node is asked for its datasets every eight seconds and for its snapshots every minute, and its version stands still", async () => {
+    const { clock, disk, look } = await known();
+    expect((await look()).asked).toEqual(whole);
+    const { version } = disk;
+    await clock.advance(4_000);
+    expect((await look()).asked).toEqual([]);
+    await clock.advance(4_000);
+    expect((await look()).asked).toEqual(datasets);
+    expect(disk.version).toBe(version);
+    await clock.advance(52_000);
+    expect((await look()).asked).toEqual(whole);
+    expect(disk.version).toBeGreaterThan(version);
+  });
+
+  test("what replication changes is looked at alone, at most every ten seconds, and is stale for nobody", async () => {
+    const { clock, zfs, disk, look } = await known();
+    await look();
+    await zfs.snapshot([`${root}/site-a@1`]);
+    const { version } = disk;
+    expect(disk.isStale("site-a")).toBe(false);
+    await clock.advance(4_000);
+    expect((await look()).asked).toEqual([]);
+    expect(disk.version).toBe(version);
+    await clock.advance(4_000);
+    expect((await look()).asked).toEqual(datasets);
+    await clock.advance(2_000);
+    expect((await look()).asked).toEqual(["look ./site-a"]);
+    expect(disk.version).toBeGreaterThan(version);
+    expect((await disk.look()).snapshots.get(`${root}/site-a`)?.map(({ name }) => name)).toEqual(["1"]);
+    await zfs.snapshot([`${root}/site-a@2`]);
+    await clock.advance(9_000);
+    expect((await look()).asked).toEqual(datasets);
+    await clock.advance(1_000);
+    expect((await look()).asked).toEqual(["look ./site-a"]);
+  });
+
+  test("what others change is seen within eight seconds: a property, and with its snapshots a dataset that came or was replaced", async () => {
+    const { clock, plain, disk, look } = await known();
+    await look();
+    const { version } = disk;
+    await plain.mount(`${root}/site-a`);
+    await clock.advance(8_000);
+    expect((await look()).asked).toEqual(datasets);
+    expect((await disk.look()).datasets.find(({ name }) => name === `${root}/site-a`)?.mounted).toBe(true);
+    expect(disk.version).toBeGreaterThan(version);
+    await plain.create(`${root}/site-c`, {});
+    await plain.snapshot([`${root}/site-c@1`]);
+    await clock.advance(8_000);
+    expect(await look()).toEqual({ names: ["site-a", "site-b", "site-c"], asked: ["all .", "datasets .", "datasets ."] });
+    expect((await disk.look()).snapshots.get(`${root}/site-c`)).toHaveLength(1);
+    await plain.destroy(`${root}/site-b`);
+    await plain.create(`${root}/site-b`, {});
+    await clock.advance(8_000);
+    expect((await look()).asked).toEqual(["all .", "datasets .", "datasets ."]);
+  });
+
+  test("many changes are one look; a change below something else, distrust and a node that is not alone: everything, soon", async () => {
+    const { clock, zfs, disk, look } = await known();
+    await look();
+    for (let number = 0; number < 17; number += 1) await zfs.create(`${root}/site-x${number}`, {});
+    await clock.advance(6_000);
+    expect((await look()).asked).toEqual([]);
+    await clock.advance(4_000);
+    expect((await look()).asked).toEqual(whole);
+    await zfs.create(`${root}/trash`, {});
+    await clock.advance(2_000);
+    expect((await look()).asked).toEqual(whole);
+    disk.distrust();
+    expect(disk.isStale("site-a")).toBe(true);
+    expect((await look()).asked).toEqual(whole);
+    await clock.advance(2_000);
+    expect((await disk.look(false)).datasets.length).toBe(21);
+    expect((await look()).asked).toEqual([]);
+  });
+
+  test("of many units a part may change, and the others cost nothing", async () => {
+    const names = Array.from({ length: 400 }, (_, number) => `site-y${number}`);
+    const { clock, zfs, look } = await setUp(names, new ZfsChanges());
+    await look();
+    await zfs.snapshot(names.slice(0, 40).map((name) => `${root}/${name}@1`));
+    await clock.advance(10_000);
+    const { asked } = await look();
+    expect(asked.filter((line) => line.startsWith("look "))).toHaveLength(40);
+    expect(asked.filter((line) => !line.startsWith("look "))).toEqual(["datasets ."]);
+  });
 });

@@ -2,6 +2,7 @@ import { EventWriter, eventLimit, eventsPerUnit, planTrim, readEvents } from "..
 import { createLogger } from "../../../daemon/lib/log.js";
 import { keys } from "../../../daemon/lib/records.js";
 import { MemoryState, MemoryStore } from "../../../daemon/state/memory-store.js";
+import type { Op } from "../../../daemon/state/store.js";
 import { SimClock } from "../../support/sim-clock.js";
 
 const log = createLogger("test", { write: () => undefined });
@@ -36,6 +37,23 @@ test("what is asked for: a unit's, the newest, not older than a moment; each wit
   const ids = (await readEvents(store, { unit: null, limit: 9 })).map(({ id }) => id);
   expect(new Set(ids).size).toBe(6);
   expect([...ids].sort()).toEqual(ids);
+});
+
+test("a node that dies leaves an event of each of its units: they are written in few transactions, in order, none twice", async () => {
+  const store = new MemoryStore(new MemoryState());
+  const sizes: number[] = [];
+  const counted = { get: store.get.bind(store), list: store.list.bind(store), watch: store.watch.bind(store), txn: async (...args: Parameters<MemoryStore["txn"]>) => {
+    sizes.push((args[1] as readonly Op[]).length);
+    return store.txn(...args);
+  } };
+  const writer = new EventWriter(counted, "n1", new SimClock(), log);
+  for (let number = 0; number < 120; number += 1) writer.add(`site-${number}`, "failover", `to n2 ${number}`);
+  await writer.flush();
+  await writer.flush();
+  expect(sizes).toEqual([50, 50, 20]);
+  const units = (await readEvents(store, { unit: null, limit: 1000 })).map(({ unit }) => unit);
+  expect(units.length).toBe(120);
+  expect(new Set(units).size).toBe(120);
 });
 
 test("without quorum two hundred wait, then the oldest are dropped and counted", async () => {

@@ -1,5 +1,7 @@
 import { defaultPaths, defaultPorts, type ClusterConfig, type HostConfig } from "../../../daemon/lib/node-config.js";
-import { etcdArgv, initialCluster, joinStep, type JoinFacts, type RawMember } from "../../../daemon/membership/etcd-commands.js";
+import { etcdArgv, etcdDefinition, initialCluster, joinStep, type JoinFacts, type RawMember } from "../../../daemon/membership/etcd-commands.js";
+import { rcScript } from "../../../daemon/platform/freebsd-commands.js";
+import { unitText } from "../../../daemon/platform/linux-commands.js";
 import { meanFsyncMs, parseFsync } from "../../../daemon/membership/etcd-cluster.js";
 
 const host: HostConfig = { version: 1, node: "n2", platform: "linux", zone: "a", role: "node", addresses: ["fd77:1::12"], ports: defaultPorts, paths: defaultPaths };
@@ -7,6 +9,13 @@ const cluster: ClusterConfig = {
   version: 1, cluster: "eu", clusterId: "abcdefgh", node: "n2", voters: ["n1", "n2"], dataset: "hpool/hc", etcd: { heartbeatMs: 250, electionMs: 2500 },
   members: [{ node: "n1", addresses: ["10.0.0.1"], zone: "a", role: "node", ports: defaultPorts }, { node: "n2", addresses: ["fd77:1::12"], zone: "a", role: "node", ports: { ...defaultPorts, etcdPeer: 3380 } }],
 };
+
+test("etcd goes before all others when the CPU is short", () => {
+  const text = unitText(etcdDefinition(["/usr/bin/etcd"]));
+  expect(text).toContain("\nNice=-10\nCPUWeight=1000\n");
+  expect(unitText({ ...etcdDefinition(["/usr/bin/etcd"]), urgent: false })).not.toMatch(/Nice|CPUWeight/);
+  expect(rcScript(etcdDefinition(["/usr/local/bin/etcd"]), defaultPaths)).toContain('hcd_etcd_nice="-10"');
+});
 
 test("etcd's command line (golden)", () => {
   expect(etcdArgv("/usr/bin/etcd", host, cluster, { version: 1, clusterId: "abcdefgh", state: "existing", initialCluster: "n1=https://10.0.0.1:2380,n2=https://[fd77:1::12]:3380", memberId: "5" })).toEqual([

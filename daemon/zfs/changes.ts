@@ -1,0 +1,45 @@
+import type { Zfs } from "./zfs.js";
+
+/** More names than this are "everything". */
+const maxNames = 2_000;
+
+/**
+ * Which datasets this process has changed, as far as somebody else would see it by looking: so that whoever follows what lies on the disk need not look at everything again and again. Holds are not
+ * counted: nobody plans from them. What others change (the fencer, a person) is not known here.
+ */
+export class ZfsChanges {
+  private names = new Set<string>();
+  private all = false;
+
+  /** A dataset or snapshot. */
+  public note(name: string): void {
+    if (this.names.size < maxNames) this.names.add(name.split("@")[0] as string);
+    else this.all = true;
+  }
+  /** Datasets that changed since the last call; undefined: too many to be named. */
+  public take(): ReadonlySet<string> | undefined {
+    const { names, all } = this;
+    this.names = new Set();
+    this.all = false;
+    return all ? undefined : names;
+  }
+}
+
+const changing = ["create", "clone", "snapshot", "set", "inherit", "rename", "destroy", "mount", "unmount", "receive", "promote", "rollback"] as const;
+
+/** `zfs`, telling `changes` of everything that is done through it: after it ended, well or not, as a failed command may have changed something. */
+export function noticed(zfs: Zfs, changes: ZfsChanges): Zfs {
+  const telling = { ...zfs } as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+  for (const name of changing) {
+    const act = zfs[name] as (...args: unknown[]) => Promise<unknown>;
+    telling[name] = async (...args) => {
+      try {
+        return await act(...args);
+      } finally {
+        for (const one of [args[0]].flat()) changes.note(String(one));
+        if (name === "rename" || name === "clone") changes.note(String(args[1]));
+      }
+    };
+  }
+  return telling as unknown as Zfs;
+}

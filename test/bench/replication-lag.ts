@@ -1,0 +1,96 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { delay } from "../../daemon/lib/abort.js";
+import { parseSnapshotName } from "../../daemon/zfs/snapshot-name.js";
+import { machine, percentBetween, type Usage, usageOf } from "../support/node-usage.js";
+import { ask, SitesLab, spread } from "../support/sites-lab.js";
+import { type Confirmation, exposures, sampledLag, type Write } from "../support/write-lag.js";
+
+/**
+ * `npm run bench lag [-- --sites 50 --seconds 180 --every 10000 --idle 60]`: sites with two copies on a real three-node lab, each written to every so often (one fsync'd record, as an application does it).
+ * Lag of a site = age of its oldest acknowledged write that no copy has, sampled each second from the clients' own times and the moments at which copies confirmed; nothing of it is taken from what hcd
+ * says of its lag. Then nobody writes: snapshots that are made (0 wanted), and CPU of each program of each node. `--keep SECONDS` leaves the idle lab for a profiler.
+ */
+const { values } = parseArgs({ options: { sites: { type: "string", default: "50" }, seconds: { type: "string", default: "180" }, every: { type: "string", default: "10000" }, idle: { type: "string", default: "60" }, keep: { type: "string", default: "0" } } });
+const [count, seconds, everyMs, idleS] = [Number(values.sites), Number(values.seconds), Number(values.every), Number(values.idle)];
+const tell = (line: string): void => void process.stderr.write(`${line}\n`);
+const names = Array.from({ length: count }, (_, at) => `s${String(at + 1).padStart(3, "0")}`);
+
+/** One client a site, each at its own moment of the period, through all nodes in turn. */
+async function write(addresses: readonly string[], untilMs: number): Promise<{ writes: Write[]; refused: number }> {
+  const writes: Write[] = [];
+  let refused = 0;
+  await Promise.all(names.map(async (site, at) => {
+    await delay((everyMs * at) / count);
+    for (let number = 0; Date.now() < untilMs; number += 1) {
+      const begunMs = Date.now();
+      const status = await ask(addresses[(at + number) % addresses.length] as string, `${site}.localhost`, { method: "POST", path: `/?add=${site}-${number}` });
+      if (status === 200) writes.push({ site, ackMs: Date.now() });
+      else refused += 1;
+      await delay(Math.max(10, begunMs + everyMs - Date.now()));
+    }
+  }));
+  return { writes, refused };
+}
+
+async function main(): Promise<number> {
+  const sites = await SitesLab.make();
+  const nodes = sites.lab.nodes;
+  try {
+    const sha256 = await sites.ledgerBlob();
+    await sites.declare(names, () => ({ content: { sha256 } }));
+    tell(`${count} sites with their copies: ${Math.round((await sites.untilInStep(names, 15 * 60_000, tell)) / 1000)} s`);
+    await delay(15_000);
+    const usages = (): Promise<Usage[]> => Promise.all(nodes.map((node) => usageOf(node)));
+    const confirmations = async (sinceMs: number): Promise<Confirmation[]> => (await Promise.all(nodes.map((node) => sites.logged(node, "replica confirmed", sinceMs)))).flat().map((line) => ({ site: String(line["unit"]).replace("site-", ""), takenMs: parseSnapshotName(String(line["snapshot"]))?.atMs ?? 0, confirmedMs: Number(line["time"]) }));
+
+    tell(`writes: each site every ${everyMs} ms for ${seconds} s`);
+    const [beganMs, busy, before] = [Date.now(), machine(), await usages()];
+    const { writes, refused } = await write(nodes.map(({ address }) => address), beganMs + seconds * 1000);
+    const [endedMs, busyAfter, after] = [Date.now(), machine(), await usages()];
+    await sites.untilInStep(names, 120_000, tell);
+    await delay(20_000);
+    const confirmed = await confirmations(beganMs - 5_000);
+    const lag = sampledLag(writes, confirmed, { fromMs: beganMs + everyMs, untilMs: endedMs, everyMs: 1_000 });
+    const exposed = exposures(writes, confirmed);
+
+    // as an administrator runs it: the log at its usual level
+    await Promise.all(nodes.map((node) => node.sh("rm -f /etc/systemd/system/hcd.service.d/log.conf; systemctl daemon-reload; systemctl restart hcd.service")));
+    await delay(10_000);
+    await sites.untilInStep(names, 120_000, tell);
+    await delay(30_000);
+    tell(`idle for ${idleS} s`);
+    const snapshots = async (): Promise<number> => (await Promise.all(nodes.map(async (node) => (await node.ok(["zfs", "list", "-H", "-t", "snapshot", "-o", "name"], { timeoutMs: 60_000 })).split("\n").filter((line) => line.includes("/hc/site-")).length))).reduce((a, b) => a + b, 0);
+    const idleSnapshots = await snapshots();
+    await delay(5_000); // what the count itself cost is over
+    const [idleBeganMs, idleBusy, idleBefore] = [Date.now(), machine(), await usages()];
+    await delay(idleS * 1000);
+    const [idleMs, idleBusyAfter, idleAfter] = [Date.now() - idleBeganMs, machine(), await usages()];
+    const made = (await snapshots()) - idleSnapshots;
+    const homes: Record<string, number> = {};
+    for (const { home } of (await sites.status()).units) homes[home] = (homes[home] ?? 0) + 1;
+    const cpu = (from: Usage[], to: Usage[], ms: number): object => Object.fromEntries(nodes.map(({ name }, at) => [name, percentBetween(from[at] as Usage, to[at] as Usage, ms)]));
+    const result = {
+      benchmark: "replication-lag", what: "seconds in which an acknowledged write is on one node only", cores: cpus().length, node: process.version, sites: count, homes, everyMs, seconds,
+      writes: writes.length, refused, never: exposed.filter((ms) => !Number.isFinite(ms)).length,
+      lagS: spread(lag.map((ms) => ms / 1000)), writeExposedS: spread(exposed.filter(Number.isFinite).map((ms) => ms / 1000)), confirmations: confirmed.length,
+      snapshotsMadeIdle: made, machineBusyPercent: { writing: Math.round(((busyAfter.busyS - busy.busyS) / (endedMs - beganMs)) * 1e5), idle: Math.round(((idleBusyAfter.busyS - idleBusy.busyS) / idleMs) * 1e5) }, load: { writing: busyAfter.load, idle: idleBusyAfter.load },
+      cpuPercentOfACore: { writing: cpu(before, after, endedMs - beganMs), idle: cpu(idleBefore, idleAfter, idleMs) }, wanted: { lagP99S: 10, snapshotsMadeIdle: 0, hcdControlIdlePercent: 2 },
+    };
+    mkdirSync("bench-results", { recursive: true });
+    writeFileSync(join("bench-results", "replication-lag.json"), `${JSON.stringify(result, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+    if (Number(values.keep) > 0) tell(`the lab stays for ${values.keep} s: ${sites.lab.lab.place.dir}`);
+    await delay(Number(values.keep) * 1000);
+    return 0;
+  } finally {
+    await sites.lab.destroy();
+  }
+}
+
+main().then((code) => process.exit(code), (error: unknown) => {
+  process.stderr.write(`${(error as Error).stack ?? String(error)}\n`);
+  process.exit(1);
+});

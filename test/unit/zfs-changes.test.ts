@@ -1,0 +1,32 @@
+import { noticed, ZfsChanges } from "../../daemon/zfs/changes.js";
+import { createFakeZfs } from "../../daemon/zfs/fake-zfs.js";
+
+test("what is done is told by dataset, once, whether it ended well or not; looking and holding are nothing", async () => {
+  const changes = new ZfsChanges();
+  const zfs = noticed(createFakeZfs({ seed: "a" }), changes);
+  const told = (): string[] => [...(changes.take() ?? ["everything"])].sort();
+  await zfs.create("hpool/hc", {});
+  await zfs.create("hpool/hc/site-a", {});
+  await zfs.create("hpool/hc/site-b", {});
+  expect(told()).toEqual(["hpool/hc", "hpool/hc/site-a", "hpool/hc/site-b"]);
+  await zfs.snapshot(["hpool/hc/site-a@1", "hpool/hc/site-b@1"]);
+  expect(told()).toEqual(["hpool/hc/site-a", "hpool/hc/site-b"]);
+  await zfs.hold("hc:n2", "hpool/hc/site-a@1");
+  await zfs.release("hc:n2", "hpool/hc/site-a@1");
+  await zfs.look("hpool/hc/site-a");
+  await zfs.written("hpool/hc");
+  expect(told()).toEqual([]);
+  await zfs.rename("hpool/hc/site-a", "hpool/hc/site-c");
+  await zfs.clone("hpool/hc/site-c@1", "hpool/hc/site-d", {});
+  expect(told()).toEqual(["hpool/hc/site-a", "hpool/hc/site-c", "hpool/hc/site-d"]);
+  await expect(zfs.destroy("hpool/hc/site-b")).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(told()).toEqual(["hpool/hc/site-b"]);
+});
+
+test("too many names are everything, and then it begins anew", () => {
+  const changes = new ZfsChanges();
+  for (let number = 0; number < 2_001; number += 1) changes.note(`hpool/hc/site-${number}`);
+  expect(changes.take()).toBeUndefined();
+  changes.note("hpool/hc/site-a@1");
+  expect([...(changes.take() ?? [])]).toEqual(["hpool/hc/site-a"]);
+});
