@@ -1,12 +1,16 @@
 import yargs, { type CommandModule } from "yargs";
 import { errorCode, errorTable, HcError, messageOf } from "../daemon/lib/errors.js";
+import { adoptPoolCommand } from "./commands/adopt-pool.js";
+import { alertsCommand } from "./commands/alerts.js";
 import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
 import { moveCommand } from "./commands/move.js";
 import { fenceCommand, unfenceCommand } from "./commands/fence.js";
 import { promoteCommand } from "./commands/promote.js";
-import { eventsCommand, logsCommand, siteCommand, whyCommand } from "./commands/site.js";
+import { quorumCommand } from "./commands/quorum.js";
+import { eventsCommand } from "./commands/events.js";
+import { logsCommand, siteCommand, whyCommand } from "./commands/site.js";
 import { nodeCommand } from "./commands/node.js";
 import { sshCommand } from "./commands/ssh.js";
 import { startCommand, stopCommand } from "./commands/demo.js";
@@ -20,7 +24,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, fenceCommand, unfenceCommand, logsCommand, eventsCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand,
   vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

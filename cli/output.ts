@@ -16,3 +16,5 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return made.toString().split("\n").map((line) => line.trimEnd()).join("\n") + "\n";
 }
 export const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+/** A tenant's text on an operator's terminal: what could steer it, or turn the order of letters, is shown by its number. */
+export const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -13,7 +13,7 @@ import { ClusterNode } from "./cluster-node.js";
 import type { Parts } from "./parts.js";
 import { artefactSha256, hcdVersion } from "./version.js";
 
-export interface AppOptions { host: HostConfig; log: Logger; runner: CommandRunner; parts: Parts; clock?: Clock }
+export interface AppOptions { host: HostConfig; log: Logger; runner: CommandRunner; parts: Parts; clock?: Clock; /** Ends the process, to be started anew by its supervisor. */ restart?(why: string): void }
 
 /**
  * The control process. Start order (the cluster's part is in cluster-node.ts):
@@ -71,7 +71,7 @@ export class App {
   private async startNode(): Promise<void> {
     if (this.config === undefined) return;
     const { host, log, runner, parts } = this.options;
-    const node = new ClusterNode({ host, cluster: this.config, pki: await readPki(host), log, runner, parts, clock: this.options.clock ?? systemClock, api: this.router, sha256: artefactSha256() });
+    const node = new ClusterNode({ host, cluster: this.config, pki: await readPki(host), log, runner, parts, clock: this.options.clock ?? systemClock, api: this.router, sha256: artefactSha256(), ...(this.options.restart === undefined ? {} : { restart: this.options.restart }) });
     this.node = node;
     await node.start();
   }

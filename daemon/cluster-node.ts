@@ -1,10 +1,14 @@
+import { Alerts } from "./alerts/alerts.js";
+import { alertRoutes } from "./alerts/routes.js";
 import { Blobs, blobRoutes } from "./api/blob-routes.js";
 import { clusterRoutes } from "./api/cluster-routes.js";
 import { startControlServer } from "./api/control-server.js";
 import { findDebris } from "./api/debris.js";
 import { documentRoutes } from "./api/documents.js";
 import { EventWriter } from "./api/events.js";
-import type { Sample } from "./api/metrics.js";
+import { metricsText, type Sample } from "./api/metrics.js";
+import { startMetricsServer } from "./api/metrics-server.js";
+import { ownSamples, pictureSamples } from "./api/node-samples.js";
 import { PeerClient } from "./api/peers.js";
 import { recordRoutes } from "./api/record-routes.js";
 import { Router } from "./api/router.js";
@@ -20,10 +24,13 @@ import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
 import { HcError, messageOf } from "./lib/errors.js";
 import type { Logger } from "./lib/log.js";
+import { createSealer, type Sealer } from "./lib/sealed.js";
 import type { ClusterConfig, HostConfig, Identity } from "./lib/node-config.js";
 import { keys, type NodeRecord, recordVersion } from "./lib/records.js";
 import type { Status } from "./lib/status.js";
 import { DiskProbe } from "./membership/disk-probe.js";
+import { etcdEndpoints } from "./membership/etcd-endpoints.js";
+import { keepReserve } from "./membership/reserve.js";
 import { EtcdCluster } from "./membership/etcd-cluster.js";
 import { EtcdHealth } from "./membership/etcd-health.js";
 import { EtcdMember } from "./membership/etcd-member.js";
@@ -33,27 +40,28 @@ import { Liveness } from "./membership/liveness.js";
 import { nodeFacts } from "./membership/node-facts.js";
 import { NodePublisher } from "./membership/observed-node.js";
 import { NodeSession, waitLive } from "./membership/session.js";
+import { Voters } from "./membership/voters.js";
 import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
 import { drainRoutes } from "./placement/drain-routes.js";
+import { removalRoutes } from "./placement/removal-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
-import { EtcdConnection, type EtcdEndpoint } from "./state/etcd-connection.js";
+import { adoptRoutes } from "./recovery/adopt-routes.js";
+import { diskRoutes } from "./recovery/disk-routes.js";
+import { EtcdGuard } from "./recovery/etcd-guard.js";
+import { MemoryFile, memoryPath } from "./recovery/etcd-memory.js";
+import { quorumRoutes } from "./recovery/quorum-routes.js";
+import { Recovery } from "./recovery/recovery.js";
+import { trustedSession } from "./recovery/trusted-session.js";
+import { EtcdConnection } from "./state/etcd-connection.js";
 import { EtcdStore } from "./state/etcd-store.js";
 import { WatchedView } from "./state/view.js";
 import { hcdVersion } from "./version.js";
 import { noticed, ZfsChanges } from "./zfs/changes.js";
 
-export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string }
-
-/** Members to ask, the own one first (loopback), then the others' addresses. */
-export function etcdEndpoints(cluster: ClusterConfig): EtcdEndpoint[] {
-  const voters = cluster.members.filter((member) => cluster.voters.includes(member.node));
-  const others = voters.filter((member) => member.node !== cluster.node);
-  const own = voters.filter((member) => member.node === cluster.node).map((member) => ({ node: member.node, address: "127.0.0.1", port: member.ports.etcdClient }));
-  const firsts = others.map((member) => ({ node: member.node, address: member.addresses[0] ?? member.node, port: member.ports.etcdClient }));
-  const rest = others.flatMap((member) => member.addresses.slice(1).map((address) => ({ node: member.node, address, port: member.ports.etcdClient })));
-  return [...own, ...firsts, ...rest];
-}
+export interface ClusterNodeOptions { host: HostConfig; cluster: ClusterConfig; pki: Identity["pki"]; log: Logger; runner: CommandRunner; parts: Parts; clock: Clock; api: Router; sha256: string; /** Ends the process, to be started anew by its supervisor. */ restart?(why: string): void }
+/** `forced`, `memory`: missing before version 0.2. */
+interface PeerAnswer { member: boolean; forced?: number; memory?: unknown }
 
 /**
  * This node's part of a cluster. Start order and why:
@@ -72,7 +80,9 @@ export class ClusterNode {
   public readonly zfs: NodeContext["zfs"];
   private readonly aborter = new AbortController();
   private readonly connection: EtcdConnection;
+  private readonly etcd: EtcdCluster;
   private readonly member: EtcdMember;
+  private readonly voters: Voters;
   private readonly session: NodeSession;
   private readonly view: WatchedView;
   private readonly leader: Leader;
@@ -96,7 +106,11 @@ export class ClusterNode {
   private readonly publisher: NodePublisher;
   private readonly planner: Planner;
   private readonly failover: Failover;
+  private readonly recovery: Recovery;
+  private readonly guard: EtcdGuard;
   private readonly failsafe: Failsafe;
+  private readonly sealer: Sealer | undefined;
+  private readonly alerts: Alerts;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -110,26 +124,37 @@ export class ClusterNode {
     this.zfs = zfs;
     const tls = { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey };
     this.connection = new EtcdConnection(tls);
-    const store = new EtcdStore(this.connection, etcdEndpoints(cluster));
+    const store = new EtcdStore(this.connection, etcdEndpoints(cluster, cluster.voters));
     const etcd = new EtcdCluster(store, this.connection);
+    this.etcd = etcd;
     this.peers = new PeerClient(tls, (node) => {
       const member = cluster.members.find((one) => one.node === node);
       return member === undefined ? undefined : { addresses: member.addresses, port: member.ports.control };
     });
-    const peerHasEtcd = async (node: string): Promise<boolean> => (await this.peers.call<{ member: boolean }>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs: 3000 })).member;
-    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, peerHasEtcd });
-    this.probe = new DiskProbe(cluster.dataset === "" ? `${host.paths.state}/.probe` : `${host.paths.data}/.hcd-probe`, clock);
+    const askEtcd = (node: string, timeoutMs: number): Promise<PeerAnswer> => this.peers.call<PeerAnswer>(node, "GET", "/peer/v1/etcd", undefined, { timeoutMs });
+    this.guard = new EtcdGuard({
+      node: host.node, clusterId: cluster.clusterId, file: new MemoryFile(memoryPath(host.paths.state), cluster.clusterId), store, clock, log,
+      others: (timeoutMs) => Promise.all(cluster.members.filter(({ node }) => node !== host.node).map(({ node }) => askEtcd(node, timeoutMs).then(({ memory }) => memory, none))),
+      generation: () => this.session.generation,
+      broken: (why) => this.restart(why),
+    });
+    this.probe = cluster.dataset === "" ? new DiskProbe(`${host.paths.state}/.probe`, clock) : DiskProbe.onMount(`${host.paths.data}/.hcd-probe`, clock);
     this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
-    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence });
+    this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence, knownGeneration: () => this.guard.known()?.generation ?? 0 });
     this.view = new WatchedView(store, log);
-    this.liveness = new Liveness(clock, () => this.session.isLive());
+    this.liveness = new Liveness(clock, () => this.session.live());
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
     this.events = new EventWriter(store, host.node, clock, log);
+    this.voters = new Voters({ host, cluster, store, etcd, view: this.view, leader: this.leader, liveness: this.liveness, clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail), silentMs: () => this.session.silentMs() });
+    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, voters: this.voters, peerEtcd: async (node) => {
+      const { member, forced = 0 } = await askEtcd(node, 3000);
+      return { member, forced };
+    } });
     this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, changes, store, services,
-      view: this.view, session: this.session, fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };
@@ -137,7 +162,11 @@ export class ClusterNode {
     this.health = new EtcdHealth({ etcd, member: this.member, store });
     this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.recovery = new Recovery({ context: this.context, leader: this.leader });
+    quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
+    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
+    this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
     this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
@@ -147,25 +176,35 @@ export class ClusterNode {
     const { context } = this;
     const { signal } = this.aborter;
     pingRoute(this.peerRouter, host.node);
-    this.peerRouter.route("GET", "/peer/v1/etcd", async () => ({ member: await this.member.wasMember() }));
+    this.peerRouter.route("GET", "/peer/v1/etcd", async (): Promise<PeerAnswer> => ({ member: await this.member.knowsCluster(), forced: await this.member.forced(), memory: this.guard.known() }));
+    diskRoutes(context, this.guard);
     const blobs = new Blobs(`${host.paths.state}/blobs`);
     await blobs.clearParts();
     blobRoutes(this.apiScope, this.peerRouter, blobs);
-    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event);
+    documentRoutes(this.apiScope, context.store, () => cluster.members.filter((member) => member.role === "node").length, context.event, this.sealer);
     recordRoutes(this.apiScope, context.store, this.view);
     clusterRoutes(context, { status: () => this.status(), notReady: () => this.notReady(), samples: () => this.samples(), debris: () => findDebris(context) });
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
+    alertRoutes(context, this.alerts);
     drainRoutes(context);
+    removalRoutes(context, { members: () => this.etcd.members(), alive: () => this.liveness.alive(this.view.current()), problems: () => this.planned(this.liveness.alive(this.view.current())) });
+    adoptRoutes(context, (node) => this.liveness.isAlive(this.view.current(), node));
     fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
     const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);
     const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
+    await this.voters.load();
     await this.fence.begin();
-    this.beats = this.session.run(this.beating.signal);
-    this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.events.run(signal), this.ticks());
+    // no sign of life before etcd was compared with what is remembered of it
+    this.beats = this.guard.begin(this.beating.signal).then(() => this.session.run(this.beating.signal));
+    this.loops.push(this.guard.run(signal));
+    this.view.onChange((state) => void this.guard.joined(state.recovery?.value).catch(() => undefined)); // at the next change again
+    const { metrics } = host.ports;
+    if (metrics !== undefined) this.loops.push(this.stage("metrics port", () => startMetricsServer({ port: metrics, text: () => metricsText(this.samples()), nowMs: () => clock.monotonicMs() })));
+    this.loops.push(control, this.probe.run(signal), this.member.run(signal), this.voters.run(signal), this.events.run(signal), this.ticks());
     this.loops.push(
       (async () => {
         await control;
@@ -173,9 +212,10 @@ export class ClusterNode {
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
+        await keepReserve(this.zfs, cluster.dataset, log);
         await this.stage("base services", () => context.services.ensureBase().then(none));
         const replication = await this.stage("replication", () => parts.startReplication(context));
         if (replication === undefined) return;
@@ -209,8 +249,9 @@ export class ClusterNode {
     await this.beats;
     if (options.leaving === true) {
       const { node } = this.options.host;
-      await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
+      await this.context.store.txn([], [{ delete: keys.session(node) }, { delete: keys.node(node) }, { delete: keys.drain(node) }, { deletePrefix: `/hc/observed/${node}/` }]).catch((error: unknown) => this.options.log.warn({ err: error }, "the node's records stay behind in etcd"));
       await this.member.tearDown();
+      await this.voters.forget();
     }
     this.peers.close();
     this.connection.close();
@@ -222,9 +263,19 @@ export class ClusterNode {
     // without a commit nobody's sign of life can be seen: who answers is what is left to go by
     const silent = this.complete && this.session.silentMs() >= noQuorumMs;
     const alive = silent ? new Set([this.options.host.node, ...Object.keys(this.links.current())]) : this.liveness.alive(state);
-    const { problems } = planCluster({ state, alive, gone: new Set(), atMs: clock.wallMs() });
+    const problems = this.planned(alive);
     const noQuorum = silent ? `etcd does not commit (no quorum, as seen from ${this.options.host.node}): nothing can be changed, moved or failed over; what is shown is the last that was known. ${this.failsafe.problem() || "Sites go on as long as all nodes with a copy promise it to their homes"}` : "";
-    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: cluster.voters, silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+    return buildStatus({ problems, noQuorum, alive, cluster: cluster.cluster, state, members: cluster.members, voters: this.voters.current(), silentMs: (node) => this.liveness.silentMs(node), atMs: clock.wallMs() });
+  }
+
+  /** What cannot be placed, and why: any node can plan, only the leader writes. */
+  private planned(alive: ReadonlySet<string>): Readonly<Record<string, string>> {
+    return planCluster({ state: this.view.current(), alive, gone: new Set(), atMs: this.options.clock.wallMs() }).problems;
+  }
+
+  private restart(why: string): void {
+    this.options.log.error({ why }, "hcd starts anew: etcd is not what it was");
+    this.options.restart?.(why);
   }
 
   /** Why a route may be missing: its part has not started yet. */
@@ -235,7 +286,7 @@ export class ClusterNode {
 
   private problems(): string[] {
     const etcd = this.member.problem();
-    return [...[etcd, this.failsafe.problem()].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
+    return [...[etcd, this.failsafe.problem(), this.agent?.problem?.() ?? ""].filter((text) => text !== ""), ...[...this.waiting].map(([what, why]) => `${what}: ${why}`)];
   }
 
   private notReady(): string[] {
@@ -253,22 +304,17 @@ export class ClusterNode {
       reasons.push(messageOf(error));
     }
     if (this.options.cluster.dataset !== "" && (this.agent === undefined || this.agent.rounds() === 0)) reasons.push("the agent has had no round yet");
+    else if (this.agent?.publishedAtMs?.() === 0) reasons.push("what lies on the disk was not told yet");
     return reasons;
   }
 
   private samples(): Sample[] {
-    const own: Sample[] = [
-      { name: "hc_session_live", labels: {}, value: this.session.isLive() ? 1 : 0 },
-      { name: "hc_leader", labels: {}, value: this.leader.isLeader() ? 1 : 0 },
-      { name: "hc_events_dropped_total", labels: {}, value: this.events.dropped },
-      { name: "hc_planner_writes_total", labels: {}, value: this.planner.writes },
-      { name: "hc_failsafe_units", labels: { state: "held" }, value: this.failsafe.counts().held },
-      { name: "hc_failsafe_units", labels: { state: "stopped" }, value: this.failsafe.counts().missing },
-      { name: "hc_failsafe_rounds_total", labels: {}, value: this.failsafe.rounds },
-      { name: "hc_failover_deaths_total", labels: {}, value: this.failover.deaths },
-      { name: "hc_failover_promotions_total", labels: {}, value: this.failover.promotions },
-    ];
-    return [...own, ...this.sampled.flatMap((part) => part.metrics())];
+    const { view, liveness } = this;
+    const picture = view.isReady() ? [...pictureSamples(this.options.host.node, view.current(), liveness.alive(view.current())), ...this.alerts.metrics()] : [];
+    const { session, leader, health, fence, events, planner, failsafe, failover } = this;
+    // before the first picture nobody leads
+    const own = ownSamples({ version: hcdVersion, sha256: this.options.sha256, session, leads: view.isReady() && leader.isLeader(), elections: leader.elections, etcd: health.last(), fence, events, planner, failsafe, failover });
+    return [...own, { name: "hc_etcd_votes_given_total", labels: {}, value: this.voters.replaced }, ...picture, ...this.sampled.flatMap((part) => part.metrics())];
   }
 
   /**
@@ -294,7 +340,6 @@ export class ClusterNode {
   private async ticks(): Promise<void> {
     const { signal } = this.aborter;
     while (!signal.aborted) {
-      this.liveness.tick();
       this.fence.look();
       await this.health.look();
       await this.options.clock.sleep(1000, signal).catch(() => undefined);

@@ -16,6 +16,8 @@ export interface AgentPart extends Running, Sampled {
   rounds(): number;
   /** UTC ms at which what it has published of this node's units was last as it really is; 0 = never yet. */
   publishedAtMs?(): number;
+  /** What a person should know of the services that all units here share; "" when all is well. */
+  problem?(): string;
 }
 
 /** `move` begins a move of a unit at home here, or passes it on to its home; the operation's id. */

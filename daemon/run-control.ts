@@ -8,7 +8,7 @@ import { realParts } from "./real-parts.js";
 /** hcd.cjs control: the control process, until a signal ends it. */
 export async function runControl(host: HostConfig): Promise<void> {
   const log = createLogger("hcd");
-  const app = new App({ host, log, runner: logged(new LocalRunner(), log), parts: realParts });
+  const app = new App({ host, log, runner: logged(new LocalRunner(), log), parts: realParts, restart: () => process.exit(1) });
   let ending = false;
   const end = (signal: string): void => {
     if (ending) return;

@@ -3,6 +3,7 @@
  * older version calls them. Never rename one; keep old ones exported.
  */
 import { adapt, type ProviderEntry } from "./core/adapter.js";
+import { alertsHandler } from "./handlers/alerts.js";
 import { clusterHandler } from "./handlers/cluster.js";
 import { customerHandler } from "./handlers/customer.js";
 import { hostHandler } from "./handlers/host.js";
@@ -20,3 +21,4 @@ export const cluster: ProviderEntry = adapt(clusterHandler);
 export const template: ProviderEntry = adapt(templateHandler);
 export const customer: ProviderEntry = adapt(customerHandler);
 export const site: ProviderEntry = adapt(siteHandler);
+export const alerts: ProviderEntry = adapt(alertsHandler);

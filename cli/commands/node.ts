@@ -4,6 +4,8 @@ import { until } from "../../daemon/lib/backoff.js";
 import type { Status } from "../../daemon/lib/status.js";
 import { command, type GlobalOptions } from "../context.js";
 import { json } from "../output.js";
+import { checkCommand } from "./node-check.js";
+import { removeCommand } from "./node-remove.js";
 
 /** What is still on a node: sites at home there, and copies of sites that live elsewhere. Pure. */
 export function leftOn({ units }: Pick<Status, "units">, node: string): { homes: string[]; copies: string[] } {
@@ -48,7 +50,7 @@ const undrainCommand = command<{ node: string }>({
 
 export const nodeCommand = {
   command: "node",
-  describe: "one node: drain, undrain",
-  builder: (yargs: Argv<GlobalOptions>) => yargs.command(drainCommand).command(undrainCommand).demandCommand(1),
+  describe: "one node: check, drain, undrain, remove",
+  builder: (yargs: Argv<GlobalOptions>) => yargs.command(checkCommand).command(drainCommand).command(undrainCommand).command(removeCommand).demandCommand(1),
   handler: () => undefined,
 };

@@ -33,7 +33,7 @@ const showCommand = command<{ site: string }>({
 
 export const siteCommand = { command: "site", describe: "sites: show", builder: (yargs: Argv<GlobalOptions>) => yargs.command(showCommand).demandCommand(1), handler: () => undefined };
 
-interface Event { atMs: number; node: string; unit: string; event: string; detail: string }
+export interface Event { atMs: number; node: string; unit: string; event: string; detail: string }
 interface Why { site: string; steps: { step: string; ok: boolean; detail: string }[]; errors: { atMs: number; node: string; text: string }[]; logs: string; events: Event[] }
 
 export function whyText(why: Why): string {
@@ -63,17 +63,6 @@ export const logsCommand = command<{ unit: string; lines: number }>({
   run: async ({ args, output, cluster }) => {
     const { node, lines: text } = await cluster().call<{ node: string; lines: string }>("GET", `/v1/logs/${unitId(args.unit)}?lines=${args.lines}`, undefined, 20_000);
     output.out(args.json ? json({ unit: unitId(args.unit), node, lines: text.split("\n").filter((line) => line !== "") }) : text.endsWith("\n") || text === "" ? text : `${text}\n`);
-    return 0;
-  },
-});
-
-export const eventsCommand = command<{ unit: string | undefined; limit: number }>({
-  command: "events [unit]",
-  describe: "what happened, newest last",
-  builder: (yargs) => yargs.positional("unit", { type: "string" }).option("limit", { type: "number", default: 50 }),
-  run: async ({ args, output, cluster }) => {
-    const { events } = await cluster().call<{ events: Event[] }>("GET", `/v1/events?limit=${args.limit}${args.unit === undefined ? "" : `&unit=${unitId(args.unit)}`}`);
-    output.out(args.json ? json(events) : table(["TIME", "NODE", "UNIT", "EVENT", "DETAIL"], events.map((event) => [new Date(event.atMs).toISOString(), event.node, event.unit, event.event, event.detail])));
     return 0;
   },
 });

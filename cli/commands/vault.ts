@@ -1,33 +1,19 @@
-import { hostname, userInfo } from "node:os";
 import type { Argv } from "yargs";
-import { retry, until } from "../../daemon/lib/backoff.js";
-import { errorCode, HcError } from "../../daemon/lib/errors.js";
+import { HcError } from "../../daemon/lib/errors.js";
 import { parseAgo, parsePointInTime } from "../../daemon/lib/point-in-time.js";
-import type { DesiredDocument } from "../../daemon/lib/documents.js";
-import type { RestoreResult, UnitRecord } from "../../daemon/lib/records.js";
 import { formatSize } from "../../daemon/lib/sizes.js";
-import type { BrowseInfo, FileAnswer, UnitOrder, VaultListing } from "../../daemon/vault/routes.js";
-import type { ClusterClient } from "../cluster-client.js";
+import type { BrowseInfo, FileAnswer, VaultListing } from "../../daemon/vault/routes.js";
 import { command, type GlobalOptions } from "../context.js";
 import { json, table } from "../output.js";
+import { copySite, patiently, reasonOf, restoreWhole, type UnitAnswer, utc } from "../restore.js";
 import { unitId } from "../unit-name.js";
+import { forgetCommand, groupsCommand, restoreSeveral, snapshotCommand, unitsOfGroup } from "./vault-groups.js";
 
-const utc = (atMs: number): string => new Date(atMs).toISOString().slice(0, 19).replace("T", " ");
-const times = 'A time is "2026-11-23T17:05:00Z", local time "2026-11-23 17:05[:30]", "10m", "2h", "3d" ago, or a snapshot\'s name; the newest snapshot at that time or before it is taken.';
+const times = 'A time is "2026-11-23T17:05:00Z", local time "2026-11-23 17:05[:30]", "10m", "2h", "3d" ago, or the name of a snapshot or of a group snapshot; the newest snapshot at that time or before it is taken.';
 /** What the API is told: times of this machine's zone as UTC, the rest as it is (a time "ago" counts from the home's clock). Throws INVALID_INPUT. */
-export const atText = (text: string, nowMs: number): string => (parseAgo(text) !== undefined || /^[0-9]+-[0-9]{8}T/.test(text) ? text : new Date(parsePointInTime(text, nowMs, "--at")).toISOString());
+export const atText = (text: string, nowMs: number): string => (parseAgo(text) !== undefined || /^[0-9]+-[0-9]{8}T|^[a-z]/.test(text) ? text : new Date(parsePointInTime(text, nowMs, "--at")).toISOString());
 const unitOption = (yargs: Argv<GlobalOptions>) => yargs.positional("unit", { type: "string", demandOption: true, describe: "a site's name, or a unit's id" });
 const atOption = (yargs: Argv<GlobalOptions>) => unitOption(yargs).option("at", { type: "string", demandOption: true, describe: "the time", requiresArg: true }).epilog(times);
-const reason = (): string => `hc vault restore by ${userInfo().username}@${hostname()}`.slice(0, 200);
-
-/** A home that is just starting, or an etcd that is busy, is asked again for a while; all calls of the vault may be repeated. */
-const patiently = <T>(call: () => Promise<T>): Promise<T> =>
-  retry("the vault", { firstMs: 300, capMs: 2_000, withinMs: 20_000 }, () => call().catch((error: unknown) => {
-    const code = errorCode(error);
-    throw error instanceof HcError && code !== "NOT_READY" && code !== "NO_QUORUM" && code !== "NOT_HOME" ? new HcError(error.code, error.message, { context: error.context, retry: "never" }) : error;
-  })).catch((error: unknown) => {
-    throw error instanceof HcError && error.cause instanceof HcError ? error.cause : error;
-  });
 
 const listCommand = command<{ unit: string }>({
   command: "list <unit>",
@@ -37,7 +23,7 @@ const listCommand = command<{ unit: string }>({
     const answer = await patiently(() => cluster().call<VaultListing>("GET", `/v1/units/${unitId(args.unit)}/vault`, undefined, 70_000));
     if (args.json) output.out(json(answer));
     else {
-      output.out(answer.snapshots.length === 0 ? `${answer.unit} has no snapshot yet.\n` : table(["TIME (UTC)", "SNAPSHOT"], answer.snapshots.map((item) => [utc(item.madeMs), item.name])));
+      output.out(answer.snapshots.length === 0 ? `${answer.unit} has no snapshot yet.\n` : table(["TIME (UTC)", "SNAPSHOT", "GROUP"], answer.snapshots.map((item) => [utc(item.madeMs), item.name, item.group])));
       if (answer.browses.length > 0) output.out(`\n${table(["BROWSED AS", "NODE", "SNAPSHOT", "UNTIL (UTC)", "PATH"], answer.browses.map((item) => [item.id, item.node, item.snapshot, utc(item.expiresAtMs), item.path]))}`);
       for (const node of answer.unreachable) output.err(`not asked: ${node}\n`);
     }
@@ -45,41 +31,38 @@ const listCommand = command<{ unit: string }>({
   },
 });
 
-interface UnitAnswer { record?: UnitRecord; document: DesiredDocument<"site"> | null; ready?: boolean }
-/** Orders the restore of a whole unit and waits for its end. */
-async function restoreWhole(client: ClusterClient, unit: string, body: { at: string; from: string }, timeoutS: number, tell: (order: UnitOrder) => void): Promise<UnitOrder & RestoreResult> {
-  const order = await patiently(() => client.call<UnitOrder>("POST", `/v1/units/${unit}/vault/restore`, { ...body, reason: reason() }, 30_000));
-  tell(order);
-  let seen = false;
-  const end = await until(`the restore of ${unit}`, { withinMs: timeoutS * 1000, firstMs: 100, capMs: 500 }, async () => {
-    const { record } = await client.call<{ record: UnitRecord }>("GET", `/v1/units/${unit}`);
-    if (record.restored?.id === order.id) return record.restored;
-    seen ||= record.restore?.id === order.id;
-    if (seen && record.restore?.id !== order.id) throw new HcError("CONFLICT", `${unit}: the restore was ended by something else; \`hc events ${unit}\` tells by what.`, { retry: "never" });
-    return undefined;
-  });
-  if (end.error !== "") throw new HcError("IMPOSSIBLE_CHANGE", `${unit} was not restored: ${end.error}`);
-  return { ...order, ...end };
-}
-
-const restoreCommand = command<{ unit: string; at: string; file: string | undefined; from: string | undefined; timeout: number }>({
-  command: "restore <unit>",
-  describe: "brings a site, or one file or folder of it, back to a time; the present is kept as a snapshot",
-  builder: (yargs) => atOption(yargs)
+const restoreCommand = command<{ units: string[]; at: string | undefined; group: string | undefined; file: string | undefined; from: string | undefined; timeout: number }>({
+  command: "restore [units..]",
+  describe: "brings sites, or one file or folder of one, back to a time; the present is kept as a snapshot",
+  builder: (yargs) => yargs
+    .positional("units", { type: "string", array: true, default: [] as string[], describe: "a site's name, or a unit's id; several are all restored or none" })
+    .option("at", { type: "string", requiresArg: true, describe: "the time" })
+    .option("group", { type: "string", requiresArg: true, conflicts: ["at", "file", "from"], describe: "instead of a time: a group snapshot; all its sites when none is named" })
+    .epilog(times)
     .option("file", { type: "string", requiresArg: true, describe: "only this file or folder, by its path in the unit, such as www/index.php; the site runs on" })
     .option("from", { type: "string", requiresArg: true, conflicts: "file", describe: "another site of the same customer, whose content at that time this one gets" })
     .option("timeout", { type: "number", default: 900, describe: "seconds to wait for the end" })
     .example('$0 restore shop --at "2026-11-23 17:05"', "the whole site; it stands still meanwhile")
-    .example("$0 restore shop --at 10m --file www/index.php", "one file as it was ten minutes ago"),
+    .example("$0 restore shop --at 10m --file www/index.php", "one file as it was ten minutes ago")
+    .example("$0 restore shop blog --at 10m", "two sites, each as it was then")
+    .example("$0 restore --group before-upgrade", "all sites of a group snapshot"),
   run: async ({ args, output, cluster }) => {
-    const unit = unitId(args.unit);
-    const at = atText(args.at, Date.now());
+    const group = args.group === undefined ? undefined : await unitsOfGroup(cluster(), args.group);
+    const units = args.units.length > 0 ? args.units.map(unitId) : (group?.units ?? []);
+    const [unit] = units;
+    if (unit === undefined || (args.at === undefined && group === undefined)) throw new HcError("INVALID_INPUT", "Name the sites and the time (--at), or a group snapshot (--group).");
+    const at = group?.id ?? atText(args.at as string, Date.now());
+    if (units.length > 1 || group !== undefined) {
+      if (args.file !== undefined || args.from !== undefined) throw new HcError("INVALID_INPUT", "--file and --from are of one site.");
+      await restoreSeveral(cluster(), output, { units, at, timeoutS: args.timeout, json: args.json });
+      return 0;
+    }
     if (args.file !== undefined) {
-      const done = await patiently(() => cluster().call<FileAnswer>("POST", `/v1/units/${unit}/vault/restore`, { at, file: args.file, reason: reason() }, args.timeout * 1000));
+      const done = await patiently(() => cluster().call<FileAnswer>("POST", `/v1/units/${unit}/vault/restore`, { at, file: args.file, reason: reasonOf("vault restore") }, args.timeout * 1000));
       output.out(args.json ? json(done) : `${unit}: ${done.path} is what it was at ${utc(done.madeMs)} UTC (${formatSize(done.bytes)}${done.skipped === 0 ? "" : `; ${done.skipped} devices, sockets or fifos left out`}). The present before is snapshot ${done.before}.\n`);
       return 0;
     }
-    const end = await restoreWhole(cluster(), unit, { at, from: args.from === undefined ? "" : unitId(args.from) }, args.timeout, (order) => {
+    const end = await restoreWhole(cluster(), unit, args.from === undefined ? { at } : { at, from: unitId(args.from) }, args.timeout, (order) => {
       if (!args.json) output.err(`  ${unit}: to ${order.snapshot} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
     });
     output.out(args.json ? json(end) : `${unit} is what ${args.from === undefined ? "it" : unitId(args.from)} was at ${utc(end.madeMs)} UTC: ${end.detail}. The present before is snapshot ${end.before}.\n`);
@@ -101,20 +84,8 @@ const copyCommand = command<{ unit: string; at: string; to: string; hostname: st
     const at = atText(args.at, Date.now());
     const { document, record } = await patiently(() => client.call<UnitAnswer>("GET", `/v1/units/${source}`));
     if (document === null || record === undefined) throw new HcError("NOT_READY", `${source} is not there to be copied.`);
-    const name = unit.replace(/^site-/, "");
-    const there = await client.call<object>("GET", `/v1/documents/site/${name}`).then(() => true, (error: unknown) => {
-      if (errorCode(error) === "NOT_FOUND") return false;
-      throw error;
-    });
-    if (there) throw new HcError("ALREADY_EXISTS", `There is a site ${name}: choose another name, or give it that content by \`hc vault restore ${name} --from ${args.unit} --at ${args.at}\`.`);
-    // near the data: the home needs a copy of the source
-    const placement = { prefer: [record.home], require: [], avoid: [], pin: "", acrossZones: document.spec.placement.acrossZones };
-    const wanted: DesiredDocument<"site"> = { ...document, name, origin: "api", spec: { ...document.spec, hostnames: args.hostname, placement, content: { sha256: "" } } };
-    await client.call("PUT", `/v1/documents/site/${name}`, wanted);
-    if (!args.json) output.err(`  ${unit}: is being made\n`);
-    await until(`site ${name}`, { withinMs: args.timeout * 1000, firstMs: 200, capMs: 1_000 }, async () => ((await client.call<UnitAnswer>("GET", `/v1/units/${unit}`)).ready === true ? true : undefined));
-    const end = await restoreWhole(client, unit, { at, from: source }, args.timeout, (order) => {
-      if (!args.json) output.err(`  ${unit}: to ${order.snapshot} of ${source} (${utc(order.madeMs)} UTC) on ${order.node}\n`);
+    const end = await copySite(client, { document, to: args.to, hostnames: args.hostname, near: record.home, from: { at, from: source }, timeoutS: args.timeout, elsewhere: `hc vault restore ${args.to} --from ${args.unit} --at ${args.at}` }, (line) => {
+      if (!args.json) output.err(`  ${unit}: ${line}\n`);
     });
     output.out(args.json ? json(end) : `${unit} is what ${source} was at ${utc(end.madeMs)} UTC, at ${args.hostname.join(", ")}: ${end.detail}.\n`);
     return 0;
@@ -145,7 +116,7 @@ const closeCommand = command<{ id: string }>({
 
 export const vaultCommand = {
   command: "vault",
-  describe: "sites at earlier times: list, restore, browse, copy, close",
-  builder: (yargs: Argv<GlobalOptions>) => yargs.command(listCommand).command(restoreCommand).command(browseCommand).command(copyCommand).command(closeCommand).demandCommand(1),
+  describe: "sites at earlier times: list, restore, browse, copy, snapshot, groups",
+  builder: (yargs: Argv<GlobalOptions>) => yargs.command(listCommand).command(restoreCommand).command(snapshotCommand).command(groupsCommand).command(forgetCommand).command(browseCommand).command(closeCommand).command(copyCommand).demandCommand(1),
   handler: () => undefined,
 };

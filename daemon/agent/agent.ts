@@ -7,14 +7,16 @@ import type { ClusterState } from "../state/cluster-state.js";
 import { describeUnits } from "./describe.js";
 import { execute } from "./executors.js";
 import { DiskView } from "./disk-facts.js";
+import { BaseWatch } from "./base-watch.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
 import { unitDataset } from "./names.js";
 import { type LocalFacts, lookAround, nodeInput, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
+import { roleOf } from "./plan-unit.js";
 import { Publisher } from "./publish.js";
 import { Runner } from "./runner.js";
-import type { NodePlan } from "./steps.js";
+import type { Action, NodePlan } from "./steps.js";
 import type { AgentTools } from "./tools.js";
 
 /** Slow tick: everything is looked at again at least this often, ms; where nothing has changed since the last look. */
@@ -37,7 +39,10 @@ const startGraceMs = 3_000;
 const names = (record: UnitRecord, node: string): boolean => record.home === node || record.replicas.includes(node) || record.move?.target === node;
 
 /** Parts of the picture whose change wakes the loop; maps are replaced when they change (state/apply.ts). */
-const watched = ["units", "desired", "customers", "templates", "trash"] as const;
+const watched = ["units", "desired", "customers", "templates", "trash", "recovery"] as const;
+
+/** Steps on a unit's way to serving: what fails there is the unit's trouble on this node. */
+const bringingUp: ReadonlySet<Action> = new Set(["mount-writable", "start", "check"]);
 
 export interface AgentParts extends Omit<AgentTools, "context" | "memory" | "replication"> { replication: Replication }
 
@@ -67,6 +72,7 @@ export class AgentLoop implements Agent {
   private woken = true;
   private readonly users = new UserList();
   private readonly disk: DiskView;
+  private readonly base: BaseWatch;
   /** Keys whose part of the last picture was older than their last change. */
   private stale: ReadonlySet<string> = new Set();
   private count = 0;
@@ -86,11 +92,13 @@ export class AgentLoop implements Agent {
     this.signal = AbortSignal.any([context.signal, this.stopping.signal]);
     this.startedMs = context.clock.monotonicMs();
     this.disk = new DiskView(context);
-    this.tools = { ...parts, context, memory: emptyMemory() };
+    this.tools = { ...parts, context, memory: emptyMemory(() => context.clock.monotonicMs()) };
     this.runner = new Runner({ execute: (step, signal) => execute(this.tools, step, signal), onEnd: ({ key, steps }) => {
       if (key === "node:services") this.users.forget();
       this.disk.ended(key, steps.map(({ action }) => action));
       this.wake();
+    }, onFail: (key, step, text) => {
+      if (bringingUp.has(step.action)) this.tools.memory.troubles.add(key, `${step.action}: ${text}`);
     }, clock: context.clock, log: context.log, signal: this.signal });
     this.publisher = new Publisher({ ...context, signal: this.signal });
     // what nodes publish of themselves changes all the time, and nothing is planned from it that cannot wait for the tick
@@ -107,7 +115,12 @@ export class AgentLoop implements Agent {
       before = state;
       if (changed) this.wake();
     });
-    this.loops = [this.run(), this.fence()];
+    this.base = new BaseWatch({ context, onBroken: () => {
+      // whoever was served through it is looked at anew
+      this.tools.memory.checked.clear();
+      this.wake();
+    } });
+    this.loops = [this.run(), this.fence(), this.base.run(this.signal)];
   }
 
   public rounds(): number {
@@ -121,7 +134,10 @@ export class AgentLoop implements Agent {
   }
   public metrics(): ReturnType<Sampled["metrics"]> {
     const sample = (name: string, value: number): { name: string; labels: Record<string, string>; value: number } => ({ name, labels: {}, value });
-    return [sample("hc_agent_rounds_total", this.count), sample("hc_agent_tasks_running", this.runner.busyCount), sample("hc_agent_tasks_failing", this.runner.failures().size), sample("hc_agent_tasks_limit", this.runner.limit)];
+    return [sample("hc_agent_rounds_total", this.count), sample("hc_agent_tasks_running", this.runner.busyCount), sample("hc_agent_tasks_failing", this.runner.failures().size), sample("hc_agent_tasks_limit", this.runner.limit), sample("hc_unit_troubles_total", this.tools.memory.troubles.total), sample("hc_web_server_repairs_total", this.base.repairs), ...[...this.tools.memory.troubles.counts()].map(([unit, value]) => ({ name: "hc_unit_troubles", labels: { unit }, value }))];
+  }
+  public problem(): string {
+    return this.base.problem();
   }
   public publishedAtMs(): number {
     return this.publisher.publishedAtMs();
@@ -222,10 +238,14 @@ export class AgentLoop implements Agent {
       if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {
         memory.started.delete(unit);
         memory.checked.delete(unit);
+        // while the session lives nobody but this process stops a unit in order, and that is noted above
+        if (live) memory.troubles.add(unit, "its container ended by itself");
       }
     // the picture is taken after the look at the disk: what the record forbids is never planned from an older record than the disk
     const input = nodeInput(this.context, facts, this.context.view.current(), memory, live && this.context.session.isLive());
     const plan = planNode(input);
+    // what a unit suffered here before it went elsewhere says nothing of its next time
+    memory.troubles.retain(new Set(input.units.filter((unit) => roleOf(input.node, unit) === "home").map(({ id }) => id)));
     const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
     this.stale = stale;
     const here = input.units.filter(({ local, service }) => local?.mounted === true || service === "active");
@@ -240,6 +260,7 @@ export class AgentLoop implements Agent {
         failures: this.runner.failures(),
         applied: this.applied,
         replicas: (unit) => replicas.get(unit) ?? {},
+        trouble: (unit) => memory.troubles.of(unit),
         writtenBytes: (unit) => this.tools.replication.writtenBytes(unit),
       }),
     );

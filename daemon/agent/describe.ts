@@ -18,6 +18,7 @@ export interface Describing {
   applied: Map<string, string>;
   replicas(unit: string): ObservedUnit["replicas"];
   writtenBytes(unit: string): string;
+  trouble(unit: string): ObservedUnit["trouble"];
 }
 
 /** Pure but for `applied`, which it keeps: what this node publishes of its units. */
@@ -44,7 +45,9 @@ function describeUnit(parts: Describing, unit: UnitInput, site: SiteRun | undefi
   const current = site !== undefined && unit.document !== undefined && inForce && local?.user["revision"] === unit.document.revision && (!home || unit.checked === text);
   if (current && unit.document !== undefined) applied.set(unit.id, unit.document.revision);
   const error = failures.get(unit.id) ?? (note?.severity === "error" ? note.text : undefined) ?? (inForce ? undefined : failures.get("node:services")) ?? "";
+  const trouble = home ? parts.trouble(unit.id) : undefined;
   return {
+    ...(trouble === undefined ? {} : { trouble }),
     epoch: local === undefined ? 0 : localEpoch(local),
     state: home ? homeState(unit, up, error !== "") : error === "" ? "replica" : "failed",
     mounted: local?.mounted ?? false,

@@ -1,6 +1,7 @@
 import { withDeadline } from "../lib/abort.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
+import { unpackText } from "../lib/packed-text.js";
 import { keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import { releaseHolds } from "../replication/holds.js";
 import { stashRoot } from "../replication/stash.js";
@@ -55,7 +56,7 @@ async function surplusRecord(tools: AgentTools, record: UnitRecord, dataset: str
   const left = [...context.view.current().trash.values()].find(({ value }) => value.unit === record.unit && isSurplus(value.id) && value.nodes.includes(node) && value.purge !== true && !names.has(trashDataset(context.cluster.dataset, value.id)));
   if (left !== undefined) return left.value.id;
   const text = local.find((item) => item.name === dataset)?.user["definition"];
-  const document = text === undefined ? context.view.current().desired.get(`site/${record.name}`)?.value : JSON.parse(text);
+  const document = text === undefined ? context.view.current().desired.get(`site/${record.name}`)?.value : JSON.parse(unpackText(text));
   if (document === undefined) throw new HcError("NOT_FOUND", `${dataset} bears no definition: the trash record cannot be written.`);
   const atMs = context.clock.wallMs();
   const id = surplusId(record.unit, node, atMs);
@@ -81,7 +82,7 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     const atMs = context.clock.wallMs();
     const id = trashId(unit, atMs);
     const nodes = [...new Set([record.home, ...record.replicas, ...(record.move === undefined ? [] : [record.move.target])])];
-    const trash: TrashRecord = { version: recordVersion, id, unit, epoch: record.epoch, nodes, deletedAtMs: atMs, expiresAtMs: atMs + trashDays(tools) * dayMs, document: JSON.parse(text) as DesiredDocument<"site"> };
+    const trash: TrashRecord = { version: recordVersion, id, unit, epoch: record.epoch, nodes, deletedAtMs: atMs, expiresAtMs: atMs + trashDays(tools) * dayMs, document: JSON.parse(unpackText(text)) as DesiredDocument<"site"> };
     assertLive(context, unit);
     const { succeeded } = await context.store.txn(
       [{ key: found.key, modRevision: found.modRevision }, { key: keys.trash(id), modRevision: "0" }],

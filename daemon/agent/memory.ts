@@ -1,3 +1,4 @@
+import { Troubles } from "./troubles.js";
 
 /** What this process knows beyond what can be observed; lost at a restart, when everything is simply done once more (all steps can be repeated). */
 export interface AgentMemory {
@@ -11,5 +12,6 @@ export interface AgentMemory {
   /** unit → revision of the document that is in force. */
   applied: Map<string, string>;
   baseReady: boolean;
+  troubles: Troubles;
 }
-export const emptyMemory = (): AgentMemory => ({ configured: "", sites: new Map(), started: new Map(), checked: new Map(), applied: new Map(), baseReady: false });
+export const emptyMemory = (nowMs: () => number): AgentMemory => ({ configured: "", sites: new Map(), started: new Map(), checked: new Map(), applied: new Map(), baseReady: false, troubles: new Troubles(nowMs) });

@@ -30,6 +30,8 @@ export interface UnitInput {
   trash: readonly TrashRecord[];
   /** Does the home of the record report a dataset at the record's epoch? */
   homeHolds: boolean;
+  /** What `hybridcluster:config` of its dataset shall say (lib/unit-config.ts); undefined = not known now: what stands there stays. */
+  config?: string | undefined;
   /** Text of the SiteRun in force in the services, "" when none is known. */
   configured: string;
   /** Text of the SiteRun with which the container was last started by this process, "" when it was not. */
@@ -53,6 +55,8 @@ export interface NodeInput {
   data: string;
   /** `held`: units that may go on although the session is not live (daemon/failsafe). */
   session: { live: boolean; generation: number; held?: readonly string[] };
+  /** Does the cluster wait for what its members' disks hold? Default no. */
+  recovering?: boolean;
   units: readonly UnitInput[];
   /** Datasets below `<dataset>/trash`, by the last part of their name. */
   trashed: ReadonlyMap<string, LocalDataset>;

@@ -1,6 +1,7 @@
 import type { NodeContext } from "../context.js";
 import type { ClusterState } from "../state/cluster-state.js";
-import { desiredOf } from "../state/cluster-state.js";
+import { configText } from "../lib/unit-config.js";
+import { desiredOf, isRecovering } from "../state/cluster-state.js";
 import type { Dataset } from "../zfs/zfs.js";
 import type { DiskFacts, DiskView } from "./disk-facts.js";
 import type { AgentMemory } from "./memory.js";
@@ -67,6 +68,7 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
       id,
       record,
       document,
+      config: record === undefined || document === undefined ? undefined : configText(record.value, customers.get(document.value.spec.customer), desiredOf(state, "customer", document.value.spec.customer)?.value, desiredOf(state, "template", document.value.spec.template)?.value),
       customer: document === undefined ? undefined : customers.get(document.value.spec.customer),
       local: found === undefined ? undefined : local(found, facts),
       service: facts.services.get(id) ?? "none",
@@ -91,6 +93,7 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
     dataset: root,
     data: context.host.paths.data,
     session: { live, generation: context.session.generation, ...(live ? {} : { held: [...context.session.held().keys()] }) },
+    recovering: isRecovering(state),
     units,
     trashed,
     trash: state.trash,

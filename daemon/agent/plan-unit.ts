@@ -1,3 +1,4 @@
+import { packText } from "../lib/packed-text.js";
 import { restoreOf } from "../lib/records.js";
 import { parseSize } from "../lib/sizes.js";
 import { localEpoch } from "./epochs.js";
@@ -17,6 +18,7 @@ import type { Note, Step } from "./steps.js";
  *  7. Data leaves its name only by a rename into the trash.
  *  8. Services start only on a mounted dataset, with their configuration in force.
  *  9. While a restore runs in place (record.restore, daemon/vault) the unit is mounted and its site is stopped; it starts when the record has changed.
+ * 10. While the cluster recovers (a restored backup of etcd, daemon/recovery) nothing is mounted, and what is, is stopped and unmounted: no record can be trusted.
  */
 export interface UnitPlan { steps: Step[]; note?: Note | undefined }
 export type Role = "home" | "replica" | "none";
@@ -43,13 +45,14 @@ export function planUnit(input: NodeInput, unit: UnitInput): UnitPlan {
   const role = roleOf(input.node, unit);
   if (local !== undefined && local.user["unit"] !== unit.id)
     return role === "none" ? { steps: [] } : failed([], `${local.dataset} exists and is not ours (hybridcluster:unit is ${JSON.stringify(local.user["unit"] ?? "")}): rename it, or give the site another name.`);
+  if (input.recovering === true) return waiting(quiet(unit), "the cluster recovers from a break in etcd's history (`hc quorum status`): nothing is mounted before all members have told what their disks hold");
   const held = input.session.held?.includes(unit.id) === true && role === "home" && record?.value.homeGeneration === input.session.generation;
   if (!input.session.live && !held) return waiting(quiet(unit), "this node has no live session: everything of it is stopped");
   const old = local === undefined ? undefined : outdated(input, unit, local);
   if (old !== undefined) return { steps: [...quiet(unit), { action: "move-to-trash", unit: unit.id, dataset: (local as LocalDataset).dataset, id: old }] };
   if (record === undefined) return local === undefined ? { steps: [] } : failed(quiet(unit), `no record names ${local.dataset}: it is kept, unmounted.`);
   if (local !== undefined && localEpoch(local) > record.value.epoch)
-    return failed(quiet(unit), `this disk knows epoch ${localEpoch(local)} of ${unit.id}, the record says ${record.value.epoch}: was etcd restored from an old backup? Nothing is mounted.`);
+    return failed(quiet(unit), `this disk knows epoch ${localEpoch(local)} of ${unit.id}, the record says ${record.value.epoch}: nothing is mounted. \`hc adopt-pool ${input.node}\` compares both, and puts what lost into the stash.`);
   if (record.value.state === "deleting") return planDeleting(unit, role);
   if (role === "home") return planHome(input, unit);
   return role === "replica" ? planReplica(input, unit) : planSurplus(unit);
@@ -98,8 +101,10 @@ function restoring(input: NodeInput, unit: UnitInput): Step[] {
 function identity(unit: UnitInput): Record<string, string> {
   const record = unit.record?.value;
   if (record === undefined) return {};
-  const described = unit.document === undefined ? {} : { [property("definition")]: JSON.stringify(unit.document.value), [property("revision")]: unit.document.revision };
-  return { [property("unit")]: unit.id, [property("epoch")]: String(record.epoch), [property("home")]: record.home, ...described };
+  const definition = unit.document === undefined ? undefined : packText(JSON.stringify(unit.document.value));
+  const described = unit.document === undefined ? {} : { ...(definition === undefined ? {} : { [property("definition")]: definition }), [property("revision")]: unit.document.revision };
+  const config = unit.config === undefined ? {} : { [property("config")]: unit.config };
+  return { [property("unit")]: unit.id, [property("epoch")]: String(record.epoch), [property("home")]: record.home, ...described, ...config };
 }
 function different(local: LocalDataset, wanted: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => local.user[name.replace("hybridcluster:", "")] !== value));

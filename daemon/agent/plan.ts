@@ -40,7 +40,7 @@ export function planNode(input: NodeInput): NodePlan {
     if (plan.steps.length > 0) work.push({ key: unit.id, steps: plan.steps });
     if (plan.note !== undefined) notes.set(unit.id, plan.note);
   }
-  if (!input.session.live) return { work, notes, sites: [] };
+  if (!input.session.live || input.recovering === true) return { work, notes, sites: [] };
   const sites = sitesOf(input);
   const text = servicesText(sites);
   const users = planUsers(input, sites);

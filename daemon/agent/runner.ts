@@ -14,6 +14,8 @@ export interface RunnerOptions {
   execute(step: Step, signal: AbortSignal): Promise<void>;
   /** Called after each sequence: something may have changed. */
   onEnd(item: KeyedSteps): void;
+  /** A step failed. */
+  onFail?(key: string, step: Step, text: string): void;
   clock: Clock;
   log: Logger;
   signal: AbortSignal;
@@ -130,6 +132,7 @@ export class Runner {
     const attempts = before?.wish === wish ? before.attempts + 1 : 1;
     const pause = pauseMs(attempts, { firstMs: firstPauseMs, capMs: longestPauseMs, ...(this.options.random === undefined ? {} : { random: this.options.random }) });
     this.failed.set(key, { wish, attempts, notBeforeMs: this.options.clock.monotonicMs() + pause, text: messageOf(error) });
+    this.options.onFail?.(key, step, messageOf(error));
     if (attempts === 1 || attempts % 10 === 0) this.options.log.warn({ task: key, step: step.action, code: errorCode(error), reason: messageOf(error), attempts }, "step failed");
   }
 

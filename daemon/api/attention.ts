@@ -1,21 +1,42 @@
+import { undelivered } from "../alerts/plan-alerts.js";
+import type { AlertsSpec } from "../lib/alerts-spec.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
+import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
+import { clusterSpecOf } from "../placement/candidates.js";
 import type { StatusFacts } from "./status.js";
 
 type Attention = Status["attention"][number];
 /** A replica that lags more than this is told to a person. */
 const lagWarnS = 60;
+/** An alert that a receiver does not take for so long needs a person, ms. */
+const untoldMs = 300_000;
 const fullWarn = 0.85;
 const fullCritical = 0.95;
+
+/** Will another node take the missing vote (membership/plan-voters.ts)? */
+function voteText({ state, voters }: StatusFacts, nodes: readonly StatusNode[]): string {
+  const missing = nodes.filter((node) => voters.includes(node.name) && !(node.etcd.role === "voter" && node.etcd.healthy)).map(({ name }) => name).join(", ");
+  const afterS = clusterSpecOf(state)?.settings.etcd.replaceAfterS ?? defaultReplaceAfterMs / 1000;
+  if (afterS === 0) return `the program keeps the vote for ${missing} (replaceAfterS: 0)`;
+  const spare = nodes.some((node) => node.alive && !node.drained && !voters.includes(node.name) && state.removals?.has(node.name) !== true);
+  return spare ? `another node takes the vote of ${missing} when it was away for ${afterS} s` : `there is no other node that could take the vote of ${missing}`;
+}
 
 /** Pure: what needs a person, worst first, each with the next command to type. */
 export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], units: readonly StatusUnit[]): Attention[] {
   const found: Attention[] = [];
   const add = (severity: Attention["severity"], what: string, command: string): void => void found.push({ severity, what, command });
+  const recovery = facts.state.recovery?.value;
+  if (recovery?.state === "recovering") add("critical", `recovery: ${recovery.reason}; no site is served until every node has told what its disk holds`, "hc quorum status");
   if ((facts.noQuorum ?? "") !== "") add("critical", facts.noQuorum as string, "hc doctor");
   const votersUp = nodes.filter((node) => facts.voters.includes(node.name) && node.etcd.role === "voter" && node.etcd.healthy).length;
   const needed = Math.floor(facts.voters.length / 2) + 1;
-  if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed`, "hc doctor");
+  if (votersUp === needed && facts.voters.length > votersUp && votersUp > 0) add("warning", `etcd has ${votersUp} of ${facts.voters.length} voters: one more loss and nothing can be changed; ${voteText(facts, nodes)}`, "hc doctor");
   for (const node of nodes) {
+    if (node.removing) {
+      add("warning", `node ${node.name} is taken out of the cluster: take its Host and ZfsPool out of the program too`, `hc node remove ${node.name}`);
+      if (!node.alive) continue;
+    }
     if (!node.alive) {
       const order = facts.state.fences?.get(node.name)?.value;
       if (order !== undefined) add("warning", `node ${node.name} is fenced: ${order.reason}`, `hc unfence ${node.name}`);
@@ -35,10 +56,26 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
     if (unit.state === "deleting" || unit.state === "creating") continue;
     for (const replica of unit.replicas) {
       if (replica.state === "away") continue; // told at the node
-      if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind`, `hc site show ${unit.name}`);
+      const error = facts.state.observedUnits.get(unit.home)?.get(unit.id)?.replicas[replica.node]?.error ?? "";
+      if (replica.state === "paused") add("warning", error, `hc why ${unit.name}`);
+      else if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind${error === "" ? "" : ` (${error})`}`, `hc site show ${unit.name}`);
     }
   }
   for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");
   for (const [key, template] of facts.state.templates) if (template.value.state === "failed") add("critical", `template ${key} could not be built: ${template.value.error}`, `hc ssh ${template.value.builder} journalctl -u hcd`);
+  const records = [...(facts.state.alerts?.values() ?? [])].map(({ value }) => value);
+  for (const receiver of receiverNames(facts)) {
+    const { count, sinceMs } = undelivered(records, receiver);
+    if (count > 0 && facts.atMs - sinceMs > untoldMs) add("warning", `${receiver} takes no alerts: ${count} wait for ${Math.round((facts.atMs - sinceMs) / 60_000)} min`, "hc alerts");
+  }
   return found.sort((a, b) => (a.severity === b.severity ? 0 : a.severity === "critical" ? -1 : 1));
+}
+
+/** Whom the documents name; a receiver that was taken out of them is owed nothing. */
+function receiverNames({ state }: StatusFacts): string[] {
+  return [...state.desired.values()].flatMap(({ value }) => {
+    if (value.kind !== "alerts") return [];
+    const { webhooks, mail } = value.spec as AlertsSpec;
+    return [...webhooks.map(({ name }) => `${value.name}/${name}`), ...(mail === undefined ? [] : [`${value.name}/mail`])];
+  });
 }

@@ -28,7 +28,7 @@ export function clusterRoutes(context: NodeContext, calls: ClusterCalls): void {
     return { ready: reasons.length === 0, reasons };
   });
   apiRoutes.route("GET", "/v1/status", async () => calls.status());
-  apiRoutes.route("GET", "/v1/events", async ({ query }) => ({ events: await readEvents(store, { unit: query.get("unit"), limit: number(query.get("limit"), 100, eventLimit) }) }));
+  apiRoutes.route("GET", "/v1/events", async ({ query }) => ({ events: await readEvents(store, { unit: query.get("unit"), limit: number(query.get("limit"), 100, eventLimit), sinceMs: query.get("since") === null ? 0 : number(query.get("since"), 0, Number.MAX_SAFE_INTEGER) }) }));
 
   const localLogs: RouteHandler = async ({ params, query }) => ({ node: host.node, lines: await services.logs(params["unit"] as string, number(query.get("lines"), 100, 2000)) });
   peerRoutes.route("GET", "/peer/v1/logs/:unit", localLogs);

@@ -1,8 +1,11 @@
 import type { RouteRegistry } from "../context.js";
 import { type DesiredDocument, documentSchemas, documentVersion, type Kind } from "../lib/documents.js";
+import { alertsFailures, type AlertsSpec } from "../lib/alerts-spec.js";
 import { HcError } from "../lib/errors.js";
 import { keys, type TemplateRecord, type UnitRecord } from "../lib/records.js";
 import { failuresText, validate } from "../lib/schema.js";
+import type { Sealer } from "../lib/sealed.js";
+import { openAlerts, sealAlerts } from "../alerts/receivers.js";
 import type { KeyValue, Store } from "../state/store.js";
 import { putRule, useOf } from "./document-rules.js";
 
@@ -33,7 +36,7 @@ export function checkDocument(kind: Kind, name: string, value: unknown): Desired
 }
 
 /** `/v1/documents`: the meeting point of `up` and the daemon. Reads are linearizable (never the view's, which may lag). */
-export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () => number, event: (unit: string, event: string, detail: string) => void): void {
+export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () => number, event: (unit: string, event: string, detail: string) => void, sealer?: Sealer): void {
   const list = async (under = ""): Promise<StoredDocument[]> => (await store.list(`${prefix}${under}`)).items.map(parseStored);
 
   routes.route("GET", "/v1/documents", async ({ query }) => {
@@ -53,7 +56,7 @@ export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () =>
   routes.route("PUT", "/v1/documents/:kind/:name", async ({ params, query, headers, json, from }) => {
     const kind = kindOf(params["kind"]);
     const name = params["name"] as string;
-    const document = checkDocument(kind, name, await json());
+    const document = sealDocument(checkDocument(kind, name, await json()), sealer);
     const key = keys.desired(kind, name);
     const found = await store.get(key);
     const present = found === undefined ? undefined : parseStored(found);
@@ -95,6 +98,17 @@ export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () =>
     }
     throw new HcError("CONFLICT", `${kind} ${name} is being changed by somebody else; repeat.`);
   });
+}
+
+/** Secrets are sealed before anything else sees the document. Throws INVALID_INPUT, naming no value; NOT_READY without a key. */
+function sealDocument(document: DesiredDocument, sealer: Sealer | undefined): DesiredDocument {
+  if (document.kind !== "alerts") return document;
+  const { name } = document;
+  if (sealer === undefined) throw new HcError("NOT_READY", `alerts ${name}: this cluster has no key for secrets yet; \`hc up\` hands it over with the Cluster.`);
+  const sealed = sealAlerts(sealer, name, document.spec as AlertsSpec);
+  const failures = alertsFailures(openAlerts(sealer, name, sealed));
+  if (failures.length > 0) throw new HcError("INVALID_INPUT", `alerts ${name}: ${failuresText(failures)}`);
+  return { ...document, spec: sealed };
 }
 
 /** A build that failed is tried again when its template is put again: the leader chooses a builder where there is no record. */

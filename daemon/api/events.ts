@@ -3,8 +3,9 @@ import type { Logger } from "../lib/log.js";
 import { type EventRecord, keys, recordVersion } from "../lib/records.js";
 import type { Store } from "../state/store.js";
 
-/** History for people, bounded: what is queued here, and what stands in etcd (trimmed by the leader). */
+/** History for people, bounded: what is queued here, and what stands in etcd (trimmed by the leader), in all and of one unit: one that flaps does not push out the history of others. */
 export const eventLimit = 1000;
+export const eventsPerUnit = 200;
 const queueLimit = 200;
 const detailLimit = 500;
 /** Below etcd's limit of 128 operations. */
@@ -28,6 +29,10 @@ export class EventWriter {
     }
   }
 
+  public get waiting(): number {
+    return this.queue.length;
+  }
+
   /** Empties the queue once; stops at the first failure. */
   public async flush(): Promise<void> {
     if (this.running) return;
@@ -38,7 +43,7 @@ export class EventWriter {
         const batch = this.queue.slice(0, batchLimit);
         const ops = batch.map((event) => {
           this.number += 1;
-          return { put: keys.event(`${String(event.atMs).padStart(13, "0")}-${this.node}-${this.number}`), value: JSON.stringify(event) };
+          return { put: keys.event(`${String(event.atMs).padStart(13, "0")}-${this.node}-${String(this.number).padStart(6, "0")}`), value: JSON.stringify(event) };
         });
         await this.store.txn([], ops);
         // the oldest may have been dropped meanwhile
@@ -60,15 +65,32 @@ export class EventWriter {
   }
 }
 
-/** Newest last. */
-export async function readEvents(store: Store, options: { unit: string | null; limit: number }): Promise<EventRecord[]> {
-  const { items } = await store.list("/hc/event/");
-  const all = items.map((item) => JSON.parse(item.value) as EventRecord).filter((event) => options.unit === null || event.unit === options.unit);
-  return all.slice(-options.limit);
+const prefix = "/hc/event/";
+/** `id` sorts by time; it names the event for whoever asks again. */
+export interface ListedEvent extends EventRecord { id: string }
+
+/** Newest last; `sinceMs`: not older than that, UTC ms. */
+export async function readEvents(store: Store, options: { unit: string | null; limit: number; sinceMs?: number }): Promise<ListedEvent[]> {
+  const { items } = await store.list(prefix);
+  const all = items.map((item): ListedEvent => ({ ...(JSON.parse(item.value) as EventRecord), id: item.key.slice(prefix.length) }));
+  return all.filter((event) => (options.unit === null || event.unit === options.unit) && event.atMs >= (options.sinceMs ?? 0)).slice(-options.limit);
 }
 
 /** The leader's part: keys of the events that are too many. */
 export async function surplusEvents(store: Store): Promise<string[]> {
-  const { items } = await store.list("/hc/event/");
-  return items.slice(0, Math.max(0, items.length - eventLimit)).map((item) => item.key);
+  return planTrim((await store.list(prefix)).items);
+}
+
+/** Pure: oldest first in, the keys that go. Events of no unit are the cluster's, and count as one. */
+export function planTrim(items: readonly { key: string; value: string }[]): string[] {
+  const perUnit = new Map<string, number>();
+  const kept: string[] = [];
+  const gone: string[] = [];
+  for (const { key, value } of [...items].reverse()) {
+    const { unit } = JSON.parse(value) as EventRecord;
+    const seen = (perUnit.get(unit) ?? 0) + 1;
+    perUnit.set(unit, seen);
+    (seen > (unit === "" ? eventLimit : eventsPerUnit) || kept.length >= eventLimit ? gone : kept).push(key);
+  }
+  return gone;
 }

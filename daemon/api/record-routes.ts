@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { RouteRegistry } from "../context.js";
 import { HcError } from "../lib/errors.js";
 import { type CustomerRecord, keys, type ObservedUnit, type TemplateRecord, type UnitRecord } from "../lib/records.js";
+import { holders, lyingText } from "../placement/plan-units.js";
 import { type ClusterState, desiredOf, type View } from "../state/cluster-state.js";
 import type { Store } from "../state/store.js";
 import { sendJson } from "./router.js";
@@ -58,6 +59,8 @@ export function recordRoutes(routes: RouteRegistry, store: Store, view: View): v
     if (answer !== undefined) return answer;
     const name = id.replace(/^site-/, "");
     if ((await store.get(keys.desired("site", name))) === undefined) throw new HcError("NOT_FOUND", `There is no unit ${id}.`);
+    const lying = holders(view.current(), id);
+    if (lying.length > 0) throw new HcError("ALREADY_EXISTS", lyingText(id, lying));
     return pending(response, `${id} is not placed yet: its customer and template must be ready first.`);
   });
 }

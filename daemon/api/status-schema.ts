@@ -1,6 +1,6 @@
 const text = { type: "string" } as const;
 const count = { type: "number" } as const;
-const object = (properties: Record<string, object>): object => ({ type: "object", additionalProperties: false, required: Object.keys(properties), properties });
+const object = (properties: Record<string, object>, optional: Record<string, object> = {}): object => ({ type: "object", additionalProperties: false, required: Object.keys(properties), properties: { ...properties, ...optional } });
 
 /** JSON schema of `GET /v1/status` and `hc status --json`: properties are added, never renamed or removed. */
 export const statusSchema: object = object({
@@ -20,6 +20,7 @@ export const statusSchema: object = object({
       role: { enum: ["node", "witness"] },
       mayBeLost: { type: "boolean" },
       drained: { type: "boolean" },
+      removing: { type: "boolean" },
       hcd: object({ version: text, sha256: text }),
       pool: { anyOf: [{ type: "null" }, object({ name: text, health: text, sizeBytes: text, freeBytes: text })] },
       memory: object({ totalBytes: count, availableBytes: count }),
@@ -43,7 +44,7 @@ export const statusSchema: object = object({
       quota: text,
       replicas: { type: "array", items: object({ node: text, lagSeconds: { type: ["number", "null"] }, snapshot: text, state: text }) },
       error: text,
-    }),
+    }, { failover: object({ policy: { enum: ["safe", "manual", "force"] }, maxLossS: count }) }),
   },
   attention: { type: "array", items: object({ severity: { enum: ["warning", "critical"] }, what: text, command: text }) },
 });

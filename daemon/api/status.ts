@@ -4,6 +4,7 @@ import { runtimeTag } from "../lib/documents.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import type { Member } from "../lib/node-config.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
+import { defaultPolicy } from "../failover/plan-failover.js";
 import { attentionOf } from "./attention.js";
 
 export interface StatusFacts {
@@ -61,10 +62,12 @@ function nodeStatus(facts: StatusFacts, member: Member): StatusNode {
     role: member.role,
     mayBeLost: mayBeLost(facts, member.node),
     drained: state.drains?.has(member.node) === true,
+    removing: state.removals?.has(member.node) === true,
     hcd: record?.hcd ?? { version: "", sha256: "" },
     pool: seen?.pool == null ? null : { name: seen.pool.name, health: seen.pool.health, sizeBytes: seen.pool.sizeBytes, freeBytes: seen.pool.freeBytes },
     memory: seen?.memory ?? { totalBytes: 0, availableBytes: 0 },
-    etcd: seen === undefined ? { role: facts.voters.includes(member.node) ? "voter" : "client", healthy: false, fsyncMs: null } : { ...seen.etcd, healthy: seen.etcd.healthy && alive },
+    // what a node that is away had said of itself may be over: its vote may be another's by now
+    etcd: seen === undefined || !alive ? { role: facts.voters.includes(member.node) ? "voter" : "client", healthy: false, fsyncMs: null } : seen.etcd,
     runtime: record === undefined ? "" : runtimeTag(record.runtime),
     lastSeenS: Number.isFinite(silent) ? Math.round(silent / 1000) : seen === undefined ? -1 : Math.max(0, Math.round((facts.atMs - seen.atMs) / 1000)),
   };
@@ -107,16 +110,18 @@ function unitStatus(facts: StatusFacts, id: string): StatusUnit {
     hostnames: document === undefined ? [] : [...document.spec.hostnames],
     usedBytes: home?.usedBytes ?? "0",
     quota: document?.spec.quota ?? "",
+    ...(document === undefined ? {} : { failover: document.spec.failover ?? defaultPolicy }),
     replicas: record.replicas.map((node) => {
       const confirmed = home?.replicas[node];
       const there = state.observedUnits.get(node)?.get(id);
-      return { node, lagSeconds: confirmed === undefined || confirmed.guid === "" ? null : confirmed.lagS, snapshot: confirmed?.snapshot ?? "", state: !facts.alive.has(node) ? "away" : there === undefined ? "none" : confirmed !== undefined && confirmed.error !== "" ? "failing" : there.state };
+      return { node, lagSeconds: confirmed === undefined || confirmed.guid === "" ? null : confirmed.lagS, snapshot: confirmed?.snapshot ?? "", state: !facts.alive.has(node) ? "away" : confirmed?.paused === true ? "paused" : there === undefined ? "none" : confirmed !== undefined && confirmed.error !== "" ? "failing" : there.state };
     }),
     error: home?.error ?? "",
   };
 }
 
-function stateOf(facts: StatusFacts, record: UnitRecord, home: ObservedUnit | undefined): string {
+/** Pure: what people call the state of a unit. */
+export function stateOf(facts: Pick<StatusFacts, "alive" | "state">, record: UnitRecord, home: ObservedUnit | undefined): string {
   if (record.state === "deleting") return "deleting";
   if (!facts.alive.has(record.home)) return "down";
   if (record.move !== undefined) return "moving";

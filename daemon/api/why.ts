@@ -1,7 +1,9 @@
 import type { NodeContext } from "../context.js";
 import { HcError, messageOf } from "../lib/errors.js";
-import { type EventRecord, restoreOf } from "../lib/records.js";
+import { failoverRest } from "../failover/plan-failover.js";
+import { type EventRecord, restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Status } from "../lib/status.js";
+import { markedUntilMs } from "../placement/plan-relief.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { readEvents } from "./events.js";
 
@@ -46,17 +48,25 @@ export async function explainSite(context: NodeContext, named: string, status: S
   const errors = edges.flatMap(({ node, view }) => view.errors.map((error) => ({ ...error, node }))).sort((a, b) => a.atMs - b.atMs).slice(-20);
   if (record === undefined) add("placement", false, placementDetail(context, site));
   else {
-    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}${restoreOf(record) === undefined ? "" : `, being restored to ${record.restore?.snapshot}`}`);
+    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${historyText(record, status.atMs)}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}${restoreOf(record) === undefined ? "" : `, being restored to ${record.restore?.snapshot}`}`);
     const node = status.nodes.find((one) => one.name === record.home);
     add("home", node?.alive === true, node?.alive === true ? `${record.home} is alive` : `${record.home} gives no sign of life${node === undefined || node.lastSeenS < 0 ? "" : ` for ${node.lastSeenS} s`}`);
     const seen = state.observedUnits.get(record.home)?.get(unit);
     const applied = seen?.appliedRevision === document?.revision;
-    add("service", seen?.state === "serving" && applied, seen === undefined ? "the home has not reported on it yet" : `${seen.state}${seen.error === "" ? "" : `: ${seen.error}`}${applied ? "" : `; the newest document (${document?.revision ?? "none"}) is not applied yet (${seen.appliedRevision})`}`);
-    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})${seen?.replicas[replica.node]?.error ? `: ${seen.replicas[replica.node]?.error}` : ""}`).join("; ") || "no copies elsewhere");
+    const trouble = seen?.trouble === undefined ? "" : `; ${seen.trouble.count} times in trouble in ten minutes, last: ${seen.trouble.last}`;
+    add("service", seen?.state === "serving" && applied, seen === undefined ? "the home has not reported on it yet" : `${seen.state}${seen.error === "" ? "" : `: ${seen.error}`}${applied ? "" : `; the newest document (${document?.revision ?? "none"}) is not applied yet (${seen.appliedRevision})`}${trouble}`);
+    add("replicas", (shown?.replicas ?? []).every((replica) => replica.lagSeconds !== null && replica.state !== "paused"), (shown?.replicas ?? []).map((replica) => `${replica.node}: ${replica.lagSeconds === null ? "nothing confirmed yet" : `${replica.lagSeconds} s behind`} (${replica.state})${seen?.replicas[replica.node]?.error ? `: ${seen.replicas[replica.node]?.error}` : ""}`).join("; ") || "no copies elsewhere");
   }
   const logs = record === undefined ? "" : await logsOf(context, unit, record.home);
   const events = await readEvents(context.store, { unit, limit: 20 }).catch(() => []);
   return { site, unit, hostnames, home: record?.home ?? "", epoch: record?.epoch ?? 0, steps, errors, logs, events };
+}
+
+/** Failovers of the last hour, and nodes that are not asked now. */
+function historyText(record: UnitRecord, atMs: number): string {
+  const { count } = failoverRest(record, atMs, 0);
+  const marked = (record.unfit ?? []).filter((mark) => atMs < markedUntilMs(mark)).map(({ node, why }) => `${node} could not keep it running (${why})`);
+  return `${count === 0 ? "" : `, ${count} failover${count === 1 ? "" : "s"} in the last hour`}${marked.length === 0 ? "" : `, ${marked.join("; ")}`}`;
 }
 
 function placementDetail(context: NodeContext, site: string): string {

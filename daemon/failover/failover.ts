@@ -4,12 +4,13 @@ import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
+import { clusterSpecOf } from "../placement/candidates.js";
 import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
-import { type ClusterState, desiredOf } from "../state/cluster-state.js";
+import { type ClusterState, desiredOf, fencedByPerson, isRecovering } from "../state/cluster-state.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
 import { planDeath } from "./plan-death.js";
-import { defaultPolicy, promoted, refusal, type Victim, victims } from "./plan-failover.js";
+import { defaultFailoversPerHour, defaultPolicy, failoverRest, promoted, refusal, type Victim, victims } from "./plan-failover.js";
 import { possibleLossS } from "./possible-loss.js";
 
 const tickMs = 250;
@@ -45,6 +46,7 @@ export class Failover {
     const state = context.view.current();
     // a picture that is older than the own election or the own last write shows what is over
     if (BigInt(state.revision) < BigInt(guard.modRevision) || BigInt(state.revision) < this.writtenRevision) return;
+    if (isRecovering(state)) return this.waiting.clear(); // daemon/recovery chooses, from what all disks hold
     for (const write of planDeath(state, (node) => liveness.silentMs(node))) {
       if (!(await this.write([guard, ...write.compare], write.ops))) continue; // it lives, or another leads
       this.deaths += 1;
@@ -73,6 +75,7 @@ export class Failover {
     const guard = leader.guard();
     if (guard === undefined) throw new HcError("NOT_LEADER", `${context.host.node} is not the leader.`);
     const state = context.view.current();
+    if (isRecovering(state)) throw new HcError("NOT_READY", `The cluster recovers from a break in etcd's history: ${unit} gets its home from that (\`hc quorum status\`).`);
     const record = state.units.get(unit)?.value;
     if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
     const victim = victims(state, (node) => liveness.isAlive(state, node)).find((one) => one.unit === unit);
@@ -86,6 +89,14 @@ export class Failover {
     const after = JSON.parse((await context.store.get(keys.unit(unit)))?.value ?? "null") as UnitRecord | null;
     if (after === null || after.epoch <= record.epoch) throw new HcError("CONFLICT", `${unit} changed meanwhile; look again.`);
     return { home: after.home, epoch: after.epoch, detail: `at home on ${after.home}, epoch ${after.epoch}` };
+  }
+
+  public get runningCount(): number {
+    return this.running.size;
+  }
+  /** Why units wait for a new home, as this leader sees it. */
+  public waits(): ReadonlyMap<string, string> {
+    return new Map([...this.waiting].map(([unit, { why }]) => [unit, why]));
   }
 
   /** Looks at each change of the picture and four times a second, until the signal fires. */
@@ -126,6 +137,8 @@ export class Failover {
     const { unit, record } = victim;
     const name = record.name;
     if (victim.copies.length === 0) return this.wait(unit, record.replicas.length === 0 ? `its only copy is on ${record.home}, which is dead` : `none of ${[record.home, ...record.replicas].join(", ")}, which hold its copies, is alive`);
+    const rest = failoverRest(record, context.clock.wallMs(), clusterSpecOf(state)?.settings.failoversPerHour ?? defaultFailoversPerHour);
+    if (order === undefined && rest.leftMs > 0) return this.wait(unit, `it failed over ${rest.count} times in the last hour and waits ${rest.restMs / 1000} s after the last time for its home ${record.home} to come back: \`hc promote ${name}\` does not`);
     const { reports, silent, promise } = await this.seal(victim);
     if (promise !== "") return this.wait(unit, promise);
     if (order === undefined && silent.length > 0 && reports.length > 0 && (this.waiting.get(unit)?.attempts ?? 0) < patience) return this.wait(unit, `${silent.join(", ")} holds a copy and does not answer`);
@@ -141,7 +154,7 @@ export class Failover {
     const why = order !== undefined ? "" : refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
     if (why !== "") return this.wait(unit, why);
     const key = keys.unit(unit);
-    const next = promoted(record, choice);
+    const next = promoted(record, choice, { generation: victim.session.generation, atMs: context.clock.wallMs(), lossS, ...(fencedByPerson(state, record.home) ? { fenced: true } : {}) });
     const compare: Compare[] = [guard, { key, modRevision: victim.revision }, { key: keys.session(record.home), modRevision: victim.session.revision }];
     if (!(await this.write(compare, [{ put: key, value: JSON.stringify(next) }]))) return; // the home came back, or somebody was first: the next picture shows it
     this.promotions += 1;

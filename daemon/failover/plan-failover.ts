@@ -18,14 +18,30 @@ export function victims(state: ClusterState, isAlive: (node: string) => boolean)
   return found.sort((a, b) => a.copies.length - b.copies.length || (a.unit < b.unit ? -1 : 1));
 }
 
-/** Pure: the record after a failover. The dead home stays a replica: when it comes back, its copy is made one again. */
-export function promoted(record: UnitRecord, choice: Extract<Choice, { kind: "chosen" }>): UnitRecord {
+const hourMs = 3_600_000;
+/** Without another word in the program (`settings.failoversPerHour`): so many in an hour are bad luck; before the next one the unit waits. */
+export const defaultFailoversPerHour = 5;
+const firstRestMs = 60_000;
+const longestRestMs = 600_000;
+const keptFailovers = 32;
+
+/** Pure: a unit that failed over again and again waits, so that its home may come back and keep it: 1 min after the last failover when `most` were in the last hour, twice as long each further time, at most 10 min. `most` 0: never. `leftMs` 0: now. */
+export function failoverRest({ failovers = [] }: Pick<UnitRecord, "failovers">, atMs: number, most: number): { count: number; restMs: number; leftMs: number } {
+  const recent = failovers.filter((at) => atMs - at < hourMs);
+  const restMs = most === 0 || recent.length < most ? 0 : Math.min(longestRestMs, firstRestMs * 2 ** (recent.length - most));
+  // a clock that was set back never makes it wait longer than the rest itself
+  const since = Math.max(0, atMs - (recent.at(-1) ?? 0));
+  return { count: recent.length, restMs, leftMs: restMs === 0 ? 0 : Math.max(0, restMs - since) };
+}
+
+/** Pure: the record after a failover. The dead home stays a replica: when it comes back, its copy is made one again. `told`: what people are told of it. */
+export function promoted(record: UnitRecord, choice: Extract<Choice, { kind: "chosen" }>, told: { generation: number; atMs: number; lossS: number; fenced?: boolean }): UnitRecord {
   const { move, ...rest } = record;
   const holders = new Set([...record.replicas, ...(move === undefined ? [] : [move.target]), record.home]);
   holders.delete(choice.node);
   // a move's target was a copy only for the move
   if (move !== undefined && !record.replicas.includes(move.target)) holders.delete(move.target);
-  return { ...rest, home: choice.node, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: choice.last.guid, replicas: [...holders] };
+  return { ...rest, home: choice.node, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: choice.last.guid, replicas: [...holders], failovers: [...(record.failovers ?? []), told.atMs].slice(-keptFailovers), failover: { from: record.home, epoch: record.epoch + 1, ...told } };
 }
 
 export interface FailoverPolicy { policy: "safe" | "manual" | "force"; maxLossS: number }

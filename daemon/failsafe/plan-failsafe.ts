@@ -1,6 +1,6 @@
 import type { UnitRecord } from "../lib/records.js";
 import { keepsOut, type Seal } from "../replication/seal.js";
-import type { ClusterState } from "../state/cluster-state.js";
+import { type ClusterState, isRecovering } from "../state/cluster-state.js";
 
 /** A home asks for promises, and a copy gives them, when etcd has not committed the own sign of life for so long, ms. */
 export const quietMs = 2_000;
@@ -52,6 +52,7 @@ export interface Asking { unit: string; epoch: number; from: string; generation:
 /** Pure: why a copy does not promise; "" when it does. What it has sealed it has given away. */
 export function refusal(state: ClusterState, me: string, asking: Asking, seal: Seal | undefined): string {
   const { unit, epoch, from, generation } = asking;
+  if (isRecovering(state)) return `${me} recovers from a break in etcd's history: no record is trusted`;
   const record = state.units.get(unit)?.value;
   if (record === undefined) return `${me} knows no record of ${unit}`;
   if (record.home !== from || record.epoch !== epoch || record.homeGeneration !== generation) return `its record says ${record.home}, epoch ${record.epoch}, generation ${record.homeGeneration}`;

@@ -30,6 +30,8 @@ export class FenceKeeper {
   private readonly units = new Map<string, FenceUnit>();
   private order: Order | undefined;
   private told = 0;
+  /** That this process has seen. */
+  public fences = 0;
   private readonly startedMs: number;
 
   public constructor(private readonly options: FenceKeeperOptions) {
@@ -103,6 +105,7 @@ export class FenceKeeper {
     const note = this.note();
     if (note === undefined || note.state === "fencing" || note.generation <= this.told) return;
     this.told = note.generation;
+    if (note.state !== "overtaken") this.fences += 1;
     if (note.state === "overtaken" || note.units.length === 0) return;
     const text = fenceText(note);
     this.options.log.error({ generation: note.generation, state: note.state, units: note.units, left: note.left }, "this node was fenced");
@@ -115,11 +118,14 @@ export class FenceKeeper {
     const note = this.note();
     const found: string[] = [];
     if (note?.state === "unfit" || note?.state === "fencing") found.push(this.problem());
-    const sign = this.folder?.sign();
-    const lastMs = sign?.kind === "read" ? sign.value.atMs : Number.NEGATIVE_INFINITY;
     // a fencer that starts with us is given its time
-    if (nowMs - Math.max(lastMs, this.startedMs) > silentMs) found.push("the fencer gives no sign of life (service hcd-fencer): if hcd hung too, the units here would run on behind the closed gate");
+    if (nowMs - this.startedMs > silentMs && !this.fencerLives()) found.push("the fencer gives no sign of life (service hcd-fencer): if hcd hung too, the units here would run on behind the closed gate");
     return found;
+  }
+
+  public fencerLives(): boolean {
+    const sign = this.folder?.sign();
+    return sign?.kind === "read" && machineMs() - sign.value.atMs <= silentMs;
   }
 
   private note(): FenceNote | undefined {

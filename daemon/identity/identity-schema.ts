@@ -5,9 +5,9 @@ const ports = {
   type: "object",
   additionalProperties: false,
   required: ["http", "peer", "control", "etcdClient", "etcdPeer", "apache"],
-  properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port },
+  properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port, metrics: port },
 } as const;
-const pem = { type: "string", pattern: "^-----BEGIN [A-Z ]+-----\\n", maxLength: 65536 } as const;
+const pem = { type: "string", pattern: "^-----BEGIN [A-Z ]+-----\\n", maxLength: 65536, secret: true } as const;
 
 /** `PUT /v1/identity` (daemon/lib/node-config.ts: Identity). */
 export const identitySchema = {
@@ -51,7 +51,7 @@ export const identitySchema = {
       type: "object",
       additionalProperties: false,
       required: ["ca", "nodeCert", "nodeKey", "edgeCa", "proxyCert", "proxyKey"],
-      properties: { ca: pem, nodeCert: pem, nodeKey: pem, edgeCa: pem, proxyCert: pem, proxyKey: pem },
+      properties: { ca: pem, nodeCert: pem, nodeKey: pem, edgeCa: pem, proxyCert: pem, proxyKey: pem, sealKey: { type: "string", pattern: "^[A-Za-z0-9+/]{43}=$", secret: true } },
     },
   },
 } as const;

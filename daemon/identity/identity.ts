@@ -8,7 +8,7 @@ import { identitySchema } from "./identity-schema.js";
 
 const proxyUser = "_hcproxy";
 /** Identity's texts and their files; those of the proxy are readable by its user, all others by root only. */
-const files = { ca: "ca.crt", nodeCert: "node.crt", nodeKey: "node.key", edgeCa: "edge-ca.crt", proxyCert: "proxy.crt", proxyKey: "proxy.key" } as const;
+const files = { ca: "ca.crt", nodeCert: "node.crt", nodeKey: "node.key", edgeCa: "edge-ca.crt", proxyCert: "proxy.crt", proxyKey: "proxy.key", sealKey: "seal.key" } as const;
 const forProxy = new Set<keyof typeof files>(["edgeCa", "proxyCert", "proxyKey"]);
 
 export async function readClusterConfig(host: HostConfig): Promise<ClusterConfig | undefined> {
@@ -25,7 +25,8 @@ export async function readPki(host: HostConfig): Promise<Identity["pki"]> {
     if (text === undefined) throw new HcError("NOT_FOUND", `${host.paths.etc}/pki/${files[name]} is missing; run \`hc up\`, which hands the identity over again.`);
     return text;
   };
-  return { ca: await read("ca"), nodeCert: await read("nodeCert"), nodeKey: await read("nodeKey"), edgeCa: await read("edgeCa"), proxyCert: await read("proxyCert"), proxyKey: await read("proxyKey") };
+  const sealKey = await readFileIfAny(`${host.paths.etc}/pki/${files.sealKey}`);
+  return { ca: await read("ca"), nodeCert: await read("nodeCert"), nodeKey: await read("nodeKey"), edgeCa: await read("edgeCa"), proxyCert: await read("proxyCert"), proxyKey: await read("proxyKey"), ...(sealKey === undefined ? {} : { sealKey }) };
 }
 
 /** Checks shape and sense of `PUT /v1/identity`. Throws INVALID_INPUT (bad or for another node), CONFLICT (another cluster's). */
@@ -53,8 +54,10 @@ export async function writeIdentity(host: HostConfig, identity: Identity, runner
   let changed = false;
   for (const name of Object.keys(files) as (keyof typeof files)[]) {
     const path = `${folder}/${files[name]}`;
-    if ((await readFileIfAny(path)) === identity.pki[name]) continue;
-    await writeFileAtomic(path, identity.pki[name], forProxy.has(name) && owner !== undefined ? { mode: 0o400, ...owner } : { mode: 0o600 });
+    const text = identity.pki[name];
+    // an identity of a version before has no seal key: one that is here stays
+    if (text === undefined || (await readFileIfAny(path)) === text) continue;
+    await writeFileAtomic(path, text, forProxy.has(name) && owner !== undefined ? { mode: 0o400, ...owner } : { mode: 0o600 });
     changed = true;
   }
   const text = `${JSON.stringify(identity.config, undefined, 2)}\n`;

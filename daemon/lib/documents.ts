@@ -1,3 +1,4 @@
+import { type AlertsSpec, alertsSpecSchema } from "./alerts-spec.js";
 import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
 
 /**
@@ -5,7 +6,7 @@ import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
  * `/hc/desired/<kind>/<name>`, validated both ways against the schemas below. A reader understands this `version` and the one before.
  */
 export const documentVersion = 1;
-export type Kind = "cluster" | "template" | "customer" | "site";
+export type Kind = "cluster" | "template" | "customer" | "site" | "alerts";
 export type Origin = "git" | "api";
 
 export interface ClusterSpec {
@@ -20,7 +21,10 @@ export interface ClusterSpec {
     rpoS: number;
     /** Days that deleted units stay in the trash. */
     trashDays: number;
-    etcd: { heartbeatMs: number; electionMs: number };
+    /** A unit that failed over so often within an hour waits before the next time; 0 = never; missing: 5. */
+    failoversPerHour?: number;
+    /** `replaceAfterS`: another node takes the vote of one that is away this long; 0 = never; missing: 600. */
+    etcd: { heartbeatMs: number; electionMs: number; replaceAfterS?: number };
   };
 }
 export interface TemplateSpec {
@@ -60,7 +64,7 @@ export interface SiteSpec {
    */
   retention?: { minutes: number; hours: number; days: number; weeks: number };
 }
-export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec }
+export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec; alerts: AlertsSpec }
 
 export interface DesiredDocument<K extends Kind = Kind> {
   version: number;
@@ -90,11 +94,12 @@ export const specSchemas = {
           txgTimeoutS: { type: "integer", minimum: 1, maximum: 30 },
           rpoS: { type: "integer", minimum: 1, maximum: 86400 },
           trashDays: { type: "integer", minimum: 0, maximum: 3650 },
+          failoversPerHour: { type: "integer", minimum: 0, maximum: 32 },
           etcd: {
             type: "object",
             additionalProperties: false,
             required: ["heartbeatMs", "electionMs"],
-            properties: { heartbeatMs: { type: "integer", minimum: 50, maximum: 5000 }, electionMs: { type: "integer", minimum: 500, maximum: 50000 } },
+            properties: { heartbeatMs: { type: "integer", minimum: 50, maximum: 5000 }, electionMs: { type: "integer", minimum: 500, maximum: 50000 }, replaceAfterS: { type: "integer", minimum: 0, maximum: 604_800 } },
           },
         },
       },
@@ -158,6 +163,7 @@ export const specSchemas = {
       },
     },
   },
+  alerts: alertsSpecSchema,
 } as const;
 
 export const documentSchemas: Record<Kind, object> = Object.fromEntries(

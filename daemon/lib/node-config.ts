@@ -24,6 +24,8 @@ export interface NodePorts {
   etcdPeer: number;
   /** Our Apache, loopback only. */
   apache: number;
+  /** Prometheus, clear HTTP: only where it is given. */
+  metrics?: number;
 }
 export interface NodePaths {
   /** Configuration and keys, root only. */
@@ -78,5 +80,5 @@ export interface ClusterConfig {
 export interface Identity {
   version: 1;
   config: ClusterConfig;
-  pki: { ca: string; nodeCert: string; nodeKey: string; edgeCa: string; proxyCert: string; proxyKey: string };
+  pki: { ca: string; nodeCert: string; nodeKey: string; edgeCa: string; proxyCert: string; proxyKey: string; /** base64 of 32 bytes: the key of secrets that lie in etcd (daemon/lib/sealed.ts). Missing in identities of versions before. */ sealKey?: string };
 }

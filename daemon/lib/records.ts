@@ -30,11 +30,23 @@ export interface UnitRecord {
   restoreFrom?: string;
   /** A restore of the whole unit out of its vault that runs now (daemon/vault); see `restoreOf`. Missing before version 0.2. */
   restore?: RestoreState;
+  /** Nodes where it could not be kept running, newest last, at most 8 (placement/plan-relief.ts). */
+  unfit?: UnfitMark[];
+  /** UTC ms of its failovers, newest last, at most 32: one that fails over again and again waits longer (failover/plan-failover.ts). */
+  failovers?: number[];
   /** How the last one ended. */
   restored?: RestoreResult;
   /** Snapshots of the present that restores of the unit or of files in it made first, oldest first, at most 8: not pruned for a week. */
   kept?: { snapshot: string; atMs: number }[];
+  /** Snapshots that a person had made, of this unit or of several at one moment, oldest first, at most 16 (daemon/vault/groups.ts): not pruned until they expire or are given up. Missing before version 0.2. */
+  groups?: GroupSnapshot[];
+  /** How it came to its home when that was by a failover: whose death (node and session), and the most seconds of writes that may be missing. The newest one. */
+  failover?: { from: string; generation: number; epoch: number; atMs: number; lossS: number; /** A person had fenced it. */ fenced?: boolean };
 }
+
+export interface UnfitMark { node: string; atMs: number; /** The how manieth time. */ times: number; why: string }
+/** One unit's part of a group snapshot. It is written before the snapshot is made, so that no stream passes it by. */
+export interface GroupSnapshot { id: string; name: string; snapshot: string; atMs: number; expiresAtMs: number; /** Units in the group when it was made. */ of: number }
 
 /** Like a move's, its state lies in the record: whoever changes the record meanwhile, by a failover or a deletion, ends it. `before` is "" until the site stands still and that snapshot is made. */
 export interface RestoreState { id: string; epoch: number; snapshot: string; /** Unit whose snapshot it is, when not its own: a copy. */ source?: string; before: string; reason: string }
@@ -106,8 +118,10 @@ export interface ObservedUnit {
   /** The newest snapshots, oldest first, at most 8. */
   snapshots: SnapshotInfo[];
   /** Home only: for each replica what it has confirmed. */
-  replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string }>;
+  replicas: Record<string, { guid: string; snapshot: string; confirmedAtMs: number; lagS: number; error: string; /** There is no room on one of the two pools: it goes on when there is. Missing: no. */ paused?: boolean }>;
   error: string;
+  /** Home only: how often it had to be started anew, or could not be, in the last ten minutes, over how many seconds, and why last. Missing: not at all. */
+  trouble?: { count: number; spanS: number; last: string } | undefined;
   /** Definition revision that is applied (etcd mod revision of the desired document), "0" when none. */
   appliedRevision: string;
 }
@@ -133,11 +147,55 @@ export interface TrashRecord { version: number; id: string; unit: string; epoch:
 /** `/hc/drain/<node>`: while it is there, the planner moves sites away from the node and puts no copy there. */
 export interface DrainRecord { version: number; node: string; reason: string; atMs: number }
 
+/**
+ * `/hc/recovery`: etcd went backwards (a restored backup), or was begun anew from one member or from nothing (daemon/recovery). While `recovering`, nothing is mounted, sent or planned anywhere.
+ * `lineage` grows with each such break; a node that remembers a later one than etcd shows starts the next recovery. Missing: lineage 0, never broken.
+ */
+export interface RecoveryRecord { version: number; lineage: number; state: "recovering" | "done"; /** For people. */ reason: string; node: string; atMs: number; /** Members that need not report: a person's word. */ excluded: string[]; /** What it ended with, for people. */ detail: string }
 /** `/hc/fence/<node>`: while it is there, the node has no sign of life (each heartbeat compares that it is not), so it owns nothing. */
-export interface FenceRecord { version: number; node: string; reason: string; atMs: number }
+export interface FenceRecord { version: number; node: string; reason: string; atMs: number; /** By the leader, not by a person: it takes it back (placement/plan-relief.ts). */ auto?: boolean }
+
+/** `/hc/voters`: who votes in etcd instead of a voter of the program, by that voter's name; "" = nobody (daemon/membership/plan-voters.ts). Missing before version 0.2: nobody was replaced. */
+export interface VotersRecord { version: number; seats: Record<string, string> }
+
+/**
+ * `/hc/removed/<node>`: the node is on its way out of the cluster (`hc node remove`, or the program names it no more). Nothing is placed there, its sites move away, its vote goes to another node.
+ * `dead`: it never comes back, so its copies count for nothing; `/hc/fence/<node>` keeps it out if it does.
+ */
+export interface RemovalRecord { version: number; node: string; dead: boolean; reason: string; atMs: number }
 
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
+
+export type AlertKind = "node-down" | "unit-down" | "one-copy" | "quorum" | "pool" | "behind";
+/**
+ * `/hc/alert/<id>`: what people are told, one of a cause; written by the leader alone, guarded by its election. Who was told what stands here, so that another leader neither repeats nor forgets it.
+ */
+export interface AlertRecord {
+  version: number;
+  id: string;
+  kind: AlertKind;
+  /** Conditions of one group that come together are one alert: "node-down/n2", "unit-down/n1" (by home), "one-copy", … */
+  group: string;
+  severity: "warning" | "critical";
+  /** When the oldest of its conditions began; when people were to be told; when it was over (0 = it is not). UTC ms. */
+  sinceMs: number;
+  firedAtMs: number;
+  resolvedAtMs: number;
+  title: string;
+  detail: string;
+  /** How it ended; "" until then. */
+  resolution: string;
+  /** The next command to type. */
+  command: string;
+  /** Keys of the conditions that it tells of; `all`: there were too many, it stands for its whole group. */
+  covers: string[];
+  all: boolean;
+  /** How often it came back within an hour after it was over: it must be over longer each time. */
+  flaps: number;
+  /** Receiver → what it was told last, and when. "given-up": a day has passed. */
+  told: Record<string, { state: "" | "firing" | "resolved" | "given-up"; atMs: number }>;
+}
 
 export const keys = {
   desired: (kind: string, name: string) => `/hc/desired/${kind}/${name}`,
@@ -147,11 +205,17 @@ export const keys = {
   leader: "/hc/leader",
   drain: (node: string) => `/hc/drain/${node}`,
   fence: (node: string) => `/hc/fence/${node}`,
+  voters: "/hc/voters",
+  removed: (node: string) => `/hc/removed/${node}`,
   observedNode: (node: string) => `/hc/observed/${node}/node`,
   observedUnits: (node: string, shard: number) => `/hc/observed/${node}/units/${shard}`,
   customer: (name: string) => `/hc/customer/${name}`,
   template: (name: string, version: string) => `/hc/template/${name}/${version}`,
   trash: (id: string) => `/hc/trash/${id}`,
+  alert: (id: string) => `/hc/alert/${id}`,
+  /** Since when conditions hold that are no alert yet: a new leader goes on counting. */
+  alertPending: "/hc/alert-pending",
+  recovery: "/hc/recovery",
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,
 } as const;

@@ -11,6 +11,8 @@ export interface Failure {
 }
 
 const ajv = new Ajv({ allErrors: true, strict: true, allowUnionTypes: true, verbose: true, useDefaults: true, discriminator: true });
+// marks what must not be shown: secrets, and what holds some
+ajv.addKeyword({ keyword: "secret", schemaType: "boolean" });
 const compiled = new WeakMap<object, ValidateFunction>();
 
 /** Shared sub-schemas. */
@@ -38,6 +40,7 @@ export function holdsUnknown(value: unknown): boolean {
 function explain(error: ErrorObject): Failure {
   const path = error.instancePath.split("/").slice(1).map((part) => part.replace(/~1/g, "/").replace(/~0/g, "~"));
   const shown = (): string => {
+    if ((error.parentSchema as { secret?: boolean } | undefined)?.secret === true) return "what stands there";
     const text = JSON.stringify(error.data) ?? "undefined";
     return text.length > 80 ? `${text.slice(0, 77)}...` : text;
   };

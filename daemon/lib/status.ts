@@ -22,6 +22,8 @@ export interface StatusNode {
   mayBeLost: boolean;
   /** Is it being emptied (`hc node drain`)? */
   drained: boolean;
+  /** Is it on its way out of the cluster (`hc node remove`)? */
+  removing: boolean;
   hcd: { version: string; sha256: string };
   pool: { name: string; health: string; sizeBytes: string; freeBytes: string } | null;
   memory: { totalBytes: number; availableBytes: number };
@@ -41,6 +43,8 @@ export interface StatusUnit {
   hostnames: string[];
   usedBytes: string;
   quota: string;
+  /** Missing before version 0.2, and for what is being deleted. */
+  failover?: { policy: "safe" | "manual" | "force"; maxLossS: number };
   replicas: { node: string; lagSeconds: number | null; snapshot: string; state: string }[];
   error: string;
 }

@@ -26,9 +26,10 @@ export class EtcdCluster {
   }
 
   /** The member at this endpoint answers and knows a leader. */
-  public async status(endpoint: EtcdEndpoint, timeoutMs = 1000): Promise<{ leader: string; member: string; learner: boolean; dbSizeBytes: string }> {
+  public async status(endpoint: EtcdEndpoint, timeoutMs = 1000): Promise<{ leader: string; member: string; learner: boolean; dbSizeBytes: string; revision: string; etcdCluster: string }> {
     const answer = await this.connection.post(endpoint, "/v3/maintenance/status", {}, timeoutMs);
-    return { leader: String(answer["leader"] ?? "0"), member: String((answer["header"] as { member_id?: string } | undefined)?.member_id ?? ""), learner: answer["isLearner"] === true, dbSizeBytes: String(answer["dbSize"] ?? "0") };
+    const header = (answer["header"] ?? {}) as { member_id?: string; revision?: string; cluster_id?: string };
+    return { leader: String(answer["leader"] ?? "0"), member: String(header.member_id ?? ""), learner: answer["isLearner"] === true, dbSizeBytes: String(answer["dbSize"] ?? "0"), revision: String(header.revision ?? "0"), etcdCluster: String(header.cluster_id ?? "0") };
   }
 
   /** Mean time of one fsync of the write-ahead log since `before` (etcd's own histogram), in ms; null when nothing was written. */

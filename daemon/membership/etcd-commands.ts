@@ -8,7 +8,7 @@ export interface EtcdPaths { data: string; pki: string; initial: string }
 export const etcdPaths = (host: HostConfig): EtcdPaths => ({ data: `${host.paths.state}/etcd`, pki: `${host.paths.state}/etcd-pki`, initial: `${host.paths.state}/etcd-initial.json` });
 
 /** How this member began; kept beside its data, so that its command line never changes and a lost data folder is noticed. */
-export interface EtcdInitial { version: 1; clusterId: string; state: "new" | "existing"; initialCluster: string; memberId: string; /** It answered at least once: from then on missing data is lost data. */ started?: boolean }
+export interface EtcdInitial { version: 1; clusterId: string; state: "new" | "existing"; initialCluster: string; memberId: string; /** It answered at least once: from then on missing data is lost data. */ started?: boolean; /** How often it was begun anew by a person's word; missing: never. */ forced?: number }
 
 const bracket = (address: string): string => (address.includes(":") ? `[${address}]` : address);
 export const peerUrl = (member: Member): string => `https://${bracket(member.addresses[0] ?? member.node)}:${member.ports.etcdPeer}`;

@@ -21,7 +21,7 @@ export class EtcdHealth {
   public async look(): Promise<void> {
     const { etcd, member, store } = this.options;
     try {
-      if (!member.isVoter()) {
+      if (!member.hasMember()) {
         const endpoint = store.endpoints()[this.looks++ % Math.max(1, store.endpoints().length)];
         if (endpoint === undefined) throw new Error("no voter is known");
         const status = await etcd.status(endpoint);
@@ -39,7 +39,7 @@ export class EtcdHealth {
       const healthy = status.leader !== "0";
       this.seen = { role: status.learner ? "learner" : "voter", healthy, fsyncMs: this.seen.fsyncMs, why: healthy ? "" : "there is no leader" };
     } catch (error) {
-      this.seen = { ...this.seen, role: member.isVoter() ? this.seen.role : "client", healthy: false, why: messageOf(error) };
+      this.seen = { ...this.seen, role: member.hasMember() ? this.seen.role : "client", healthy: false, why: messageOf(error) };
     }
   }
 }

@@ -9,6 +9,7 @@ import type { Platform } from "../platform/platform.js";
 import type { EtcdEndpoint } from "../state/etcd-connection.js";
 import type { EtcdCluster } from "./etcd-cluster.js";
 import { etcdArgv, etcdDefinition, type EtcdInitial, type RawMember, etcdPaths, etcdService, etcdUser, initialCluster, joinStep, peerUrl } from "./etcd-commands.js";
+import { memberNode } from "./plan-voters.js";
 
 export interface EtcdMemberOptions {
   host: HostConfig;
@@ -18,9 +19,13 @@ export interface EtcdMemberOptions {
   etcd: EtcdCluster;
   clock: Clock;
   log: Logger;
-  /** Asks another voter's hcd whether its etcd was ever part of this cluster. Throws when it cannot be asked. */
-  peerHasEtcd(node: string): Promise<boolean>;
+  /** Who votes (voters.ts): as this node knows, as etcd has it now, whether this node ever saw the cluster, and why the own member must not leave yet. */
+  voters: { current(): readonly string[]; confirmed(): Promise<readonly string[]>; sawCluster(): boolean; leaveProblem(members: readonly RawMember[], id: string): string };
+  /** Asks another voter's hcd about its etcd. Throws when it cannot be asked. */
+  peerEtcd(node: string): Promise<PeerEtcd>;
 }
+/** `member`: its etcd was once part of this cluster. `forced`: how often etcd was begun anew there by a person's word (`hc quorum recover`). */
+export interface PeerEtcd { member: boolean; forced: number }
 
 const learnerPatienceMs = 60_000;
 
@@ -29,16 +34,28 @@ const learnerPatienceMs = 60_000;
  * 1. A new cluster is started only by voters[0], only when it never was a member, and only after every other voter has said that it never was one.
  * 2. What was done is noted (`etcd-initial.json`) before etcd starts; each step is found again from facts after a crash.
  * 3. A member whose data is lost is removed and added anew; it never comes back with an empty log under its old id.
+ * 4. Data from before a recovery that another voter has been through is put aside: it would be a second cluster.
  */
 export class EtcdMember {
   private problemText = "etcd was not started yet";
   private told = "";
+  private begun = false;
+  private turn: Promise<unknown> = Promise.resolve();
   private learner: { id: string; sinceMs: number } | undefined;
 
   public constructor(private readonly options: EtcdMemberOptions) {}
 
+  /** The nodes that shall vote, as this one knows. */
+  public voters(): readonly string[] {
+    return this.options.voters.current();
+  }
   public isVoter(): boolean {
-    return this.options.cluster.voters.includes(this.options.cluster.node);
+    return this.options.voters.current().includes(this.options.cluster.node);
+  }
+
+  /** Has this node a member, or is it about to? Also one that shall vote no more, until it has left. */
+  public hasMember(): boolean {
+    return this.begun || this.isVoter();
   }
 
   public problem(): string {
@@ -49,21 +66,31 @@ export class EtcdMember {
     return { node: this.options.cluster.node, address: "127.0.0.1", port: this.options.host.ports.etcdClient };
   }
 
-  /** Was etcd of this node ever started for this cluster? */
-  public async wasMember(): Promise<boolean> {
-    return (await this.readInitial()) !== undefined;
+  /** Was etcd of this node ever started for this cluster, or has it seen the cluster's state? Then there is one, and nobody may begin it. */
+  public async knowsCluster(): Promise<boolean> {
+    return this.options.voters.sawCluster() || (await this.readInitial()) !== undefined;
   }
 
-  /** Starts what can be started at once, then repeats steps until this node votes; afterwards watches that it stays so. */
+  /** How often etcd was begun anew here by a person's word. */
+  public async forced(): Promise<number> {
+    return (await this.readInitial())?.forced ?? 0;
+  }
+  /** `act` with no step of this member's own between: for `hc quorum recover`. */
+  public alone<T>(act: () => Promise<T>): Promise<T> {
+    const result = this.turn.then(act);
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Starts what can be started at once, then repeats steps until this node votes, or until its member is gone when it shall not; afterwards watches that it stays so. */
   public async run(signal: AbortSignal): Promise<void> {
-    if (!this.isVoter()) return this.retire(signal);
     while (!signal.aborted) {
       let pauseMs = 200;
       try {
-        const step = await this.step();
+        const step = await this.alone(() => (this.isVoter() ? this.step() : this.retire()));
         if (step === "none") {
           this.problemText = "";
-          pauseMs = 5000;
+          pauseMs = this.isVoter() ? 5000 : 1000;
         }
       } catch (error) {
         this.problemText = messageOf(error);
@@ -75,22 +102,20 @@ export class EtcdMember {
     }
   }
 
-  /** A node that no longer votes takes its member out of the cluster, then ends its etcd. */
-  private async retire(signal: AbortSignal): Promise<void> {
-    this.problemText = "";
-    while (!signal.aborted && (await this.wasMember())) {
-      try {
-        const { etcd, cluster, log } = this.options;
-        const mine = (await etcd.members()).find((member) => member.name === cluster.node);
-        if (mine?.ID !== undefined) await etcd.remove(mine.ID);
-        await this.forget();
-        log.info({ node: cluster.node }, "etcd: this node does not vote any more");
-      } catch (error) {
-        this.problemText = `etcd: this node's member could not be taken out yet: ${messageOf(error)}`;
-        await this.options.clock.sleep(2000, signal).catch(() => undefined);
-      }
+  /** A node that does not vote takes its member out of the cluster, once those that shall vote do, then ends its etcd. */
+  private async retire(): Promise<string> {
+    const { etcd, cluster, log, voters } = this.options;
+    if ((await this.readInitial()) === undefined) return "none";
+    const members = await etcd.members();
+    const mine = members.find((member) => memberNode(cluster.members)(member) === cluster.node);
+    if (mine?.ID !== undefined) {
+      const why = voters.leaveProblem(members, mine.ID);
+      if (why !== "") throw new HcError("NOT_READY", `etcd: this node votes no more, and its member stays for now: ${why}.`);
+      await etcd.remove(mine.ID);
     }
-    this.problemText = "";
+    await this.forget();
+    log.info({ node: cluster.node }, "etcd: this node does not vote any more");
+    return "retire";
   }
 
   /** One step towards being a voter; the name of what was done. */
@@ -101,6 +126,14 @@ export class EtcdMember {
     const paths = etcdPaths(this.options.host);
     const initial = await this.readInitial();
     const hasData = await exists(`${paths.data}/member`);
+    const overtaken = initial === undefined ? 0 : await this.overtakenBy(initial.forced ?? 0);
+    if (overtaken > 0) {
+      log.warn({ forced: overtaken }, "etcd was begun anew on another voter by a person's word: this node's data is put aside, and it joins that one");
+      await this.options.platform.stopService(etcdService);
+      await this.setAsideData();
+      await rm(paths.initial, { force: true });
+      return "set-aside";
+    }
     // Known and with its data: start first, ask later; with two of three started like this a cluster that was off comes up.
     if (initial !== undefined && hasData && !(await this.running())) return this.start(initial);
     if (initial === undefined && cluster.voters[0] === cluster.node && (await this.mayBeginCluster())) {
@@ -112,7 +145,7 @@ export class EtcdMember {
     }
     // The first member, crashed between its note and its first start: nobody else can know a cluster yet.
     if (initial?.state === "new" && initial.started !== true && !hasData && (await this.mayBeginCluster())) return this.start(initial);
-    if (cluster.voters.length === 1 && initial?.started === true && !hasData) throw new HcError("INTERNAL", `etcd's data on the only voter ${cluster.node} is lost (${paths.data}); bring it back from a backup. Sites that run go on; nothing is started anew from an empty state.`);
+    if (this.options.voters.current().length === 1 && initial?.started === true && !hasData) throw new HcError("INTERNAL", `etcd's data on the only voter ${cluster.node} is lost (${paths.data}); bring it back from a backup. Sites that run go on; nothing is started anew from an empty state.`);
     const members = await etcd.members();
     const step = joinStep({ node: cluster.node, peerUrl: peerUrl(me), members, hasData, initial, running: await this.running() });
     switch (step.do) {
@@ -127,10 +160,12 @@ export class EtcdMember {
         await this.setAsideData();
         return step.do;
       case "add": {
+        // this node may have been away while its vote was given to another one
+        if (!(await this.options.voters.confirmed()).includes(cluster.node)) throw new HcError("NOT_READY", `etcd: ${cluster.node} votes no more.`);
         await this.options.platform.stopService(etcdService);
         if (step.setAside) await this.setAsideData();
         const added = await etcd.addLearner(peerUrl(me));
-        const next: EtcdInitial = { version: 1, clusterId: cluster.clusterId, state: "existing", initialCluster: initialCluster(cluster.node, peerUrl(me), added.members), memberId: added.id };
+        const next: EtcdInitial = { version: 1, clusterId: cluster.clusterId, state: "existing", initialCluster: initialCluster(cluster.node, peerUrl(me), added.members), memberId: added.id, forced: await this.overtakenBy(0) };
         await this.writeInitial(next);
         log.info({ node: cluster.node, member: added.id }, "etcd: joined as a learner");
         return this.start(next);
@@ -159,7 +194,8 @@ export class EtcdMember {
     const { platform, host } = this.options;
     await platform.removeService(etcdService);
     const paths = etcdPaths(host);
-    for (const path of [paths.data, `${paths.data}.old`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
+    for (const path of [paths.data, `${paths.data}.old`, `${paths.data}.before-recover`, `${paths.data}.restored`, paths.pki, paths.initial]) await rm(path, { recursive: true, force: true });
+    this.begun = false;
   }
 
   /** A learner that was added and never started for 60 s is of a node that died on the way; it would keep all others out. That node adds itself anew. */
@@ -175,16 +211,27 @@ export class EtcdMember {
   }
 
   private async mayBeginCluster(): Promise<boolean> {
-    const { cluster } = this.options;
+    const { cluster, voters } = this.options;
+    if (voters.sawCluster()) return false;
     const others = cluster.voters.filter((voter) => voter !== cluster.node);
-    const answers = await Promise.all(
-      others.map((other) =>
-        this.options.peerHasEtcd(other).catch((error: unknown) => {
-          throw new HcError("NOT_READY", `etcd: a new cluster is started only when every voter says that there was none before; ${other} cannot be asked: ${messageOf(error)}`);
-        }),
-      ),
-    );
-    return answers.every((has) => !has);
+    const answers = await Promise.allSettled(others.map((other) => this.options.peerEtcd(other)));
+    // one that knows a cluster is enough: it is joined, whoever else cannot be asked
+    if (answers.some((answer) => answer.status === "fulfilled" && answer.value.member)) return false;
+    for (const [at, answer] of answers.entries())
+      if (answer.status === "rejected") throw new HcError("NOT_READY", `etcd: a new cluster is started only when every voter says that there was none before; ${others[at]} cannot be asked: ${messageOf(answer.reason)}`);
+    // the only voter with a new disk: those that are no voters know that there was a cluster, as far as they answer
+    const clients = cluster.members.filter(({ node }) => !cluster.voters.includes(node)).slice(0, 8);
+    const seen = await Promise.all(clients.map(({ node }) => this.options.peerEtcd(node).then(({ member }) => member, () => false)));
+    return seen.every((has) => !has);
+  }
+
+  /** The most often that a voter which answers has begun etcd anew, when that is more often than here; else 0. */
+  private async overtakenBy(own: number): Promise<number> {
+    const { cluster, peerEtcd, voters } = this.options;
+    const asked = [...new Set([...cluster.voters, ...voters.current()])].filter((voter) => voter !== cluster.node);
+    const answers = await Promise.all(asked.map((voter) => peerEtcd(voter).then(({ member, forced }) => (member ? forced : 0), () => 0)));
+    const most = Math.max(0, ...answers);
+    return most > own ? most : 0;
   }
 
   private async running(): Promise<boolean> {
@@ -225,7 +272,9 @@ export class EtcdMember {
   private async readInitial(): Promise<EtcdInitial | undefined> {
     const text = await readFileIfAny(etcdPaths(this.options.host).initial);
     const found = text === undefined ? undefined : (JSON.parse(text) as EtcdInitial);
-    return found?.clusterId === this.options.cluster.clusterId ? found : undefined;
+    const own = found?.clusterId === this.options.cluster.clusterId ? found : undefined;
+    this.begun = own !== undefined;
+    return own;
   }
 
   private writeInitial(initial: EtcdInitial): Promise<void> {

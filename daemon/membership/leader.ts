@@ -31,6 +31,8 @@ export function leaderIsGone(state: ClusterState, isAlive: (node: string) => boo
  * over changes the record, so every write that is guarded by the record's revision (`guard()`) of the one before fails.
  */
 export class Leader {
+  /** Won by this process. */
+  public elections = 0;
   private won: Versioned<LeaderRecord> | undefined;
 
   public constructor(private readonly options: LeaderOptions) {}
@@ -65,6 +67,7 @@ export class Leader {
     const result = await store.txn(compare, [{ put: keys.leader, value: JSON.stringify(record) }]).catch(() => undefined);
     if (result?.succeeded !== true) return false; // lost answer: the view shows the record, and isOwnPast stands again
     this.won = { value: record, revision: result.revision };
+    this.elections += 1;
     log.info({ node, term: record.term }, "leader elected");
     return true;
   }

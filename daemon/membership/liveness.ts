@@ -6,36 +6,27 @@ export const awayMs = 4000;
 
 /**
  * Everybody times everybody (OWNERSHIP 2): own monotonic clock, from the moment the last change was seen. Silence counts only
- * while one's own heartbeats commit, so a cut-off node does not take all others for dead.
+ * while one's own heartbeats commit: from the beginning of the own live time at the earliest, and to its end. So a cut-off node
+ * does not take all others for dead, and after a loss of quorum everybody is given the whole time again.
  */
 export class Liveness {
   private readonly seenMs = new Map<string, number>();
-  /** Time for which the own session was not live, per node since it was last seen, is taken out by moving `seenMs` forward. */
-  private lastTickMs: number;
 
-  public constructor(private readonly clock: Clock, private readonly ownLive: () => boolean) {
-    this.lastTickMs = clock.monotonicMs();
-  }
+  /** `ownLive`: the own session's last time of uninterrupted life, monotonic ms. */
+  public constructor(private readonly clock: Clock, private readonly ownLive: () => { sinceMs: number; untilMs: number }) {}
 
   /** The sessions of these nodes changed just now. */
   public seen(nodes: readonly string[]): void {
-    this.tick();
     const now = this.clock.monotonicMs();
     for (const node of nodes) this.seenMs.set(node, now);
   }
 
-  /** Call about once a second: keeps time only while the own session is live. */
-  public tick(): void {
-    const now = this.clock.monotonicMs();
-    if (!this.ownLive()) for (const [node, at] of this.seenMs) this.seenMs.set(node, at + (now - this.lastTickMs));
-    this.lastTickMs = now;
-  }
-
-  /** ms since the node's session was last seen to change; Infinity when never. */
+  /** ms of the own live time since the node's session was last seen to change; Infinity when never. */
   public silentMs(node: string): number {
-    this.tick();
     const at = this.seenMs.get(node);
-    return at === undefined ? Number.POSITIVE_INFINITY : this.clock.monotonicMs() - at;
+    if (at === undefined) return Number.POSITIVE_INFINITY;
+    const { sinceMs, untilMs } = this.ownLive();
+    return Math.max(0, Math.min(this.clock.monotonicMs(), untilMs) - Math.max(at, sinceMs));
   }
 
   public isAlive(state: ClusterState, node: string): boolean {

@@ -24,6 +24,8 @@ export interface SessionOptions {
     /** Written before the session counts as live until then. Throws when it may not, or cannot be. */
     announce(generation: number, deadlineMs: number, held: ReadonlyMap<string, number>): void;
   };
+  /** A generation that this node is known to have had, whatever etcd says: etcd may come from a backup. */
+  knownGeneration?(): number;
   /** Called after each commit and when the session is lost. */
   onChange?(): void;
 }
@@ -46,6 +48,7 @@ export class NodeSession implements Session {
   private deadline = Number.NEGATIVE_INFINITY;
   private lost = true;
   private sentAt = Number.NEGATIVE_INFINITY;
+  private span = { sinceMs: Number.POSITIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
   private promises: ReadonlyMap<string, number> = new Map();
   private pending: { text: string; revision: string; firstSentAt: number } | undefined;
   private problemText = "no sign of life has committed yet";
@@ -71,6 +74,11 @@ export class NodeSession implements Session {
   public held(): ReadonlyMap<string, number> {
     const now = this.options.clock.monotonicMs();
     return this.lost ? new Map() : new Map([...this.promises].filter(([, untilMs]) => untilMs > this.deadline && now < untilMs));
+  }
+
+  /** The last time for which this session was live without a break; `untilMs` is ahead while it is. */
+  public live(): { sinceMs: number; untilMs: number } {
+    return this.span;
   }
 
   public silentMs(): number {
@@ -139,7 +147,7 @@ export class NodeSession implements Session {
   private async open(signal?: AbortSignal): Promise<boolean> {
     const found = await this.options.store.get(keys.session(this.options.node));
     const old = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
-    const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0) + 1;
+    const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0, this.options.knownGeneration?.() ?? 0) + 1;
     return this.write({ generation, counter: 1 }, found?.modRevision ?? "0", signal);
   }
 
@@ -187,6 +195,8 @@ export class NodeSession implements Session {
       log.warn({ node, generation: next.generation, reason: messageOf(error) }, "a sign of life that does not count");
       return this.failed(messageOf(error));
     }
+    const now = clock.monotonicMs();
+    this.span = { sinceMs: now < this.span.untilMs ? this.span.sinceMs : now, untilMs: deadline };
     this.deadline = deadline;
     this.sentAt = Math.max(sentAt, this.sentAt);
     this.lost = false;
@@ -210,6 +220,7 @@ export class NodeSession implements Session {
   private lose(why: string): void {
     this.problemText = why;
     this.lost = true;
+    this.span = { sinceMs: this.span.sinceMs, untilMs: Math.min(this.span.untilMs, this.options.clock.monotonicMs()) };
     this.promises = new Map();
     this.options.onChange?.();
   }

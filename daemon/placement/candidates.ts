@@ -16,11 +16,12 @@ export function candidates({ state, alive }: PlanInput): Candidate[] {
   }
   const found: Candidate[] = [];
   for (const [node, { value }] of state.nodes) {
-    if (value.role !== "node" || (members !== undefined && !members.includes(node))) continue;
+    // one that never comes back is no place for anything, and what it holds is no copy
+    if (value.role !== "node" || (members !== undefined && !members.includes(node)) || state.removals?.get(node)?.value.dead === true) continue;
     const pool = state.observedNodes.get(node)?.pool ?? null;
     const usable = pool !== null && (pool.health === "ONLINE" || pool.health === "DEGRADED");
     found.push({
-      node, zone: value.zone, runtime: runtimeTag(value.runtime), alive: alive.has(node) && usable, drained: state.drains?.has(node) === true,
+      node, zone: value.zone, runtime: runtimeTag(value.runtime), alive: alive.has(node) && usable, drained: state.drains?.has(node) === true || state.removals?.has(node) === true,
       freeBytes: BigInt(pool?.freeBytes ?? "0"), sizeBytes: BigInt(pool?.sizeBytes ?? "0"), homes: homes.get(node) ?? 0, copies: copies.get(node) ?? 0,
     });
   }

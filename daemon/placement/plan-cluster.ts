@@ -1,6 +1,8 @@
 import type { Compare, Op } from "../state/store.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { planCustomers } from "./plan-customers.js";
+import { planRelief } from "./plan-relief.js";
+import { planRemoved } from "./plan-removed.js";
 import { planTemplates } from "./plan-templates.js";
 import { planTrash } from "./plan-trash-expiry.js";
 import { planUnits } from "./plan-units.js";
@@ -13,6 +15,11 @@ export interface PlanInput {
   gone: ReadonlySet<string>;
   /** Nodes that have been silent so long (five minutes: a reboot is over) that copies on them are made again elsewhere; default none. */
   lost?: ReadonlySet<string>;
+  /** Nodes that most others cannot reach for long enough, and those that most can (reach.ts); default none. */
+  unreachable?: ReadonlySet<string>;
+  steady?: ReadonlySet<string>;
+  /** `unit/node` of copies that get nothing for long enough, although both nodes live; default none. */
+  broken?: ReadonlySet<string>;
   /** UTC ms; only for what expires by the calendar. */
   atMs: number;
 }
@@ -32,6 +39,6 @@ export interface ClusterPlan { writes: PlannedWrite[]; moves: OrderedMove[]; /**
 export function planCluster(input: PlanInput): ClusterPlan {
   const problems: Record<string, string> = {};
   const moves: OrderedMove[] = [];
-  const writes = [...planCustomers(input), ...planTemplates(input, problems), ...planUnits(input, problems, moves), ...planTrash(input)];
+  const writes = [...planCustomers(input), ...planTemplates(input, problems), ...planRelief(input, problems, moves), ...planUnits(input, problems, moves), ...planTrash(input), ...planRemoved(input)];
   return { writes, moves, problems };
 }

@@ -18,7 +18,9 @@ export function planTemplates(input: PlanInput, problems: Record<string, string>
     const found = state.templates.get(id);
     const orphaned = found?.value.state === "building" && (input.gone.has(found.value.builder) || !state.nodes.has(found.value.builder));
     if (found !== undefined && !orphaned) continue;
-    const builder = [...able].filter(({ node }) => node !== found?.value.builder).sort((a, b) => (building.get(a.node) ?? 0) - (building.get(b.node) ?? 0) || (a.node < b.node ? -1 : 1))[0];
+    // what a pool brought with it is not built again: its sites are clones of it
+    const has = (node: string): number => (state.observedNodes.get(node)?.templates[`${document.name}@${spec.version}`] === undefined ? 1 : 0);
+    const builder = [...able].filter(({ node }) => node !== found?.value.builder).sort((a, b) => has(a.node) - has(b.node) || (building.get(a.node) ?? 0) - (building.get(b.node) ?? 0) || (a.node < b.node ? -1 : 1))[0];
     const runtime = builder === undefined ? undefined : state.nodes.get(builder.node)?.value.runtime;
     if (builder === undefined || runtime === undefined) {
       problems[`template ${id}`] = "no living node with a pool can build it";

@@ -1,8 +1,9 @@
 import { runtimeTag, type SiteSpec, type TemplateSpec } from "../lib/documents.js";
-import { keys, recordVersion, type UnitRecord } from "../lib/records.js";
+import { keys, recordVersion, restoreOf, type UnitRecord } from "../lib/records.js";
 import { desiredOf, type Versioned } from "../state/cluster-state.js";
 import { candidates, clusterSpecOf } from "./candidates.js";
 import { type Candidate, chooseReplicas, mayHold, place, type PlacementWish, surplusReplicas } from "./placement.js";
+import { rebalanceAtOnce, rebalanced } from "./plan-rebalance.js";
 import type { OrderedMove, PlanInput, PlannedWrite } from "./plan-cluster.js";
 
 const defaultRedundancy = 2;
@@ -39,6 +40,33 @@ export function planUnits(input: PlanInput, problems: Record<string, string>, mo
     const write = changeUnit(input, unit, found, nodes, wishOf, problems, moves);
     if (write !== undefined) writes.push(write);
   }
+  if (writes.length === 0 && moves.length === 0) writes.push(...spread(input, nodes, wishOf));
+  return writes;
+}
+
+/** Copies for nodes that have few (one that was added), when nothing else is to be done, all nodes live, and few are under way. */
+function spread({ state, alive }: PlanInput, nodes: readonly Candidate[], wishOf: WishOf): PlannedWrite[] {
+  const steady = (record: UnitRecord): boolean => record.state === "live" && record.move === undefined && restoreOf(record) === undefined;
+  const wishes = new Map([...state.units].flatMap(([unit, { value }]) => {
+    const spec = desiredOf(state, "site", value.name)?.value.spec;
+    return spec === undefined ? [] : [[unit, wishOf(spec, runtimeTag(value.runtime))] as const];
+  }));
+  let running = [...state.units].filter(([unit, { value }]) => value.replicas.length >= (wishes.get(unit)?.copies ?? Number.POSITIVE_INFINITY)).length;
+  const writes: PlannedWrite[] = [];
+  if (nodes.some((node) => !node.alive)) return writes;
+  for (const [unit, { value: record, revision }] of [...state.units].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const wish = wishes.get(unit);
+    if (running >= rebalanceAtOnce) break;
+    const home = state.observedUnits.get(record.home)?.get(unit);
+    if (wish === undefined || !steady(record) || !alive.has(record.home) || !record.replicas.every((node) => (home?.replicas[node]?.guid ?? "") !== "")) continue;
+    const next = rebalanced(record, wish, nodes, (node) => state.observedUnits.get(node)?.has(unit) === true);
+    if (next === undefined) continue;
+    running += 1;
+    for (const node of nodes) node.copies += node.node === next.to ? 1 : node.node === next.from ? -1 : 0;
+    const key = keys.unit(unit);
+    const detail = `copy ordered on ${next.to}, for the one on ${next.from}: ${next.to} has few`;
+    writes.push({ key, compare: [{ key, modRevision: revision }], ops: [{ put: key, value: JSON.stringify({ ...record, replicas: next.replicas }) }], why: `${unit}: ${detail}`, event: { unit, event: "replicas-changed", detail } });
+  }
   return writes;
 }
 
@@ -50,6 +78,8 @@ function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpe
   const wanted = desiredOf(state, "template", spec.template)?.value.spec as TemplateSpec | undefined;
   const template = wanted === undefined ? undefined : state.templates.get(`${spec.template}/${wanted.version}`)?.value;
   if (template?.state !== "ready") return { waitsFor: `template ${spec.template}` };
+  const lying = holders(state, unit);
+  if (lying.length > 0) return { problem: lyingText(unit, lying) };
   const placed = place(wishOf(spec, runtimeTag(template.runtime)), nodes);
   if ("problem" in placed) return placed;
   // Above every epoch that a disk may still know from a copy in the trash.
@@ -58,6 +88,16 @@ function newUnit({ state }: PlanInput, unit: string, name: string, spec: SiteSpe
     version: recordVersion, unit, kind: "site", name, home: placed.home, homeGeneration: 0, epoch, epochStartGuid: "", replicas: placed.replicas, state: "creating",
     runtime: template.runtime, origin: { template: spec.template, version: template.templateVersion, guid: template.guid },
   };
+}
+
+export const lyingText = (unit: string, nodes: readonly string[]): string => `data of ${unit} lies on ${nodes.join(", ")} from before: \`hc adopt-pool ${nodes[0]}\` takes it over. Nothing is made anew beside it.`;
+/** Nodes that report data of a unit that has no record: a pool that came from elsewhere. What a deletion has left there goes to the trash and does not count. */
+export function holders({ observedUnits, nodes, trash }: PlanInput["state"], unit: string): string[] {
+  return [...observedUnits].flatMap(([node, units]) => {
+    const seen = units.get(unit);
+    const leaves = seen === undefined || [...trash.values()].some(({ value }) => value.unit === unit && value.nodes.includes(node) && value.epoch >= seen.epoch);
+    return leaves || !nodes.has(node) || seen.snapshots.length === 0 ? [] : [node];
+  }).sort();
 }
 
 function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>, nodes: readonly Candidate[], wishOf: WishOf, problems: Record<string, string>, moves: OrderedMove[]): PlannedWrite | undefined {
@@ -85,7 +125,7 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
   const target = record.state === "live" && input.alive.has(record.home) ? moveTarget(record, spec, wish, nodes) : undefined;
   if (target !== undefined) moves.push({ unit, to: target, reason: state.drains?.has(record.home) === true ? `${record.home} is being emptied` : `placement: wished on ${target}` });
   // a copy on a lost node is no copy, and is named all the same: when the node comes back it may be the better one
-  const lost = staying.filter((node) => input.lost?.has(node) === true);
+  const lost = staying.filter((node) => input.lost?.has(node) === true || input.broken?.has(`${unit}/${node}`) === true);
   const leaving = staying.filter((node) => !lost.includes(node) && nodes.some((one) => one.node === node && one.drained === true));
   const missing = count - (staying.length - lost.length - leaving.length);
   // who still shows a copy that the record does not name gives it up first: a home may not know that it counts again (daemon/failsafe)

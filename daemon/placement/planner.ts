@@ -2,7 +2,9 @@ import { surplusEvents } from "../api/events.js";
 import type { NodeContext } from "../context.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
+import { isRecovering } from "../state/cluster-state.js";
 import { type ClusterPlan, planCluster, type PlannedWrite } from "./plan-cluster.js";
+import { Reach } from "./reach.js";
 
 /** Writes of one round and at once: the rest comes in the next round, from a fresh picture. */
 const roundLimit = 64;
@@ -29,6 +31,7 @@ export class Planner {
   private writtenRevision = 0n;
   private trimmedMs = Number.NEGATIVE_INFINITY;
   private wake: (() => void) | undefined;
+  private readonly reach = new Reach();
   private readonly ordered = new Map<string, number>();
   /** Orders a move (daemon/migration); set when that has started. */
   public mover: ((unit: string, to: string, reason: string) => Promise<string>) | undefined;
@@ -45,15 +48,18 @@ export class Planner {
     const { context, leader, liveness } = this.options;
     const guard = leader.guard();
     if (guard === undefined) {
+      this.reach.clear();
       this.problems = {};
       return 0;
     }
     const state = context.view.current();
+    if (isRecovering(state)) return 0; // no record can be trusted: daemon/recovery makes them anew
     const seen = BigInt(state.revision);
     if (seen < BigInt(guard.modRevision) || seen < this.writtenRevision) return 0;
     const gone = new Set([...state.nodes.keys()].filter((node) => liveness.silentMs(node) > goneMs));
     const lost = new Set([...gone].filter((node) => liveness.silentMs(node) > lostMs));
-    const plan = planCluster({ state, alive: liveness.alive(state), gone, lost, atMs: context.clock.wallMs() });
+    const alive = liveness.alive(state);
+    const plan = planCluster({ state, alive, gone, lost, ...this.reach.look(state, alive, context.clock.monotonicMs()), atMs: context.clock.wallMs() });
     this.problems = plan.problems;
     let made = 0;
     const todo = plan.writes.slice(0, roundLimit);

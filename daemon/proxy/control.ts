@@ -100,6 +100,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     metrics: () => reports().flatMap((report) => [
       { name: "hc_proxy_connections", labels: {}, value: report.connections },
       { name: "hc_proxy_held", labels: {}, value: report.held },
+      ...Object.entries(report.inFlight).map(([unit, value]) => ({ name: "hc_proxy_in_flight", labels: { unit }, value })),
+      ...Object.entries(report.units).map(([unit, stats]) => ({ name: "hc_proxy_held_total", labels: { unit }, value: stats.held })),
       ...Object.entries(report.units).flatMap(([unit, stats]) => Object.entries(stats.status).map(([code, value]) => ({ name: "hc_proxy_requests_total", labels: { unit, code }, value }))),
     ]),
     stop: async () => {

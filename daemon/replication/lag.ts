@@ -9,6 +9,7 @@ interface ReplicaLag {
   /** Wall time, for people. */
   confirmedAtMs: number;
   error: string;
+  paused: boolean;
   /** Time of the oldest write in a snapshot that it lacks; undefined = it has them all. */
   missingSinceMs: number | undefined;
 }
@@ -20,6 +21,8 @@ interface UnitLag {
   /** Newest snapshots, oldest first, each with the time of the oldest write in it. */
   history: { name: string; sinceMs: number }[];
   replicas: Map<string, ReplicaLag>;
+  /** Why no snapshot could be made of what was written; undefined = the last one could. */
+  stalled?: { error: string; paused: boolean } | undefined;
 }
 
 /** Who has confirmed what, and how old the oldest write is that a replica lacks. Plain data; times are monotonic ms. */
@@ -51,6 +54,7 @@ export class LagBook {
     const unit = this.unit(id);
     const sinceMs = unit.dirtySinceMs ?? this.nowMs();
     unit.dirtySinceMs = undefined;
+    unit.stalled = undefined;
     unit.history.push({ name, sinceMs });
     if (unit.history.length > maxHistory) unit.history.shift();
     for (const replica of unit.replicas.values()) replica.missingSinceMs ??= sinceMs;
@@ -60,12 +64,19 @@ export class LagBook {
     const at = unit.history.findIndex((item) => item.name === what.snapshot);
     // not among ours: it was made before this process began, and everything we know of came later
     const missingSinceMs = unit.history[at + 1]?.sinceMs;
-    unit.replicas.set(node, { guid: what.guid, snapshot: what.snapshot, confirmedAtMs: wallMs, error: "", missingSinceMs });
+    unit.replicas.set(node, { guid: what.guid, snapshot: what.snapshot, confirmedAtMs: wallMs, error: "", paused: false, missingSinceMs });
   }
-  public failed(id: string, node: string, error: string): void {
+  /** No snapshot could be made. `paused`: there is no room; it goes on by itself. True when that is news. */
+  public stalled(id: string, error: string, paused: boolean): boolean {
+    const unit = this.unit(id);
+    const isNew = unit.stalled === undefined;
+    unit.stalled = { error, paused };
+    return isNew;
+  }
+  public failed(id: string, node: string, error: string, paused = false): void {
     const unit = this.unit(id);
     const seen = unit.replicas.get(node) ?? { guid: "", snapshot: "", confirmedAtMs: 0, missingSinceMs: unit.history[0]?.sinceMs ?? unit.trackedSinceMs };
-    unit.replicas.set(node, { ...seen, error });
+    unit.replicas.set(node, { ...seen, error, paused });
   }
   /** guid that `node` confirmed last, "" when not known. */
   public confirmedGuid(id: string, node: string): string {
@@ -81,11 +92,18 @@ export class LagBook {
       const since = replica.missingSinceMs ?? unit.dirtySinceMs;
       return since === undefined ? 0 : Math.max(0, Math.round(nowMs - since)) / 1000;
     };
+    const trouble = (unit: UnitLag, replica: ReplicaLag): { error: string; paused?: boolean } => {
+      const { error, paused } = replica.error === "" && unit.stalled !== undefined ? unit.stalled : replica;
+      return { error, ...(paused ? { paused } : {}) };
+    };
     return new Map(
       [...this.units].map(([id, unit]) => [
         id,
-        Object.fromEntries([...unit.replicas].map(([node, replica]) => [node, { guid: replica.guid, snapshot: replica.snapshot, confirmedAtMs: replica.confirmedAtMs, lagS: lagS(unit, replica), error: replica.error }])),
+        Object.fromEntries([...unit.replicas].map(([node, replica]) => [node, { guid: replica.guid, snapshot: replica.snapshot, confirmedAtMs: replica.confirmedAtMs, lagS: lagS(unit, replica), ...trouble(unit, replica) }])),
       ]),
     );
   }
 }
+
+/** Pure: what is told while replication waits for room. Nothing is destroyed to make some. */
+export const noRoom = (unit: string, node: string, what: string): string => `${unit}: replication is paused: the pool of ${node} has no room ${what}; it goes on by itself when there is`;

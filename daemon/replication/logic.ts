@@ -59,17 +59,18 @@ export interface Step<S extends SnapshotInfo> { base: { snapshot: string; guid: 
 
 /**
  * The streams that carry out a decision: one for each held snapshot on the way, then the target. A snapshot is held when it is, or may be, the newest of
- * some replica; every other replica gets it too, so that whichever of them becomes home shares ground with all the others.
+ * some replica; every other replica gets it too, so that whichever of them becomes home shares ground with all the others. `wanted`: names of those that a person wants kept
+ * (daemon/vault): they too shall be wherever the unit may become home.
  * Full names of bases below `dataset`.
  */
-export function stepsOf<S extends SnapshotInfo & { userrefs: number }>(dataset: string, local: readonly S[], decision: Extract<Decision, { kind: "incremental" | "from-origin" | "full" }>): Step<S>[] {
+export function stepsOf<S extends SnapshotInfo & { userrefs: number }>(dataset: string, local: readonly S[], decision: Extract<Decision, { kind: "incremental" | "from-origin" | "full" }>, wanted: ReadonlySet<string> = new Set()): Step<S>[] {
   const from = decision.kind === "incremental" ? local.findIndex((snapshot) => snapshot.guid === decision.base.guid) : -1;
   const to = local.findIndex((snapshot) => snapshot.guid === decision.target.guid);
   const steps: Step<S>[] = [];
   let base: Step<S>["base"] =
     decision.kind === "incremental" ? { snapshot: `${dataset}@${decision.base.name}`, guid: decision.base.guid, clone: false } : decision.kind === "from-origin" ? { ...decision.origin, clone: true } : undefined;
   for (const [index, target] of local.entries()) {
-    if (index <= from || index > to || (index < to && target.userrefs === 0)) continue;
+    if (index <= from || index > to || (index < to && target.userrefs === 0 && !wanted.has(target.name))) continue;
     steps.push({ base, target });
     base = { snapshot: `${dataset}@${target.name}`, guid: target.guid, clone: false };
   }

@@ -3,6 +3,7 @@ import type { NodeContext, PeerRequest } from "../context.js";
 import { Promises } from "../failsafe/promises.js";
 import { HcError } from "../lib/errors.js";
 import { keys, type SessionRecord, type UnitRecord } from "../lib/records.js";
+import { isRecovering } from "../state/cluster-state.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
 import type { Dataset, Snapshot, Zfs } from "../zfs/zfs.js";
@@ -141,6 +142,7 @@ export class Receiver {
   /** The record, read anew from etcd when the cached one does not fit the stream. */
   private async record(head: Pick<StreamHead, "unit" | "epoch">, from: string): Promise<UnitRecord> {
     const me = this.context.host.node;
+    if (isRecovering(this.context.view.current())) throw new HcError("NOT_READY", `${me} takes no stream while the cluster recovers: no record is trusted.`);
     const cached = this.context.view.current().units.get(head.unit)?.value;
     const fits = (record: UnitRecord): boolean => record.epoch === head.epoch && record.home === from && (record.replicas.includes(me) || record.move?.target === me);
     if (cached !== undefined && fits(cached)) return cached;

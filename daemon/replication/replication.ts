@@ -21,6 +21,10 @@ export interface Replication extends Running {
    * every state of the record. Throws NOT_HOME, NOT_FOUND (no dataset here), COMMAND_FAILED.
    */
   snapshotNow(unit: string, signal: AbortSignal): Promise<SnapshotInfo>;
+  /** A name for `snapshotTogether`; no other snapshot gets it. Throws NOT_HOME. */
+  snapshotName(unit: string): string;
+  /** Makes these snapshots of units at home here by one command, all or none; on OpenZFS at one moment. Throws NOT_HOME, LIMIT_EXCEEDED (no room), ALREADY_EXISTS. */
+  snapshotTogether(wanted: readonly { unit: string; name: string }[]): Promise<void>;
   /**
    * Sends until `node` has confirmed the newest snapshot that exists now (an increment where there is common ground, else from the template's snapshot, else full);
    * works while paused; one attempt, no back-off. `node` is a replica of the record or the target of its move.

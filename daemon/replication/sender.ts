@@ -1,6 +1,7 @@
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
+import { keptNames } from "../vault/kept.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
 import { holdTag, keepTag, PairHolds, releaseTags } from "./holds.js";
@@ -83,7 +84,7 @@ export class Sender {
     this.pairs.set(key, pair);
     if (!pair.doubtful)
       try {
-        const plan = await this.plan(dataset, pair, (local) => this.fromMemory(unit, node, local));
+        const plan = await this.plan(record, dataset, pair, (local) => this.fromMemory(unit, node, local));
         if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
       } catch (error) {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
@@ -92,7 +93,7 @@ export class Sender {
     const query = origin === undefined ? "" : `?${new URLSearchParams({ template: record.origin.template, version: record.origin.version, guid: origin.guid }).toString()}`;
     const answer = await this.context.peers.call(node, "GET", `/peer/v1/units/${unit}/snapshots${query}`, undefined, { timeoutMs: 15_000, signal });
     const remote: RemoteState = readUnitSnapshots(answer, node);
-    const plan = await this.plan(dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
+    const plan = await this.plan(record, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
     if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
     return await this.carryOut(record, node, dataset, pair, plan, signal);
   }
@@ -114,7 +115,7 @@ export class Sender {
   }
 
   /** Look, decide and hold. Undefined: nothing to send that is known of. */
-  private plan(dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
+  private plan(record: UnitRecord, dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
     return this.locks.run(dataset, async () => {
       // one command for the snapshots and for what goes along with them
       const seen = await this.context.zfs.look(dataset);
@@ -122,7 +123,7 @@ export class Sender {
       const decision = choose(local);
       if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;
       const target = local.find((snapshot) => snapshot.guid === decision.target.guid) as Snapshot;
-      const steps = decision.kind === "up-to-date" ? [] : stepsOf(dataset, local, decision);
+      const steps = decision.kind === "up-to-date" ? [] : stepsOf(dataset, local, decision, new Set(keptNames(record, this.context.clock.wallMs())));
       const base = decision.kind === "incremental" ? [decision.base.name] : [];
       const names = [...base, target.name, ...steps.map((step) => step.target.name)];
       const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);

@@ -12,6 +12,8 @@ export interface SnapshotterParts {
   isPaused(unit: string): boolean;
   /** A snapshot of the unit exists that replicas lack. */
   made(unit: string): void;
+  /** What was written could not be made a snapshot; it is tried again at each look. */
+  failed(unit: string, error: unknown): void;
 }
 
 /** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
@@ -58,10 +60,13 @@ export class Snapshotter {
     if (due.length === 0) return;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {
-      this.writtenByUnit.set(unit, "0");
-      this.parts.lag.snapshot(unit, name);
-      this.parts.made(unit);
+      this.told(unit, name);
     }
+  }
+  private told(unit: string, name: string): void {
+    this.writtenByUnit.set(unit, "0");
+    this.parts.lag.snapshot(unit, name);
+    this.parts.made(unit);
   }
   /** What the first look finds written may be of any time since the newest snapshot: e.g. from before a power cut. ms by the wall clock, at least 0. */
   private async oldestAgeMs(unit: string): Promise<number> {
@@ -76,14 +81,14 @@ export class Snapshotter {
       await this.context.zfs.snapshot(wanted.map(full));
       made = [...wanted];
     } catch (error) {
-      this.context.log.warn({ err: error, units: wanted.length }, "snapshots of all written units failed; trying one by one");
+      this.context.log.debug({ err: error, units: wanted.length }, "snapshots of all written units failed; trying one by one");
       for (const item of wanted)
         try {
           await this.context.zfs.snapshot([full(item)]);
           made.push(item);
         } catch (cause) {
           if (errorCode(cause) === "ALREADY_EXISTS") made.push(item); // by the command that failed later
-          else this.context.log.warn({ unit: item.unit, err: cause }, "snapshot failed");
+          else this.parts.failed(item.unit, cause);
         }
     }
     this.parts.counters.add("hc_replication_snapshots_total", {}, made.length);
@@ -97,6 +102,17 @@ export class Snapshotter {
     return makeSnapshotName(epoch, this.lastWallMs, this.context.host.node);
   }
 
+  /** A name for a snapshot that is made soon. */
+  public nameFor(record: UnitRecord): string {
+    return this.nextName(record.epoch);
+  }
+  /** Snapshots of several units of this node by one command: at one moment where the zfs is OpenZFS (zfs-snapshot(8): atomically), all or none everywhere. */
+  public async together(wanted: readonly { unit: string; name: string }[]): Promise<void> {
+    await this.context.zfs.snapshot(wanted.map(({ unit, name }) => `${this.dataset(unit)}@${name}`));
+    this.parts.counters.add("hc_replication_snapshots_total", {}, wanted.length);
+    for (const { unit, name } of wanted) this.told(unit, name);
+  }
+
   /** A snapshot now, of a unit that is ours by its record. */
   public async now(record: UnitRecord): Promise<SnapshotInfo> {
     const name = this.nextName(record.epoch);
@@ -104,8 +120,7 @@ export class Snapshotter {
     this.parts.counters.add("hc_replication_snapshots_total", {});
     const made = (await this.context.zfs.snapshots(this.dataset(record.unit))).find((snapshot) => snapshot.name === name);
     if (made === undefined) throw new HcError("INTERNAL", `${record.unit}@${name} is not there after it was made.`);
-    this.parts.lag.snapshot(record.unit, name);
-    this.parts.made(record.unit);
+    this.told(record.unit, name);
     return { name: made.name, guid: made.guid, createtxg: made.createtxg, atMs: made.atMs };
   }
 }

@@ -2,9 +2,11 @@ import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { restoreOf, type UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
+import { isRecovering } from "../state/cluster-state.js";
 import { Driver } from "./driver.js";
 import { InUse } from "./in-use.js";
-import { LagBook } from "./lag.js";
+import { zfsFailure } from "../zfs/errors.js";
+import { LagBook, noRoom } from "./lag.js";
 import { Counters } from "./metrics.js";
 import type { Retention } from "./plan-prune.js";
 import { retentionOf } from "./retention.js";
@@ -48,11 +50,18 @@ export async function startReplication(context: NodeContext, options: Replicatio
   const receiver = new Receiver(context, { counters, wantTemplate: (name, version, from) => puller.want(name, version, from) });
 
   const driver = new Driver({
-    attempt: async (unit, node, attemptSignal) => void (await sender.send(unit, node, attemptSignal)),
+    async attempt(unit, node, attemptSignal) {
+      if (isRecovering(context.view.current())) throw new HcError("NOT_READY", "The cluster recovers: nothing is sent.");
+      await sender.send(unit, node, attemptSignal);
+    },
     onFailure(unit, node, error, failures) {
-      lag.failed(unit, node, messageOf(error));
+      // the pool of whichever side zfs said it on
+      const full = zfsFailure(error) === "space";
+      const where = (error as { context?: { node?: unknown } }).context?.node === node ? node : me;
+      lag.failed(unit, node, full ? noRoom(unit, where, where === node ? "for what is new" : "to send from") : messageOf(error), full);
       counters.add("hc_replication_failures_total", { peer: node, code: errorCode(error) ?? "INTERNAL" });
       if (failures === 1 || failures % 20 === 0) log.warn({ unit, peer: node, failures, err: error }, "replication attempt failed");
+      if (failures === 1 && full) context.event(unit, "replication-paused", noRoom(unit, where, `for the copy on ${node}`));
       if (failures === 1 && errorCode(error) === "DIVERGED") context.event(unit, "diverged", messageOf(error));
     },
     clock,
@@ -69,6 +78,13 @@ export async function startReplication(context: NodeContext, options: Replicatio
     made(unit) {
       const record = context.view.current().units.get(unit)?.value;
       if (record?.state === "live") for (const node of record.replicas) if (node !== me) driver.want(unit, node);
+    },
+    failed(unit, error) {
+      const full = zfsFailure(error) === "space";
+      const text = full ? noRoom(unit, me, "for a snapshot") : `no snapshot could be made: ${messageOf(error)}`;
+      if (!lag.stalled(unit, text, full)) return; // told once, not each second
+      log.warn({ unit, err: error }, "snapshot failed");
+      if (full) context.event(unit, "replication-paused", text);
     },
   });
   /** Session generations of other nodes as seen at the last look: one that is back is tried at once, whatever pause its failures had earned. */
@@ -162,6 +178,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
     report: () => lag.report(),
     writtenBytes: (unit) => snapshotter.writtenBytes(unit),
     snapshotNow: (unit) => snapshotter.now(sender.ownRecord(unit)),
+    snapshotName: (unit) => snapshotter.nameFor(sender.ownRecord(unit)),
+    async snapshotTogether(wanted) {
+      for (const { unit } of wanted) sender.ownRecord(unit);
+      await snapshotter.together(wanted);
+    },
     sendNow: (unit, node, callSignal) => driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal]))),
     async flushAll(unit, callSignal) {
       const record = sender.ownRecord(unit);
@@ -186,7 +207,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     snapshotsSettled: () => snapshotter.settled(),
     stashTail: (unit, record) => receiver.stashTail(unit, record),
     metrics(): MetricSample[] {
-      const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).map(([node, item]) => ({ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS })));
+      const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).flatMap(([node, item]) => [{ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS }, ...(item.paused === true ? [{ name: "hc_replication_paused", labels: { unit, replica: node }, value: 1 }] : [])]));
       return [...counters.samples(), ...lags, { name: "hc_replication_sends_running", labels: {}, value: driver.runningCount }, { name: "hc_replication_sends_waiting", labels: {}, value: driver.waitingCount }];
     },
     async stop() {

@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { Dataset } from "../zfs/zfs.js";
 import { releaseHolds } from "./holds.js";
-import { parseStashId, stashRoot } from "./stash.js";
+import { parseStashId, presentName, stashRoot } from "./stash.js";
 
 /** One history that lost, as `hc stash list` shows it. `common`: the snapshot of the unit that it starts from, "" = it shares nothing with it. */
 export interface StashInfo { id: string; unit: string; node: string; epoch: number; atMs: number; usedBytes: string; snapshots: number; common: string }
@@ -26,7 +26,11 @@ async function listHere(context: Context): Promise<StashInfo[]> {
     const id = name.slice(stashRoot(cluster.dataset).length + 1);
     const told = parseStashId(id);
     const unit = user["unit"] ?? "";
-    infos.push({ id, unit, node: host.node, epoch: told?.epoch ?? 0, atMs: told?.atMs ?? 0, usedBytes, snapshots: (await zfs.snapshots(name)).length, common: origin.startsWith(`${cluster.dataset}/${unit}@`) ? origin.slice(origin.indexOf("@") + 1) : "" });
+    const all = (await zfs.snapshots(name)).filter((snapshot) => snapshot.name !== presentName);
+    // until it is taken apart, the past that is the unit's lies here too
+    const pending = all.findIndex(({ guid }) => `pending:${guid}` === user["stash"]);
+    const common = pending >= 0 ? (all[pending]?.name ?? "") : origin.startsWith(`${cluster.dataset}/${unit}@`) ? origin.slice(origin.indexOf("@") + 1) : "";
+    infos.push({ id, unit, node: host.node, epoch: told?.epoch ?? 0, atMs: told?.atMs ?? 0, usedBytes, snapshots: all.length - 1 - pending, common });
   }
   return infos;
 }

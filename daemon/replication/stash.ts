@@ -9,6 +9,8 @@ export type StashContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "clock
 /** User property of a dataset in the stash: `pending:<guid of the common snapshot, if any>` until the unit's own dataset stands on that again, then `kept`. */
 const stashProperty = `${userPrefix}stash`;
 export const stashRoot = (root: string): string => `${root}/stash`;
+/** The snapshot of all that a stash holds, made when somebody looks (../vault/stash-desk.ts). A stash is read-only, so one is enough. */
+export const presentName = "present";
 /** `<unit>-<epoch>-<node>-<UTC yyyymmddThhmmssZ>` */
 export const stashId = (unit: string, epoch: number, node: string, atMs: number): string => `${unit}-${epoch}-${node}-${new Date(atMs).toISOString().replace(/[-:]/g, "").replace(/\.\d+Z$/, "Z")}`;
 /** Undefined for what is no name of a stash. */

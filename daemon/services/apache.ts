@@ -83,6 +83,16 @@ export class Apache {
     return true;
   }
 
+  public async answers(): Promise<boolean> {
+    return (await ask({ port: this.options.port, host: "hybridcluster.invalid", path: "/", deadlineMs: 2_000 })).status !== 0;
+  }
+
+  /** One that hangs is ended too: it answers nobody. */
+  public async repair(): Promise<void> {
+    await this.options.platform.restartService(apacheService);
+    await this.listening();
+  }
+
   private async listening(): Promise<void> {
     await until("Apache's first answer", { firstMs: 10, capMs: 200, withinMs: 10_000 }, async () => {
       const answer = await ask({ port: this.options.port, host: "hybridcluster.invalid", path: "/", deadlineMs: 2_000 });

@@ -61,6 +61,14 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
+  public baseAnswers(): Promise<boolean> {
+    return this.apache.answers();
+  }
+
+  public repairBase(): Promise<void> {
+    return this.inTurn(() => this.apache.repair());
+  }
+
   public configure(sites: readonly SiteRun[]): Promise<{ changed: boolean }> {
     return this.inTurn(async () => {
       const { programs: found } = await this.facts();

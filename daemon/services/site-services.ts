@@ -23,6 +23,10 @@ export interface SiteRun {
 export interface SiteServices {
   /** Our Apache and its base configuration exist and run. */
   ensureBase(): Promise<void>;
+  /** Does our Apache answer? */
+  baseAnswers?(): Promise<boolean>;
+  /** Starts our Apache anew, hanging or not, and waits for its first answer. */
+  repairBase?(): Promise<void>;
   /** Users, FPM pool files, virtual hosts for exactly these sites; renders, validates, swaps in atomically, reloads once. CONFIG_REFUSED leaves the old one in force. */
   configure(sites: readonly SiteRun[]): Promise<{ changed: boolean }>;
   /** Starts the FlexContainer of a site whose dataset is mounted. */

@@ -1,5 +1,5 @@
 import { type DesiredDocument, documentVersion } from "../lib/documents.js";
-import { type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, recordVersion, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { type AlertRecord, type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, recordVersion, type RecoveryRecord, type RemovalRecord, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord, type VotersRecord } from "../lib/records.js";
 import type { ClusterState, Versioned } from "./cluster-state.js";
 
 export interface Change { key: string; /** undefined = deleted */ value: string | undefined; modRevision: string }
@@ -17,12 +17,14 @@ interface Maps {
   trash: Map<string, Versioned<TrashRecord>>;
   drains: Map<string, Versioned<DrainRecord>>;
   fences: Map<string, Versioned<FenceRecord>>;
+  removals: Map<string, Versioned<RemovalRecord>>;
+  alerts: Map<string, Versioned<AlertRecord>>;
 }
 type Shards = ReadonlyMap<string, ReadonlyMap<number, Record<string, ObservedUnit>>>;
 export interface Picture { state: ClusterState; shards: Shards }
 
 export const emptyPicture: Picture = {
-  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), leader: undefined },
+  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), removals: new Map(), alerts: new Map(), leader: undefined, voters: undefined, recovery: undefined },
   shards: new Map(),
 };
 
@@ -55,6 +57,8 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
   const shards = new Map(before.shards);
   const touched = new Set<string>();
   let leader = before.state.leader;
+  let voters = before.state.voters;
+  let recovery = before.state.recovery;
   let quiet = true;
   for (const change of changes) {
     const [, , family = "", a = "", b = "", c = ""] = change.key.split("/");
@@ -86,7 +90,19 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
       case "template": keep(map("templates"), `${a}/${b}`, read<TemplateRecord>()); break;
       case "trash": keep(map("trash"), a, read<TrashRecord>()); break;
       case "drain": keep(map("drains"), a, read<DrainRecord>()); break;
+      case "alert": keep(map("alerts"), a, read<AlertRecord>()); break;
+      case "recovery": {
+        const value = read<RecoveryRecord>();
+        recovery = value === undefined ? undefined : { value, revision: change.modRevision };
+        break;
+      }
       case "fence": keep(map("fences"), a, read<FenceRecord>()); break;
+      case "removed": keep(map("removals"), a, read<RemovalRecord>()); break;
+      case "voters": {
+        const value = read<VotersRecord>();
+        voters = value === undefined ? undefined : { value, revision: change.modRevision };
+        break;
+      }
       case "leader": {
         const value = read<LeaderRecord>();
         leader = value === undefined ? undefined : { value, revision: change.modRevision };
@@ -114,5 +130,5 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
     for (const units of (shards.get(node) ?? new Map<number, Record<string, ObservedUnit>>()).values()) for (const [id, unit] of Object.entries(units)) merged.set(id, unit);
     map("observedUnits").set(node, merged);
   }
-  return { picture: { state: { ...next, leader }, shards }, quiet, unreadable, sessions };
+  return { picture: { state: { ...next, leader, recovery, voters }, shards }, quiet, unreadable, sessions };
 }

@@ -1,5 +1,5 @@
 import type { DesiredDocument, Kind } from "../lib/documents.js";
-import type { CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, SessionRecord, TemplateRecord, TrashRecord, UnitRecord } from "../lib/records.js";
+import type { AlertRecord, CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, RecoveryRecord, RemovalRecord, SessionRecord, TemplateRecord, TrashRecord, UnitRecord, VotersRecord } from "../lib/records.js";
 
 export interface Versioned<T> { value: T; revision: string }
 
@@ -18,11 +18,25 @@ export interface ClusterState {
   templates: ReadonlyMap<string, Versioned<TemplateRecord>>;
   trash: ReadonlyMap<string, Versioned<TrashRecord>>;
   leader: Versioned<LeaderRecord> | undefined;
+  /** How etcd last broke with its own past; undefined = never. */
+  recovery?: Versioned<RecoveryRecord> | undefined;
   /** Nodes that are being emptied. */
   drains?: ReadonlyMap<string, Versioned<DrainRecord>>;
   /** Nodes that are fenced by a person. */
   fences?: ReadonlyMap<string, Versioned<FenceRecord>>;
+  /** Nodes on their way out of the cluster. */
+  removals?: ReadonlyMap<string, Versioned<RemovalRecord>>;
+  /** Seats in etcd that were given to other nodes. */
+  voters?: Versioned<VotersRecord> | undefined;
+  /** What people are told, and were. */
+  alerts?: ReadonlyMap<string, Versioned<AlertRecord>>;
 }
+
+/** Is this node kept out by a person's word? The leader's own fence (placement/plan-relief.ts) is a fault as any other. */
+export const fencedByPerson = ({ fences }: Pick<ClusterState, "fences">, node: string): boolean => {
+  const order = fences?.get(node)?.value;
+  return order !== undefined && order.auto !== true;
+};
 
 export function desiredOf<K extends Kind>(state: ClusterState, kind: K, name: string): Versioned<DesiredDocument<K>> | undefined {
   return state.desired.get(`${kind}/${name}`) as Versioned<DesiredDocument<K>> | undefined;
@@ -35,3 +49,6 @@ export interface View {
   /** Called after each change, coalesced to at most one call a turn of the event loop. Returns a function that ends it. */
   onChange(listener: (state: ClusterState) => void): () => void;
 }
+
+/** Does the cluster wait for what its members' disks hold (daemon/recovery)? */
+export const isRecovering = (state: Pick<ClusterState, "recovery">): boolean => state.recovery?.value.state === "recovering";

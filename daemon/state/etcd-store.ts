@@ -5,7 +5,9 @@ import { fromBase64, prefixEnd, toBase64 } from "./range.js";
 import type { Compare, KeyValue, Op, Store, TxnResult, WatchEvent } from "./store.js";
 
 interface RawKv { key?: string; value?: string; mod_revision?: string }
-interface RawHeader { revision?: string }
+interface RawHeader { revision?: string; cluster_id?: string }
+/** Which etcd answered, and how far it is. */
+export interface EtcdPoint { etcdCluster: string; revision: string }
 interface RawWatch { result?: { header?: RawHeader; canceled?: boolean; compact_revision?: string; events?: { type?: string; kv?: RawKv }[] }; error?: unknown }
 
 const CALL_MS = 2000;
@@ -32,6 +34,10 @@ export class EtcdStore implements Store {
   public constructor(private readonly connection: EtcdConnection, endpoints: readonly EtcdEndpoint[]) {
     this.endpointList = endpoints;
   }
+
+  /** Told of each answer about keys; `before`: what it told last before that call was sent. Linearizable: an answer below that comes from an etcd that lost its past. */
+  public onAnswer: ((seen: EtcdPoint, before: EtcdPoint | undefined) => void) | undefined;
+  private latest: EtcdPoint | undefined;
 
   public setEndpoints(endpoints: readonly EtcdEndpoint[]): void {
     this.endpointList = endpoints;
@@ -76,6 +82,13 @@ export class EtcdStore implements Store {
 
   public watch(prefix: string, afterRevision: string, handlers: { onEvents(events: WatchEvent[], revision: string): void; onReset(): void }, signal: AbortSignal): void {
     void this.watchLoop(prefix, afterRevision, handlers, signal);
+  }
+
+  private note(header: RawHeader | undefined, before: EtcdPoint | undefined): void {
+    if (header?.revision === undefined || header.cluster_id === undefined) return;
+    const seen: EtcdPoint = { etcdCluster: header.cluster_id, revision: header.revision };
+    if (this.latest === undefined || this.latest.etcdCluster !== seen.etcdCluster || BigInt(seen.revision) > BigInt(this.latest.revision)) this.latest = seen;
+    this.onAnswer?.(seen, before);
   }
 
   private async watchLoop(prefix: string, afterRevision: string, handlers: { onEvents(events: WatchEvent[], revision: string): void; onReset(): void }, signal: AbortSignal): Promise<void> {
@@ -125,7 +138,10 @@ export class EtcdStore implements Store {
       // A silent member (cut off, paused) must not use up the whole time of a repeatable call.
       const tryMs = repeatable && list.length > 1 ? Math.min(left, Math.max(400, timeoutMs / 3)) : left;
       try {
-        return await this.connection.post(endpoint, path, body, tryMs, signal);
+        const before = this.latest;
+        const answer = await this.connection.post(endpoint, path, body, tryMs, signal);
+        if (path.startsWith("/v3/kv/")) this.note(answer["header"] as RawHeader | undefined, before);
+        return answer;
       } catch (error) {
         last = error;
         if (!(error instanceof TryFailed)) throw etcdError(path, error);

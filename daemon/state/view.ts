@@ -28,6 +28,10 @@ export class WatchedView implements View {
     return this.picture.state;
   }
 
+  public isReady(): boolean {
+    return this.ready;
+  }
+
   public onChange(listener: (state: ClusterState) => void): () => void {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);

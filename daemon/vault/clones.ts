@@ -21,12 +21,15 @@ const idPattern = /^(site-[a-z0-9-]{1,32})-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}$/;
 /** A clone does not bear `hybridcluster:unit`: it is no copy of the unit, for nobody who looks through a pool. */
 const unitOfClone = (id: string): string => idPattern.exec(id)?.[1] ?? "";
 
-/** `work` for a restore of this process; `browse:<UTC ms>` for people, until then. Undefined: not ours. */
-export function parseCloneKind(text: string | undefined): { kind: "work" } | { kind: "browse"; expiresAtMs: number } | undefined {
-  if (text === "work") return { kind: "work" };
+/** `work` for a restore or a comparison of this process, `received` for one that came from another node; `browse:<UTC ms>` for people, until then. Undefined: not ours. */
+export function parseCloneKind(text: string | undefined): { kind: "work" | "received" } | { kind: "browse"; expiresAtMs: number } | undefined {
+  if (text === "work" || text === "received") return { kind: text };
   const match = /^browse:([0-9]{1,15})$/.exec(text ?? "");
   return match === null ? undefined : { kind: "browse", expiresAtMs: Number(match[1]) };
 }
+
+/** `close` it. */
+export interface Opened { path: string; close(): Promise<void> }
 
 /**
  * Clones are how a snapshot is read (the lab's zfs has no `.zfs/snapshot`). A clone also keeps its snapshot from being pruned while it is there. They hold no data of their own, so they are destroyed at will: those of
@@ -49,9 +52,15 @@ export class VaultClones {
     return `${vaultRoot(this.context.cluster.dataset)}/${id}`;
   }
 
-  /** A clone for a restore; `close` it. */
-  public async work(unit: string, snapshot: string): Promise<{ path: string; close(): Promise<void> }> {
-    const id = await this.make(unit, snapshot, "work");
+  /** A clone to be read. `from`: the dataset that has the snapshot, when it is not the unit's own; full name. */
+  public async work(unit: string, snapshot: string, from?: string): Promise<Opened> {
+    return this.opened(unit, await this.make(unit, "work", this.cloning(unit, snapshot, from)));
+  }
+  /** The same for what another node sends: `receive` receives one snapshot into a new dataset with these properties. */
+  public async received(unit: string, receive: (dataset: string, properties: Record<string, string>) => Promise<void>): Promise<Opened> {
+    return this.opened(unit, await this.make(unit, "received", receive));
+  }
+  private opened(unit: string, id: string): Opened {
     return {
       path: `${this.folder}/${id}`,
       close: async () => {
@@ -70,7 +79,7 @@ export class VaultClones {
     const open = await this.list();
     if (open.length >= maxBrowses) throw new HcError("LIMIT_EXCEEDED", `${maxBrowses} snapshots are browsed on ${this.context.host.node} already; close one (\`hc vault close ID\`).`, { retry: "never" });
     const expiresAtMs = Math.floor(this.context.clock.wallMs() + forMs);
-    const id = await this.make(unit, snapshot, `browse:${expiresAtMs}`);
+    const id = await this.make(unit, `browse:${expiresAtMs}`, this.cloning(unit, snapshot));
     return { id, unit, node: this.context.host.node, snapshot, path: `${this.folder}/${id}`, expiresAtMs };
   }
   public async close(id: string): Promise<void> {
@@ -103,7 +112,7 @@ export class VaultClones {
       const kind = parseCloneKind(user["vault"]);
       if (kind === undefined || this.working.has(id)) continue;
       try {
-        if (kind.kind === "work" || kind.expiresAtMs <= clock.wallMs()) {
+        if (kind.kind !== "browse" || kind.expiresAtMs <= clock.wallMs()) {
           await this.destroy(id);
           if (kind.kind === "browse") event(unitOfClone(id), "browse-expired", `${id} on ${host.node}`);
         } else if (!mounted) {
@@ -126,7 +135,10 @@ export class VaultClones {
     return all.filter(({ name }) => name.startsWith(`${root}/`));
   }
 
-  private async make(unit: string, snapshot: string, kind: string): Promise<string> {
+  private cloning(unit: string, snapshot: string, from = `${this.context.cluster.dataset}/${unit}`) {
+    return (dataset: string, properties: Record<string, string>): Promise<void> => this.context.zfs.clone(`${from}@${snapshot}`, dataset, properties);
+  }
+  private async make(unit: string, kind: string, fill: (dataset: string, properties: Record<string, string>) => Promise<void>): Promise<string> {
     const { zfs, cluster, clock } = this.context;
     const id = `${unit}-${new Date(clock.wallMs()).toISOString().replace(/[-:]/g, "").replace(/\.\d+Z$/, "Z")}-${randomBytes(3).toString("hex")}`;
     await this.prepareFolder();
@@ -134,10 +146,10 @@ export class VaultClones {
       if (errorCode(error) !== "ALREADY_EXISTS") throw error;
     });
     this.mayBe = true;
-    if (kind === "work") this.working.add(id);
+    if (!kind.startsWith("browse:")) this.working.add(id);
     const path = `${this.folder}/${id}`;
     try {
-      await zfs.clone(`${cluster.dataset}/${unit}@${snapshot}`, this.dataset(id), { canmount: "noauto", readonly: "on", setuid: "off", exec: "off", atime: "off", mountpoint: path, [cloneProperty]: kind });
+      await fill(this.dataset(id), { canmount: "noauto", readonly: "on", setuid: "off", exec: "off", atime: "off", mountpoint: path, [cloneProperty]: kind });
       await zfs.mount(this.dataset(id));
       // a clone that is not mounted would show an empty folder: nothing may be restored from that
       if ((await zfs.mounted()).get(this.dataset(id)) !== path) throw new HcError("NOT_READY", `${this.dataset(id)} is not mounted at ${path}.`);
@@ -155,8 +167,10 @@ export class VaultClones {
       const dataset = this.dataset(id);
       const found = (await zfs.look(dataset))?.dataset;
       if (found === undefined) return;
-      if (parseCloneKind(found.user["vault"]) === undefined || found.origin === "") throw new HcError("ALREADY_EXISTS", `${dataset} is no clone of ours.`);
+      const kind = parseCloneKind(found.user["vault"])?.kind;
+      if (kind === undefined || (found.origin === "" && kind !== "received")) throw new HcError("ALREADY_EXISTS", `${dataset} is no clone of ours.`);
       await zfs.unmount(dataset, { force: true });
+      if (kind === "received") for (const { name } of await zfs.snapshots(dataset)) await zfs.destroy(`${dataset}@${name}`);
       await zfs.destroy(dataset).catch((error: unknown) => {
         if (zfsFailure(error) !== "missing") throw error;
       });

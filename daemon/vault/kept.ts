@@ -15,10 +15,11 @@ export function withKept(record: UnitRecord, snapshot: string, atMs: number): Un
   const others = (record.kept ?? []).filter((item) => item.snapshot !== snapshot);
   return { ...record, kept: [...others, { snapshot, atMs }].slice(-maxKept) };
 }
-/** Pure: snapshots of the unit that no retention takes now, on whichever node. */
+/** Pure: snapshots of the unit that no retention takes now, on whichever node, and that every copy is sent. */
 export function keptNames(record: UnitRecord | undefined, nowMs: number): string[] {
   const running = restoreOf(record);
-  return [...(record?.kept ?? []).filter(({ atMs }) => nowMs - atMs < keptMs).map(({ snapshot }) => snapshot), ...(running === undefined ? [] : [...(running.source === undefined ? [running.snapshot] : []), running.before].filter((name) => name !== ""))];
+  // a group's stays until its home has taken it off the record: no clock that jumps empties the vault
+  return [...(record?.groups ?? []).map(({ snapshot }) => snapshot), ...(record?.kept ?? []).filter(({ atMs }) => nowMs - atMs < keptMs).map(({ snapshot }) => snapshot), ...(running === undefined ? [] : [...(running.source === undefined ? [running.snapshot] : []), running.before].filter((name) => name !== ""))];
 }
 
 /** `changeRecord`, again when somebody else was first. */

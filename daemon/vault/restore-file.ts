@@ -7,7 +7,7 @@ import { restoreOf } from "../lib/records.js";
 import { formatSize } from "../lib/sizes.js";
 import type { Replication } from "../replication/replication.js";
 import { keepSnapshot } from "./kept.js";
-import type { VaultClones } from "./clones.js";
+import type { Opened, VaultClones } from "./clones.js";
 import type { VaultSnapshot } from "./choose-snapshot.js";
 import { measureTree } from "./measure.js";
 import { pathParts } from "./plan-path.js";
@@ -39,9 +39,9 @@ export async function mountedDevice(context: Pick<NodeContext, "zfs" | "cluster"
 
 /**
  * One file or folder out of a snapshot into place, while the site runs: snapshot of the present → copy out of a clone into the stage → one rename. A crash before the rename has changed nothing, one after it leaves a stage,
- * which is removed at the next start. Throws INVALID_INPUT, NOT_FOUND, NOT_HOME, LIMIT_EXCEEDED, CONFLICT.
+ * which is removed at the next start. `open`: where the content comes from, the unit's own snapshot when not given. Throws INVALID_INPUT, NOT_FOUND, NOT_HOME, LIMIT_EXCEEDED, CONFLICT.
  */
-export async function restoreFile({ context, replication, clones }: RestoreParts, unit: string, snapshot: VaultSnapshot, path: unknown, signal: AbortSignal): Promise<FileRestored> {
+export async function restoreFile({ context, replication, clones }: RestoreParts, unit: string, snapshot: VaultSnapshot, path: unknown, signal: AbortSignal, open: () => Promise<Opened> = () => clones.work(unit, snapshot.name)): Promise<FileRestored> {
   const parts = pathParts(path);
   const record = assertHome(context, unit);
   if (record.state !== "live") throw new HcError("NOT_READY", `${unit} is ${record.state}.`);
@@ -50,7 +50,7 @@ export async function restoreFile({ context, replication, clones }: RestoreParts
   const device = await mountedDevice(context, unit, root);
   const guard = writeGuard(context, unit, root, device, signal);
   const { name: before } = await replication.snapshotNow(unit, signal);
-  const clone = await clones.work(unit, snapshot.name);
+  const clone = await open();
   try {
     await inSnapshot(clone.path, parts, snapshot.name);
     await assertRoom(context, unit, await measureTree(`${clone.path}/${parts.join("/")}`, guard));

@@ -8,6 +8,7 @@ import { restoreOf, type RestoreState, type UnitRecord } from "../lib/records.js
 import { formatSize } from "../lib/sizes.js";
 import { changeUnit, withKept } from "./kept.js";
 import { mountedDevice, type RestoreParts, writeGuard } from "./restore-file.js";
+import { openStash, stashOfSource } from "./stash-open.js";
 import { leftStages, makeStage, removeStage } from "./stage.js";
 import { type CopyCount, copyTree } from "./tree-copy.js";
 
@@ -80,7 +81,8 @@ async function carryOut({ context, replication, clones, agent }: UnitRestorePart
     await mayWrite();
     if (mine(context.view.current().units.get(unit)?.value) === undefined) throw new HcError("NOT_HOME", `${unit}: the restore was ended by somebody else.`);
   };
-  const clone = await clones.work(restore.source ?? unit, restore.snapshot);
+  const stash = stashOfSource(restore.source);
+  const clone = stash === undefined ? await clones.work(restore.source ?? unit, restore.snapshot) : await openStash(context, clones, unit, stash, signal);
   try {
     for (const left of await leftStages(root)) await removeStage(context.runner, left);
     const stage = await makeStage(root, randomBytes(6).toString("hex"));

@@ -2,7 +2,7 @@ import type { NodeContext, PeerRequest } from "../context.js";
 import { HcError, messageOf } from "../lib/errors.js";
 import { parseAgo } from "../lib/point-in-time.js";
 import type { BrowseInfo } from "./clones.js";
-import type { FileAnswer, UnitOrder, VaultAnswer, VaultHome } from "./start.js";
+import type { FileAnswer, Origin, UnitOrder, VaultAnswer, VaultHome } from "./start.js";
 
 /** Snapshots are listed, a clone is made. */
 const shortMs = 60_000;
@@ -14,7 +14,7 @@ const longestBrowseMs = 24 * 3_600_000;
 export interface VaultListing extends VaultAnswer { browses: BrowseInfo[]; /** Nodes that could not be asked what is browsed there. */ unreachable: string[] }
 export type { BrowseInfo, FileAnswer, UnitOrder };
 
-interface Body { at: string; /** "" = the unit itself. */ source: string; file: unknown; forMs: number; reason: string }
+interface Body { at: string; /** "" = the unit itself. */ source: string; /** Id of a stash instead of a time, "" = none. */ stash: string; file: unknown; forMs: number; reason: string }
 /** Throws INVALID_INPUT. */
 export function readVaultBody(value: unknown): Body {
   const body = (value ?? {}) as Record<string, unknown>;
@@ -24,7 +24,9 @@ export function readVaultBody(value: unknown): Body {
     return given;
   };
   const at = text("at", 100);
-  if (at === "") throw new HcError("INVALID_INPUT", 'at: is required and missing; write a time such as "2026-11-23T17:05:00Z" or "10m".');
+  const stash = text("stash", 200);
+  if (stash !== "" && (at !== "" || (body["from"] ?? "") !== "")) throw new HcError("INVALID_INPUT", "stash: stands for a time, not together with at or from.");
+  if (at === "" && stash === "") throw new HcError("INVALID_INPUT", 'at: is required and missing; write a time such as "2026-11-23T17:05:00Z" or "10m".');
   const given = text("for", 20);
   const forMs = given === "" ? defaultBrowseMs : parseAgo(given);
   if (forMs === undefined || forMs < 60_000 || forMs > longestBrowseMs) throw new HcError("INVALID_INPUT", `for: ${JSON.stringify(given)} cannot be used; write a time from "1m" to "24h".`);
@@ -32,7 +34,7 @@ export function readVaultBody(value: unknown): Body {
   if (source !== "" && !/^site-[a-z0-9-]{1,32}$/.test(source)) throw new HcError("INVALID_INPUT", `from: ${JSON.stringify(source)} is no name of a unit.`);
   const file = body["file"] ?? "";
   if (source !== "" && file !== "") throw new HcError("INVALID_INPUT", "from: whole units only, not together with file.");
-  return { at, source, file, forMs, reason: text("reason", 200) };
+  return { at, source, stash, file, forMs, reason: text("reason", 200) };
 }
 
 /** Any node takes an order and passes it to the unit's home; what is browsed is gathered from all nodes. */
@@ -81,11 +83,13 @@ export function vaultRoutes(context: Pick<NodeContext, "apiRoutes" | "peerRoutes
     return { ...answer, browses: browses.filter((one) => one.unit === unit), unreachable };
   });
   atHome("POST", "/restore", fileMs, async (unit, body) => {
-    const { at, source, file, reason } = readVaultBody(body);
-    return file === "" ? home.restoreUnit(unit, at, reason, source === "" ? undefined : source) : home.restoreFile(unit, at, file, reason);
+    const { at, source, stash, file, reason } = readVaultBody(body);
+    const origin: Origin = stash !== "" ? { stash } : { at, ...(source === "" ? {} : { source }) };
+    return file === "" ? home.restoreUnit(unit, origin, reason) : home.restoreFile(unit, origin, file, reason);
   });
   atHome("POST", "/browse", shortMs, async (unit, body) => {
-    const { at, forMs } = readVaultBody(body);
+    const { at, stash, forMs } = readVaultBody(body);
+    if (stash !== "") throw new HcError("INVALID_INPUT", "stash: `hc stash diff ID` tells what is in it; it is not browsed.");
     return home.browse(unit, at, forMs);
   });
   peerRoutes.route("GET", "/peer/v1/vault/browses", async () => ({ browses: await home.browses() }));

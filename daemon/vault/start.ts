@@ -13,7 +13,11 @@ import { chooseSnapshot, madeMs, type VaultSnapshot } from "./choose-snapshot.js
 import { changeUnit } from "./kept.js";
 import { type FileRestored, restoreFile } from "./restore-file.js";
 import { driveRestore, isPassing, nameOf, withoutStaleRestore, withRestore } from "./restore-unit.js";
+import { groupedAs, withoutExpired } from "./groups.js";
+import { groupRoutes } from "./group-routes.js";
 import { vaultRoutes } from "./routes.js";
+import { stashDeskRoutes } from "./stash-desk-routes.js";
+import { chosenStash, openStash, stashOfSource } from "./stash-open.js";
 import { leftStages, removeStage } from "./stage.js";
 
 /** Between two looks at what expired and what was left, ms. */
@@ -24,15 +28,19 @@ const restMs = 10_000;
 const maxRestores = 4;
 
 export interface VaultOptions { replication: Replication; agent: Agent }
-export interface VaultAnswer { unit: string; home: string; snapshots: { name: string; guid: string; madeMs: number }[] }
+export interface VaultAnswer { unit: string; home: string; snapshots: { name: string; guid: string; madeMs: number; /** Name of the group snapshot that it is part of, "" = none. */ group: string }[] }
 export interface UnitOrder { id: string; unit: string; node: string; snapshot: string; madeMs: number }
 export interface FileAnswer extends FileRestored { unit: string; node: string; snapshot: string; madeMs: number }
+/** Where a restore takes its content: a time of the unit, or of another unit (`source`) of the same customer of which the home holds a copy; or what lies in a stash. */
+export type Origin = { at: string; source?: string } | { stash: string };
+interface Chosen { snapshot: VaultSnapshot; source?: string }
 /** What the home of a unit does. */
 export interface VaultHome {
   list(unit: string): Promise<VaultAnswer>;
-  /** `source`: another unit of the same customer, of which this node holds a copy. */
-  restoreUnit(unit: string, at: string, reason: string, source?: string): Promise<UnitOrder>;
-  restoreFile(unit: string, at: string, path: unknown, reason: string): Promise<FileAnswer>;
+  restoreUnit(unit: string, origin: Origin, reason: string): Promise<UnitOrder>;
+  restoreFile(unit: string, origin: Origin, path: unknown, reason: string): Promise<FileAnswer>;
+  /** What a restore to `at` would take. */
+  choose(unit: string, at: string): Promise<{ snapshot: string; madeMs: number }>;
   browse(unit: string, at: string, forMs: number): Promise<BrowseInfo & { madeMs: number }>;
   browses(): Promise<BrowseInfo[]>;
   close(id: string): Promise<void>;
@@ -55,8 +63,13 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
   const searched = new Map<string, string>();
 
   async function chosen(unit: string, at: string): Promise<VaultSnapshot> {
+    const record = assertHome(context, unit);
+    return chooseSnapshot(unit, await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`), groupedAs(record, at), clock.wallMs());
+  }
+  async function chosenFrom(unit: string, origin: Origin): Promise<Chosen> {
     assertHome(context, unit);
-    return chooseSnapshot(unit, await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`), at, clock.wallMs());
+    if ("stash" in origin) return chosenStash(context, unit, origin.stash);
+    return origin.source === undefined ? { snapshot: await chosen(unit, origin.at) } : { snapshot: await chosenOf(unit, origin.source, origin.at), source: origin.source };
   }
   /** Of another unit: its numbers of user and group are the same only within a customer, and one customer never sees another's files. */
   async function chosenOf(unit: string, source: string, at: string): Promise<VaultSnapshot> {
@@ -67,19 +80,23 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     if (mine !== theirs) throw new HcError("INVALID_INPUT", `from: ${source} belongs to the customer ${theirs}, ${unit} to ${mine}.`);
     const seen = await context.zfs.look(`${context.cluster.dataset}/${source}`);
     if (seen?.dataset.user["unit"] !== source) throw new HcError("IMPOSSIBLE_CHANGE", `${node}, the home of ${unit}, holds no copy of ${source}: move ${unit} to a node that does (\`hc site show ${source.replace(/^site-/, "")}\`).`);
-    return chooseSnapshot(source, seen.snapshots, at, clock.wallMs());
+    return chooseSnapshot(source, seen.snapshots, groupedAs(state.units.get(source)?.value, at), clock.wallMs());
   }
   const home: VaultHome = {
     async list(unit) {
       const record = context.view.current().units.get(unit)?.value;
       if (record?.home !== node) throw new HcError("NOT_HOME", `${unit} is not at home on ${node}.`);
       const snapshots = await context.zfs.snapshots(`${context.cluster.dataset}/${unit}`);
-      return { unit, home: node, snapshots: snapshots.map((snapshot) => ({ name: snapshot.name, guid: snapshot.guid, madeMs: madeMs(snapshot) })) };
+      return { unit, home: node, snapshots: snapshots.map((snapshot) => ({ name: snapshot.name, guid: snapshot.guid, madeMs: madeMs(snapshot), group: record.groups?.find((group) => group.snapshot === snapshot.name)?.name ?? "" })) };
     },
-    async restoreUnit(unit, at, reason, source) {
+    async choose(unit, at) {
+      const snapshot = await chosen(unit, at);
+      return { snapshot: snapshot.name, madeMs: snapshot.madeMs };
+    },
+    async restoreUnit(unit, origin, reason) {
       if (driven.size >= maxRestores) throw new HcError("LIMIT_EXCEEDED", `${maxRestores} units are being restored on ${node} already.`, { retry: "never" });
       return await locks.run(unit, async () => {
-        const snapshot = source === undefined ? await chosen(unit, at) : await chosenOf(unit, source, at);
+        const { snapshot, source } = await chosenFrom(unit, origin);
         const id = randomBytes(8).toString("hex");
         const wish = { id, snapshot: snapshot.name, ...(source === undefined ? {} : { source }), reason };
         await changeUnit(context, unit, (record) => withRestore(ours(record, node), wish), signal);
@@ -88,14 +105,15 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
         return { id, unit, node, snapshot: snapshot.name, madeMs: snapshot.madeMs };
       });
     },
-    async restoreFile(unit, at, path, reason) {
+    async restoreFile(unit, origin, path, reason) {
       if (files >= maxRestores) throw new HcError("LIMIT_EXCEEDED", `${maxRestores} restores of files run on ${node} already.`);
       files += 1;
       try {
         return await locks.run(unit, async () => {
-          const snapshot = await chosen(unit, at);
-          const done = await restoreFile(parts, unit, snapshot, path, signal);
-          context.event(unit, "file-restored", `${done.path} to ${snapshot.name}; the present before is ${done.before}; ${reason}`);
+          const { snapshot, source } = await chosenFrom(unit, origin);
+          const stash = stashOfSource(source);
+          const done = await restoreFile(parts, unit, snapshot, path, signal, stash === undefined ? undefined : () => openStash(context, clones, unit, stash, signal));
+          context.event(unit, "file-restored", `${done.path} to ${stash ?? snapshot.name}; the present before is ${done.before}; ${reason}`);
           return { ...done, unit, node, snapshot: snapshot.name, madeMs: snapshot.madeMs };
         });
       } finally {
@@ -138,7 +156,11 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     if (!context.session.isLive()) return;
     const mine = [...context.view.current().units.values()].map(({ value }) => value).filter((record) => record.home === node && record.state === "live" && record.homeGeneration === context.session.generation);
     for (const unit of searched.keys()) if (!mine.some((record) => record.unit === unit)) searched.delete(unit);
-    for (const record of mine) if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
+    for (const record of mine) {
+      if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
+      const expire = (one: UnitRecord): UnitRecord | undefined => withoutExpired(one, clock.wallMs());
+      if (expire(record) !== undefined) await changeUnit(context, record.unit, expire, signal);
+    }
     await clearStages(mine);
   }
   /** Once a unit and session, and after each restore. */
@@ -162,7 +184,11 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     }
   }
 
-  if (context.cluster.dataset !== "") vaultRoutes(context, home);
+  if (context.cluster.dataset !== "") {
+    vaultRoutes(context, home);
+    groupRoutes(context, options.replication, home);
+    stashDeskRoutes(context, clones);
+  }
   let units: ClusterState["units"] | undefined;
   const endWatch = context.view.onChange((state) => {
     if (state.units === units) return;

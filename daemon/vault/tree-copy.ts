@@ -1,7 +1,7 @@
 import { constants, type BigIntStats } from "node:fs";
 import { lchown, link, lstat, lutimes, mkdir, open, readdir, readlink, rename, rmdir, symlink, unlink, chmod } from "node:fs/promises";
-import { constants as systemConstants } from "node:os";
 import { errorCode, HcError } from "../lib/errors.js";
+import { isNoRoom } from "../membership/reserve.js";
 import { isStage } from "./plan-path.js";
 
 /*
@@ -202,8 +202,7 @@ export function asHcError(error: unknown): unknown {
   if (errorCode(error) !== undefined) return error;
   const code = (error as NodeJS.ErrnoException).code ?? "";
   const { message } = error as Error;
-  // libuv has no name for EDQUOT
-  if (code === "ENOSPC" || code === "EDQUOT" || (error as NodeJS.ErrnoException).errno === -systemConstants.errno.EDQUOT) return new HcError("LIMIT_EXCEEDED", `There is no room for what is to be restored (${message}): the present stays as a snapshot, so both need room. Raise the site's quota, or free space.`, { cause: error, retry: "never" });
+  if (isNoRoom(error)) return new HcError("LIMIT_EXCEEDED", `There is no room for what is to be restored (${message}): the present stays as a snapshot, so both need room. Raise the site's quota, or free space.`, { cause: error, retry: "never" });
   if (code === "ENAMETOOLONG" || code === "ELOOP") return new HcError("CONFLICT", `A path is too long or led through a link: ${message}`, { cause: error, retry: "never" });
   return code === "" ? error : new HcError("COMMAND_FAILED", `The filesystem refused: ${message}`, { cause: error, retry: "never" });
 }

@@ -7,7 +7,7 @@
  * User properties that are read back, without the prefix. `zfs get` needs them by name (`all` would print about fifty lines a
  * dataset), so a new one is added here first.
  */
-export const userProperties = ["unit", "epoch", "home", "definition", "revision", "customer", "template", "version", "recipe", "state", "trash", "deleted", "stash", "sealed", "vault"] as const;
+export const userProperties = ["unit", "epoch", "home", "definition", "config", "revision", "customer", "template", "version", "recipe", "state", "trash", "deleted", "stash", "sealed", "vault"] as const;
 export const userPrefix = "hybridcluster:";
 
 const datasetProperties = ["guid", "origin", "mounted", "mountpoint", "readonly", "used", "referenced", "available", "quota", ...userProperties.map((name) => userPrefix + name)];

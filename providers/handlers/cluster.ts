@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { until } from "../../daemon/lib/backoff.js";
 import { type DesiredDocument, documentVersion } from "../../daemon/lib/documents.js";
 import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
@@ -14,8 +14,10 @@ import type { Connection } from "../schemas/connection.js";
 import { apiCall } from "../ssh/api-client.js";
 
 /** All keys of a cluster: one secret in the state, the root of trust. */
-interface ClusterSecrets { ca: KeyPair; edgeCa: KeyPair; nodes: Record<string, { names: string; node: KeyPair; proxy: KeyPair }> }
+interface ClusterSecrets { ca: KeyPair; edgeCa: KeyPair; /** Of secrets that lie in etcd; missing in states of versions before. */ sealKey?: string; nodes: Record<string, { names: string; node: KeyPair; proxy: KeyPair }> }
 const readyMs = 180_000;
+/** A node may carry much: each site moves by itself, and each copy is sent. */
+const emptyMs = 3_600_000;
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 /** One host votes alone, two as well (the second follows), three or more: the first three. */
 export function votersOf(inputs: Pick<ClusterInputs, "members">): string[] {
@@ -35,13 +37,13 @@ async function issueAll(inputs: ClusterInputs, olds: ClusterSecrets | undefined,
     const fresh = old !== undefined && old.names === names && expiresAt(old.node.cert).getTime() - now.getTime() > (nodeDays * 86_400_000) / 3;
     nodes[member.node] = fresh ? old : { names, node: await issue(secrets.ca, member.node, member.addresses, now), proxy: await issue(secrets.edgeCa, member.node, member.addresses, now) };
   }
-  return { ...secrets, nodes };
+  return { ...secrets, sealKey: secrets.sealKey ?? randomBytes(32).toString("base64"), nodes };
 }
 function identityOf(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets, node: string): Identity {
   const keys = secrets.nodes[node];
   if (keys === undefined) throw new HcError("INTERNAL", `no certificate was made for ${node}`);
-  const config: ClusterConfig = { version: 1, cluster: inputs.name, clusterId, node, members: inputs.members, voters: votersOf(inputs), dataset: inputs.datasets[node] ?? "", etcd: inputs.settings.etcd };
-  return { version: 1, config, pki: { ca: secrets.ca.cert, nodeCert: keys.node.cert, nodeKey: keys.node.key, edgeCa: secrets.edgeCa.cert, proxyCert: keys.proxy.cert, proxyKey: keys.proxy.key } };
+  const config: ClusterConfig = { version: 1, cluster: inputs.name, clusterId, node, members: inputs.members, voters: votersOf(inputs), dataset: inputs.datasets[node] ?? "", etcd: { heartbeatMs: inputs.settings.etcd.heartbeatMs, electionMs: inputs.settings.etcd.electionMs } };
+  return { version: 1, config, pki: { ca: secrets.ca.cert, nodeCert: keys.node.cert, nodeKey: keys.node.key, edgeCa: secrets.edgeCa.cert, proxyCert: keys.proxy.cert, proxyKey: keys.proxy.key, ...(secrets.sealKey === undefined ? {} : { sealKey: secrets.sealKey }) } };
 }
 const renewAfter = (secrets: ClusterSecrets): string =>
   new Date(Math.min(...Object.values(secrets.nodes).map((keys) => expiresAt(keys.node.cert).getTime())) - (nodeDays * 86_400_000) / 3).toISOString();
@@ -86,6 +88,32 @@ async function run(inputs: ClusterInputs, clusterId: string, secrets: ClusterSec
   }
   return outs;
 }
+interface Removal { done: boolean; waitsFor: string[] }
+/**
+ * A node that the program names no more is taken out as `hc node remove` does: emptied, its vote given to another, and only then left alone. One that does not answer is refused, unless a person has said
+ * that it never comes back (`hc node remove NODE --dead`). Done through the nodes that stay.
+ */
+async function takeOut(inputs: ClusterInputs, node: string): Promise<void> {
+  const path = `/v1/nodes/${encodeURIComponent(node)}/remove`;
+  let told = "";
+  const tell = (waitsFor: readonly string[]): void => {
+    const text = `${node} is taken out, waits for ${waitsFor.join("; ")}`;
+    if (text !== told && waitsFor.length > 0) progress("Cluster", inputs.name, text);
+    told = text;
+  };
+  let last = await apiCall<Removal>(inputs.connections, "POST", path, { reason: "the program names it no more" }, { timeoutMs: 30_000 });
+  if (last.done) return;
+  try {
+    await until(`${node} to carry nothing`, { withinMs: emptyMs, firstMs: 300, capMs: 3_000 }, async () => {
+      last = await apiCall<Removal>(inputs.connections, "GET", path, undefined, { timeoutMs: 20_000 });
+      tell(last.waitsFor);
+      return last.done ? true : undefined;
+    });
+  } catch (error) {
+    throw new HcError("NOT_READY", `${node} still waits for ${last.waitsFor.join("; ")}; it goes on by itself, and the next \`hc up\` waits on`, { cause: error });
+  }
+}
+
 async function tearDown(connection: Connection): Promise<void> {
   await apiCall([connection], "DELETE", "/v1/identity", undefined, { timeoutMs: 120_000 });
 }
@@ -102,7 +130,7 @@ export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
   diff: async (_id, olds, news) => {
     dropPending(news.name); // the state has the identity
     const fields = ["connections", "members", "datasets", "redundancy", "settings", "ephemeral"] as const;
-    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])) || new Date().toISOString() > olds.renewAfter;
+    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])) || new Date().toISOString() > olds.renewAfter || !olds.secrets?.includes('"sealKey"');
     return { changes: changed || olds.name !== news.name, replaces: olds.name !== news.name ? ["name"] : [], deleteBeforeReplace: true };
   },
   create: async (inputs) => {
@@ -114,6 +142,18 @@ export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
   },
   update: async (_id, olds, news) => {
     const secrets = await issueAll(news, JSON.parse(olds.secrets) as ClusterSecrets, new Date());
+    const staying = new Set(news.members.map((member) => member.node));
+    const leaving = olds.members.filter((member) => !staying.has(member.node));
+    if (leaving.length > 0) {
+      const stays = { ...news, connections: news.connections.filter((each) => olds.members.some((member) => member.node === each.node)) };
+      if (stays.connections.length === 0) throw new HcError("IMPOSSIBLE_CHANGE", `Cluster ${news.name}: none of its nodes (${olds.members.map((member) => member.node).join(", ")}) would stay, and their data with them: add the new ones first, and take the old ones out in another \`hc up\`.`);
+      // the wishes of the new program count already (fewer copies, say), but the node is still one of those that can be emptied
+      const document = clusterDocument({ ...news, members: olds.members });
+      await apiCall(stays.connections, "PUT", `/v1/documents/cluster/${news.name}`, document, { timeoutMs: 20_000 });
+      for (const member of leaving) await takeOut(stays, member.node);
+    }
+    const back = news.members.filter((member) => !olds.members.some((old) => old.node === member.node));
+    for (const member of back) await apiCall(olds.connections.filter((each) => staying.has(each.node)), "DELETE", `/v1/nodes/${encodeURIComponent(member.node)}/remove`, undefined, { timeoutMs: 20_000 });
     const outs = await run(news, olds.clusterId, secrets);
     const kept = new Set(news.members.map((member) => member.node));
     for (const connection of olds.connections.filter((each) => !kept.has(each.node))) {

@@ -6,6 +6,7 @@ import { currentHosts } from "../core/api-connections.js";
 import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
 import type { Handler } from "../core/handler.js";
 import { PartialError } from "../core/partial-error.js";
+import { otherCluster } from "../schemas/cluster.js";
 import { type CustomerInputs, type CustomerOutputs, customerSchema } from "../schemas/customer.js";
 
 async function converge(inputs: CustomerInputs): Promise<CustomerOutputs> {
@@ -29,7 +30,7 @@ export const customerHandler: Handler<CustomerInputs, CustomerOutputs> = {
   },
   diff: async (_id, olds, news) => {
     const replaces = olds.name === news.name ? [] : ["name"];
-    if (olds.connection.cluster !== news.connection.cluster) replaces.push("connection");
+    if (otherCluster(olds.connection, news.connection)) replaces.push("connection");
     return { changes: replaces.length > 0 || olds.displayName !== news.displayName || olds.contact !== news.contact, replaces, deleteBeforeReplace: true };
   },
   create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs) }),

@@ -1,6 +1,6 @@
 import { until } from "../../daemon/lib/backoff.js";
 import { siteUnit } from "../../daemon/lib/documents.js";
-import { HcError, messageOf } from "../../daemon/lib/errors.js";
+import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { checkPhpSettings } from "../../daemon/platform/php-settings.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
 import { type Failure, holdsUnknown, validate } from "../../daemon/lib/schema.js";
@@ -9,6 +9,7 @@ import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
 import type { Handler } from "../core/handler.js";
 import { contentDigest, packContent } from "../core/pack-content.js";
 import { PartialError } from "../core/partial-error.js";
+import { otherCluster } from "../schemas/cluster.js";
 import type { Connection } from "../schemas/connection.js";
 import { type SiteInputs, type SiteOutputs, siteSchema, siteSpec, siteUrls } from "../schemas/site.js";
 import { apiCall } from "../ssh/api-client.js";
@@ -45,7 +46,8 @@ async function converge(inputs: SiteInputs, isNew: boolean): Promise<SiteOutputs
       return seen?.ready === true && BigInt(seen.appliedRevision || "0") >= BigInt(revision) ? seen : undefined;
     });
   } catch (error) {
-    throw new PartialError(`Site ${inputs.name} is not ready after ${inputs.timeouts.create} s: ${homeError(seen)} (${messageOf(error)})`, inputs.name, outputs(inputs, seen?.record));
+    const lies = errorCode(error) === "ALREADY_EXISTS"; // its data is there from before: no waiting helps
+    throw new PartialError(lies ? `Site ${inputs.name}: ${messageOf(error)}` : `Site ${inputs.name} is not ready after ${inputs.timeouts.create} s: ${homeError(seen)} (${messageOf(error)})`, inputs.name, outputs(inputs, seen?.record));
   }
   return outputs(inputs, seen?.record);
 }
@@ -71,7 +73,7 @@ function unspokenReplace(olds: Partial<SiteInputs>, inputs: SiteInputs): Failure
     before === undefined || holdsUnknown([before, after]) || before === after ? [] : [{ property, reason: `changing it from ${JSON.stringify(before)} to ${JSON.stringify(after)} replaces site ${olds.name} and its data (the old data goes to the trash); if that is meant, say allowReplace: ${JSON.stringify(olds.name)}` }];
   return [
     ...(["name", "customer", "template"] as const).flatMap((field) => told(field, olds[field], inputs[field])),
-    ...told("connection.cluster", olds.connection?.cluster, inputs.connection.cluster),
+    ...(otherCluster(olds.connection, inputs.connection) ? told("connection.cluster", olds.connection?.cluster, inputs.connection.cluster) : []),
   ].slice(0, 1);
 }
 
@@ -86,7 +88,7 @@ export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
   },
   diff: async (_id, olds, news) => {
     const replaces = (["name", "customer", "template"] as const).filter((field) => !same(olds[field], news[field])) as string[];
-    if (olds.connection.cluster !== news.connection.cluster) replaces.push("connection");
+    if (otherCluster(olds.connection, news.connection)) replaces.push("connection");
     // where it is, is an output; initial content matters only when the site is made
     const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention"] as const;
     return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])), replaces, deleteBeforeReplace: true };

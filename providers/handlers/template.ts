@@ -7,6 +7,7 @@ import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
 import type { Handler } from "../core/handler.js";
 import { PartialError } from "../core/partial-error.js";
 import { progress } from "../core/progress.js";
+import { otherCluster } from "../schemas/cluster.js";
 import { type TemplateInputs, type TemplateOutputs, templateSchema } from "../schemas/template.js";
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
@@ -43,7 +44,7 @@ export const templateHandler: Handler<TemplateInputs, TemplateOutputs> = {
   },
   diff: async (_id, olds, news) => {
     const replaces = (["name"] as const).filter((field) => olds[field] !== news[field]) as string[];
-    if (olds.connection.cluster !== news.connection.cluster) replaces.push("connection");
+    if (otherCluster(olds.connection, news.connection)) replaces.push("connection");
     const changed = (["recipe", "version", "settings"] as const).some((field) => !same(olds[field], news[field]));
     return { changes: changed || replaces.length > 0, replaces, deleteBeforeReplace: true };
   },

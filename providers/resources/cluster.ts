@@ -13,7 +13,7 @@ export interface ClusterArgs {
   witnesses?: Host[];
   /** Copies of each unit, its home included; default 2, or the number of nodes if that is less. */
   redundancy?: number;
-  settings?: Partial<ClusterSettings>;
+  settings?: Partial<Omit<ClusterSettings, "etcd">> & { etcd?: Partial<ClusterSettings["etcd"]> };
   /** A local cluster: it goes with its machines. */
   ephemeral?: boolean;
 }
@@ -47,7 +47,7 @@ export class Cluster extends pulumi.dynamic.Resource {
     const connections = pulumi.all(hosts.map((host) => host.connection));
     const members = pulumi.all(hosts.map((host) => host.member)).apply((all) => all.map((member) => ({ ...member, ports: { ...defaultPorts, ...member.ports } })));
     const datasets = Object.fromEntries(args.pools.map((pool) => [pool.host.nodeName, pool.dataset]));
-    const settings = { ...settingsDefaults, ...args.settings };
+    const settings = { ...settingsDefaults, ...args.settings, etcd: { ...settingsDefaults.etcd, ...args.settings?.etcd } };
     const local = args.ephemeral === true ? hosts[0]?.local : undefined;
     super(
       provider, name,

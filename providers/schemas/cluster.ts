@@ -1,8 +1,8 @@
 import type { Member } from "../../daemon/lib/node-config.js";
-import { nameSchema } from "../../daemon/lib/schema.js";
+import { holdsUnknown, nameSchema } from "../../daemon/lib/schema.js";
 import { type Connection, connectionSchema } from "./connection.js";
 
-export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; etcd: { heartbeatMs: number; electionMs: number } }
+export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; /** A site that failed over so often within an hour waits (1 to 10 min) for its home before the next time; 0 = never; default 5. */ failoversPerHour?: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
 export interface ClusterInputs {
   name: string;
   connections: Connection[];
@@ -36,8 +36,8 @@ export const clusterSchema = {
     settings: {
       type: "object", additionalProperties: false, required: ["txgTimeoutS", "rpoS", "trashDays", "etcd"],
       properties: {
-        txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650),
-        etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000) } },
+        txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650), failoversPerHour: integer(0, 32),
+        etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000), replaceAfterS: integer(0, 604_800) } },
       },
     },
     ephemeral: { type: "boolean", default: false },
@@ -48,6 +48,8 @@ export const clusterSchema = {
 
 /** What children carry to reach the cluster. */
 export interface ClusterConnection { cluster: string; hosts: Connection[]; /** how many can hold copies */ nodes: number; zones: string[]; httpPort: number }
+/** Is this another cluster? A connection that is not known yet (a host that is still to be made) is the same one until the contrary is known. */
+export const otherCluster = (before: ClusterConnection | undefined, after: ClusterConnection): boolean => before !== undefined && !holdsUnknown(after) && before.cluster !== after.cluster;
 export const clusterConnectionSchema = {
   type: "object", additionalProperties: false, required: ["cluster", "hosts", "nodes", "zones", "httpPort"],
   properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), zones: { type: "array", items: { type: "string" } }, httpPort: integer(1, 65_535) },

@@ -37,7 +37,8 @@ export class LocalCluster extends pulumi.ComponentResource {
     this.cluster = new Cluster(name, {
       pools, ephemeral: true, ...(args.redundancy === undefined ? {} : { redundancy: args.redundancy }),
       // several nodes share this machine's cores: etcd must not take a busy moment for a dead leader
-      settings: { etcd: { heartbeatMs: 150, electionMs: 1500 }, ...args.settings },
+      // and whoever tries it kills nodes again and again
+      settings: { etcd: { heartbeatMs: 150, electionMs: 1500 }, failoversPerHour: 0, ...args.settings },
     }, parent);
     this.addresses = pulumi.all(machines.map((machine) => machine.address)).apply((all) => Object.fromEntries(all.map((address, index) => [`n${index + 1}`, address])));
     this.registerOutputs({ addresses: this.addresses });

@@ -28,7 +28,8 @@ async function main(): Promise<number> {
     tell(`${count} sites with their copies: ${Math.round(createdMs / 1000)} s`);
     await delay(20_000);
     const units = (await sites.status()).units;
-    const replicas = units.reduce<Record<string, number>>((sum, unit) => ({ ...sum, [unit.replicas[0]?.node ?? "none"]: (sum[unit.replicas[0]?.node ?? "none"] ?? 0) + 1 }), {});
+    const replicas: Record<string, number> = {};
+    for (const unit of units) replicas[unit.replicas[0]?.node ?? "none"] = (replicas[unit.replicas[0]?.node ?? "none"] ?? 0) + 1;
     const homes = units.filter(({ home }) => home === victim.name).length;
     if (homes !== count) throw new Error(`${homes} of ${count} sites are at home on ${victim.name}`);
     const full = await Promise.all(sites.lab.nodes.map((node) => usageOf(node, true)));
@@ -47,7 +48,8 @@ async function main(): Promise<number> {
       while (!ended.signal.aborted) {
         for (const node of survivors) {
           const now = memoryOf(await usageOf(node, true).catch(() => ({})));
-          const most = (peak[node.name] ??= {});
+          peak[node.name] ??= {};
+          const most = peak[node.name] as Record<string, number>;
           for (const [program, size] of Object.entries(now)) most[program] = Math.max(most[program] ?? 0, size);
         }
         leastBytes = Math.min(leastBytes, machine().availableBytes);

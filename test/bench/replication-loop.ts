@@ -22,7 +22,9 @@ async function measure(units: number, changing: readonly number[], seconds: numb
   try {
     for (const count of changing) {
       const ids = [...node.context.view.current().units.keys()].slice(0, count);
-      const writer = setInterval(() => ids.forEach((unit) => node.write(unit)), 1_000);
+      const writer = setInterval(() => {
+        for (const unit of ids) node.write(unit);
+      }, 1_000);
       await delay(12_000); // what the change of load itself brings about is over
       const commands = new Map(node.text.commands);
       const [began, cpu, spent, bytes, streams, published, rounds] = [performance.now(), process.cpuUsage(), node.text.spentMs, node.text.outputBytes, node.streams(), node.published(), node.agent.rounds()];

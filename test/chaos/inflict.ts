@@ -7,6 +7,8 @@ const processes: Partial<Record<FaultKind, string>> = {
   "pause-workers": "pgrep -f '[h]cd.cjs worker'",
   "pause-fencer": "systemctl show -p MainPID --value hcd-fencer.service",
   "pause-etcd": "pgrep -x etcd",
+  // the pool hangs: nothing that is written comes back
+  "pause-zfs": "pgrep -x zfs-fuse",
   "pause-all": "systemctl show -p MainPID --value hcd.service hcd-fencer.service | grep .; pgrep -f '[h]cd.cjs worker'; pgrep -x etcd",
   "kill-hcd": "systemctl show -p MainPID --value hcd.service",
   "kill-workers": "pgrep -f '[h]cd.cjs worker'",
@@ -62,6 +64,7 @@ export async function inflict(lab: Lab, { kind, node, peer }: Fault): Promise<()
     case "pause-workers":
     case "pause-fencer":
     case "pause-etcd":
+    case "pause-zfs":
     case "pause-all": {
       const pids = (await run(`${processes[kind]} || true`)).split(/\s+/).filter((pid) => /^[1-9][0-9]*$/.test(pid));
       await signal("STOP", `echo ${pids.join(" ")}`);

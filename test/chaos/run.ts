@@ -11,7 +11,7 @@ import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } fr
 import { type Fault, type FaultKind, faultsOf, faultText } from "./faults.js";
 import { inflict } from "./inflict.js";
 
-export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Ends after so many faults. */ faults?: number; tell?(line: string): void }
+export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Ends after so many faults. */ faults?: number; /** How long each lasts, instead of the seed's word. */ seconds?: number; tell?(line: string): void }
 /** One fault and what followed. Times in ms from its beginning; `gaps`: for each site the longest time without an acknowledged record anywhere. `parts` of failovers: declared dead, written, first record acknowledged. */
 export interface Struck { fault: string; kind: FaultKind; healedMs: number; gaps: Record<string, number>; failovers: { site: string; deadMs: number; writtenMs: number; servedMs: number; lossS: number }[]; lost: number }
 export interface ChaosReport { seed: number; nodes: number; sites: number; struck: Struck[]; acknowledged: number; refused: number; lost: number; violations: string[] }
@@ -39,7 +39,8 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
     const end = performance.now() + minutes * 60_000;
     for (let number = 1; performance.now() < end && number <= (options.faults ?? 1_000) && report.violations.length === 0; number += 1) {
       await delay(2_000); // records of a healthy time, for each site at each node
-      await run.strike(next(await run.homes()));
+      const fault = next(await run.homes());
+      await run.strike(options.seconds === undefined ? fault : { ...fault, seconds: options.seconds });
     }
     await run.judge((await Promise.all(clients.map((client) => client.stop()))).flat());
     clients = [];
@@ -56,6 +57,8 @@ class Run {
   public nodes: string[] = [];
   private addresses: Record<string, string> = {};
   private all: LedgerClient[] = [];
+  /** Outcomes of clients that stood inside a node while it was struck. */
+  private readonly witnessed: Outcome[] = [];
   private readonly struck: { fault: Fault; atMs: number; into: Struck }[] = [];
   public constructor(private readonly project: HcProject, private readonly lab: Lab, private readonly sites: readonly string[], private readonly report: ChaosReport, private readonly tell: (line: string) => void) {}
 
@@ -103,10 +106,14 @@ class Run {
     this.tell(`${new Date(atMs).toISOString().slice(11, 19)} ${faultText(fault)}`);
     const into: Struck = { fault: faultText(fault), kind: fault.kind, healedMs: 0, gaps: {}, failovers: [], lost: 0 };
     this.struck.push({ fault, atMs, into });
+    // on the other side of a cut, or beside processes that were stopped, somebody goes on asking too
+    const inside = fault.kind.startsWith("cut") || fault.kind.startsWith("pause") ? this.lab.pid(await this.lab.node(fault.node)) : undefined;
+    const witnesses = inside === undefined ? [] : this.sites.map((site) => new LedgerClient({ address: "127.0.0.1", host: `${site}.localhost`, name: `${site}-in${this.struck.length}`, everyMs: 250, maxMs: 600_000, inside }));
     const heal = await inflict(this.lab, fault);
     await delay(fault.seconds * 1000);
     await heal();
     await this.healed(into.fault);
+    this.witnessed.push(...(await Promise.all(witnesses.map((client) => client.stop()))).flat());
     into.healedMs = Date.now() - atMs;
     await delay(1_000); // acknowledged by then, whatever waited at an edge
     const outcomes = this.all.flatMap((client) => client.acknowledged);
@@ -130,7 +137,7 @@ class Run {
   /** After the last fault: the ledgers against all that was acknowledged. */
   public async judge(outcomes: readonly Outcome[]): Promise<void> {
     for (const site of this.sites) {
-      const own = outcomes.filter(({ id }) => id.startsWith(`${site}-`));
+      const own = [...outcomes, ...this.witnessed].filter(({ id }) => id.startsWith(`${site}-`));
       const ledger = await readLedger(this.addresses[this.nodes[0] as string] as string, `${site}.localhost`);
       if (ledger === undefined) {
         this.report.violations.push(`${site} cannot be read`);

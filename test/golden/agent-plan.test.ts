@@ -11,9 +11,9 @@ const runtime = { platform: "linux" as const, php: "8.2" };
 const acme: CustomerRecord = { version: 1, name: "acme", uid: 20000, gid: 20000, user: "hc-acme" };
 const document: DesiredDocument<"site"> = { version: 1, kind: "site", name: "wiki", origin: "git", spec: { ...(structuredClone(siteDefaults) as never as DesiredDocument<"site">["spec"]), customer: "acme", template: "php", hostnames: ["wiki.localhost"] } };
 
-interface UnitCase { id: string; record?: Partial<UnitRecord> | null; document?: null; local?: Partial<LocalDataset>; service?: UnitInput["service"]; trash?: Partial<TrashRecord>[]; homeHolds?: boolean; configured?: string; started?: string; checked?: string }
+interface UnitCase { id: string; record?: Partial<UnitRecord> | null; document?: null; local?: Partial<LocalDataset>; service?: UnitInput["service"]; trash?: Partial<TrashRecord>[]; homeHolds?: boolean; config?: string; configured?: string; started?: string; checked?: string }
 interface Case {
-  what: string; node: string; session: NodeInput["session"]; units?: UnitCase[]; templates?: Record<string, string>; trashed?: Record<string, Partial<LocalDataset>>;
+  what: string; node: string; session: NodeInput["session"]; recovering?: boolean; units?: UnitCase[]; templates?: Record<string, string>; trashed?: Record<string, Partial<LocalDataset>>;
   trash?: Partial<TrashRecord>[]; builds?: { record: Partial<TemplateRecord> }[]; users?: NodeInput["users"]; configured?: string;
 }
 const dataset = (name: string, local: Partial<LocalDataset>): LocalDataset => ({ dataset: name, mounted: false, readonly: false, quotaBytes: "0", usedBytes: "1", user: {}, snapshots: [], ...local });
@@ -31,12 +31,12 @@ function input(given: Case): NodeInput {
     const local = unit.local === undefined ? undefined : dataset(`hpool/hc/${unit.id}`, { ...unit.local, user: { ...unit.local.user, ...(unit.local.user?.["definition"] === "@" ? { definition: JSON.stringify(document) } : {}) } });
     return {
       id: unit.id, record: record === undefined ? undefined : { value: record, revision: "9" }, document: unit.document === null ? undefined : { value: document, revision: "5" }, customer: acme, local,
-      service: unit.service ?? "none", trash: (unit.trash ?? []).map(trashRecord), homeHolds: unit.homeHolds ?? false, configured: unit.configured === "@" && run !== undefined ? serviceText(run) : (unit.configured ?? ""), started: fill(unit.started), checked: fill(unit.checked),
+      service: unit.service ?? "none", trash: (unit.trash ?? []).map(trashRecord), homeHolds: unit.homeHolds ?? false, config: unit.config, configured: unit.configured === "@" && run !== undefined ? serviceText(run) : (unit.configured ?? ""), started: fill(unit.started), checked: fill(unit.checked),
     };
   });
   const trash = [...(given.trash ?? []), ...(given.units ?? []).flatMap((unit) => unit.trash ?? [])].map(trashRecord);
   return {
-    node: given.node, dataset: "hpool/hc", data: "/hc", session: given.session, units,
+    node: given.node, dataset: "hpool/hc", data: "/hc", session: given.session, recovering: given.recovering ?? false, units,
     trashed: new Map(Object.entries(given.trashed ?? {}).map(([id, local]) => [id, dataset(`hpool/hc/trash/${id}`, local)])),
     trash: new Map(trash.map((value) => [value.id, { value, revision: "3" }])),
     templates: new Map(Object.entries(given.templates ?? {})),

@@ -5,6 +5,7 @@ import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import type { StashAnswer } from "../../daemon/replication/stash-routes.js";
+import type { StashDiff } from "../../daemon/vault/stash-desk.js";
 import { inflict } from "../chaos/inflict.js";
 import { HcProject, stepText } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } from "../support/ledger.js";
@@ -149,6 +150,10 @@ test("what lies in the stash is listed, and destroyed only by a person's word", 
   expect(stashes.map(({ id }) => id).sort()).toEqual(lying.sort());
   expect(stashes.length).toBeGreaterThan(0);
   for (const { unit, common, usedBytes } of stashes) expect([unit, common, Number(usedBytes) > 0]).toEqual(["site-ledger", expect.stringMatching(/^[0-9]+-2/), true]);
+  // what was written last may lie in an intent log that only a mount replays: of the node that lost its power, of the one that was cut off
+  const diffs = await Promise.all(stashes.map(({ id }) => project.json<StashDiff>(["stash", "diff", id])));
+  for (const diff of diffs) expect(diff).toMatchObject({ complete: true, unread: 0 });
+  expect(diffs.flatMap(({ differences }) => differences.map(({ path }) => path))).toContainEqual(expect.stringContaining("ledger.txt"));
   const ids = stashes.map(({ id }) => id);
   expect((await project.hc(["stash", "discard", ...ids])).code).toBe(4);
   expect((await project.hc(["stash", "discard", "--yes", ...ids])).code).toBe(0);
@@ -222,7 +227,13 @@ test("etcd without quorum: sites go on by the promise of their copies; one whose
   const seen = await status();
   expect(seen.attention[0]).toMatchObject({ severity: "critical", what: expect.stringContaining("etcd does not commit (no quorum") });
   expect([seen.units[0]?.state, seen.nodes.every(({ alive }) => alive)]).toEqual(["serving", true]);
-  // the copy dies: 5 s after its last promise nothing is served any more
+  for (const go of goOn.splice(0)) await go();
+  await eventually("etcd commits again", 30_000, async () => ((await status()).attention.some(({ what }) => what.includes("no quorum")) ? undefined : true));
+  // the same sign of life went on: no new session, so no new start
+  expect(await sessions()).toBe(sessionsBefore);
+  // once more, and now the copy dies: 5 s after its last promise nothing is served any more
+  for (const node of [replica, other]) goOn.push(await inflict(lab, { kind: "pause-etcd", node, peer: "", seconds: 0 }));
+  await eventually("it goes on by promises", 20_000, async () => ((await status()).attention[0]?.what.includes("go on by the promise") ? true : undefined));
   const killedMs = Date.now();
   expect((await project.hc(["lab", "kill", replica])).code).toBe(0);
   await eventually("the site is ended on its home", 20_000, async () => ((await inside(before.home, "zfs get -H -o value mounted hpool/hc/site-ledger")) === "no" ? true : undefined));
@@ -234,6 +245,4 @@ test("etcd without quorum: sites go on by the promise of their copies; one whose
   expect(await inStep()).toMatchObject({ home: before.home, epoch: before.epoch });
   const verdict = judgeLedger(await stopAll(clients), (await readLedger(address[before.home] as string, host)) ?? []);
   expect([verdict.violations, verdict.lost]).toEqual([[], []]);
-  // the same sign of life went on: no new session, so no new start
-  expect(await sessions()).toBe(sessionsBefore);
 });

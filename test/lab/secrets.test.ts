@@ -66,7 +66,7 @@ const read = (path: string): string => readFileSync(path, "utf8").trim();
 function needles(): string[] {
   const password = read(join(workspace, "wiki-password"));
   const keys = [join(workspace, "ssh", "id_ed25519"), ...["node.key", "proxy.key"].map((name) => join(node(), "etc", "hybridcluster", "pki", name))].flatMap((path) => bodyOf(read(path)));
-  const all = [read(join(workspace, "passphrase")), password, dokuwikiHash(password), dokuwikiHash(password).split("$")[3] ?? "", read(join(node(), "etc", "hybridcluster", "fpm-socket.key")), "PRIVATE KEY-----", ...keys];
+  const all = [read(join(workspace, "passphrase")), password, dokuwikiHash(password), dokuwikiHash(password).split("$")[3] ?? "", read(join(node(), "etc", "hybridcluster", "fpm-socket.key")), read(join(node(), "etc", "hybridcluster", "pki", "seal.key")), "PRIVATE KEY-----", ...keys];
   for (const needle of all) expect(needle.length).toBeGreaterThan(8);
   return all;
 }
@@ -113,5 +113,5 @@ test("logs of the node: its journal and the services' files", async () => {
 
 test("keys on the node are root's, but for the proxy's own", async () => {
   const listed = await hc(["ssh", "n1", "--", "find", "/etc/hybridcluster", "/var/lib/hybridcluster", "/run/hybridcluster", "-name", "*.key", "-printf", "%f %u %m\\n"]);
-  expect(listed.stdout.trim().split("\n").sort()).toEqual(["fpm-socket.key root 600", "node.key _hcetcd 600", "node.key root 600", "proxy.key _hcproxy 400"]);
+  expect(listed.stdout.trim().split("\n").sort()).toEqual(["fpm-socket.key root 600", "node.key _hcetcd 600", "node.key root 600", "proxy.key _hcproxy 400", "seal.key root 600"]);
 });

@@ -9,7 +9,7 @@ import type { Properties } from "../../stacks/engine/types.js";
 import { hostKey, type Registered, registerAll } from "../support/trampolines.js";
 
 /** The SDK's real dynamic-provider process runs the texts that the resource classes put into state. */
-const keys = ["localHost", "localEntry", "host", "zfsPool", "cluster", "template", "customer", "site"];
+const keys = ["localHost", "localEntry", "host", "zfsPool", "cluster", "template", "customer", "site", "alerts"];
 let all: Map<string, Registered>;
 let provider: ProviderProcess;
 const said: string[] = [];
@@ -46,6 +46,11 @@ describe.each(keys)("the text of %s", (key) => {
     const bad = await provider.check(urnOf(item), {}, { ...news, nonsense: 1 });
     expect(bad.failures).toEqual([expect.objectContaining({ property: "nonsense", reason: expect.stringContaining("not a known property") })]);
   });
+});
+
+test("addresses and passwords of receivers are secrets, though the program did not say so", () => {
+  expect(of("alerts").secrets).toEqual(["webhooks"]);
+  expect(of("alerts").inputs["webhooks"]).toEqual([{ url: "https://hooks.example/T0KEN" }]);
 });
 
 describe("Host in the SDK's process", () => {

@@ -37,7 +37,7 @@ class SimNode {
     const { store } = this;
     const view = new WatchedView(store, log);
     this.session = new NodeSession({ node: name, store, clock, log, diskProblem: () => "" });
-    const liveness = new Liveness(clock, () => this.session.isLive());
+    const liveness = new Liveness(clock, () => this.session.live());
     view.onSession((nodes) => liveness.seen(nodes));
     this.leader = new Leader({ node: name, store, view, session: this.session, liveness, clock, log });
     this.planner = new Planner({ context: { store, view, clock, log, event: () => undefined } as unknown as NodeContext, leader: this.leader, liveness });

@@ -247,7 +247,7 @@ export class AgentCluster {
   private control(context: NodeContext, incarnation: Incarnation, store: NodeContext["store"]): (state: ClusterState, node: string) => boolean {
     const { view } = incarnation;
     const session = context.session as NodeSession;
-    const liveness = new Liveness(this.clock, () => session.isLive() && !incarnation.dead);
+    const liveness = new Liveness(this.clock, () => session.live());
     view.onSession((nodes) => liveness.seen(nodes.filter((node) => view.current().sessions.get(node)?.value.dead !== true)));
     liveness.seen([...view.current().sessions.keys()]);
     const leader = new Leader({ node: context.host.node, store, view, session, liveness, clock: this.clock, log });

@@ -10,6 +10,7 @@ import { Router } from "../../daemon/api/router.js";
 import type { RouteRegistry, Running } from "../../daemon/context.js";
 import type { CustomerSpec, SiteSpec, TemplateSpec } from "../../daemon/lib/documents.js";
 import { errorCode, HcError } from "../../daemon/lib/errors.js";
+import { createSealer } from "../../daemon/lib/sealed.js";
 import { createLogger } from "../../daemon/lib/log.js";
 import { type ClusterConfig, defaultPaths, type Identity } from "../../daemon/lib/node-config.js";
 import { keys, unitShard } from "../../daemon/lib/records.js";
@@ -71,11 +72,12 @@ export class ApiCluster {
       deleteIdentity: async () => void this.identities.delete(node),
     });
     router.route("GET", "/v1/ready", async () => (this.identities.has(node) ? { ready: true, reasons: [] } : { ready: false, reasons: ["no identity"] }));
+    const sealKey = this.identities.get(node)?.pki.sealKey;
     const watched: RouteRegistry = { route: (method, pattern, handler) => router.route(method, pattern, (request, response) => Promise.resolve(handler(request, response)).catch((error: unknown) => {
       this.asked.push(`refused ${method} ${request.params["name"]}: ${errorCode(error)}`);
       throw error;
     })) };
-    documentRoutes(watched, store, () => this.nodes.length, (_unit, event, detail) => void this.asked.push(`${event} ${detail} on ${node}`));
+    documentRoutes(watched, store, () => this.nodes.length, (_unit, event, detail) => void this.asked.push(`${event} ${detail} on ${node}`), sealKey === undefined ? undefined : createSealer(sealKey));
     recordRoutes(router, store, this.view);
     blobRoutes(router, { route: () => undefined }, new Blobs(this.blobsOf(node)));
     this.servers.set(node, await startApiServer(join(this.folder, node, "hcd.sock"), router));

@@ -71,7 +71,7 @@ export async function startLoopNode(units: number, snapshots: number, clock: Clo
   } };
   const view = new WatchedView(counted, log);
   const session = new NodeSession({ node: me, store, clock, log, diskProblem: () => "" });
-  const liveness = new Liveness(clock, () => session.isLive());
+  const liveness = new Liveness(clock, () => session.live());
   view.onSession((nodes) => liveness.seen(nodes));
   let streams = 0;
   const changes = new ZfsChanges();
@@ -130,7 +130,10 @@ export async function startLoopNode(units: number, snapshots: number, clock: Clo
   let number = 0;
   return {
     zfs, text, context, agent,
-    write: (unit) => zfs.write(`${root}/${unit}`, "ledger", String((number += 1))),
+    write: (unit) => {
+      number += 1;
+      return zfs.write(`${root}/${unit}`, "ledger", String(number));
+    },
     streams: () => streams,
     published: () => published,
     async stop() {

@@ -35,7 +35,8 @@ export async function usageOf(node: TestNode, memory = false): Promise<Usage> {
     const seen = parseStat(line);
     if (seen === undefined) continue;
     const program = programOf(seen.name, commandLines.get(seen.pid) ?? "");
-    const sum = (usage[program] ??= { cpuS: 0, commandsS: 0, pssBytes: 0, processes: 0 });
+    usage[program] ??= { cpuS: 0, commandsS: 0, pssBytes: 0, processes: 0 };
+    const sum = usage[program];
     sum.cpuS += seen.cpuS;
     sum.commandsS += seen.commandsS;
     sum.pssBytes += kept.get(seen.pid) ?? 0;

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { Alerts } from "../../providers/resources/alerts.js";
 import { Cluster } from "../../providers/resources/cluster.js";
 import { Customer } from "../../providers/resources/customer.js";
 import { Host } from "../../providers/resources/host.js";
@@ -9,7 +10,16 @@ import { Template } from "../../providers/resources/template.js";
 import { ZfsPool } from "../../providers/resources/zfs-pool.js";
 
 export const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb9Yv0Yq3eL0mQ2tC1mWwq5G3s0bW3mKq3b0x8b5v1r";
-export interface Registered { key: string; type: string; text: string; inputs: Record<string, unknown> }
+export interface Registered { key: string; type: string; text: string; inputs: Record<string, unknown>; /** Inputs that are secrets. */ secrets: string[] }
+
+const secretMark = "4dabf18193072939515e22adb298388d";
+/** As the engine hands inputs to a provider: secrets in clear. */
+function inClear(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inClear);
+  if (typeof value !== "object" || value === null) return value;
+  if (secretMark in value) return inClear((value as { value?: unknown }).value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, inClear(inner)]));
+}
 
 /** One resource of each class, as the SDK registers it: frozen key → serialized provider, type and inputs. */
 export async function registerAll(): Promise<Map<string, Registered>> {
@@ -23,11 +33,12 @@ export async function registerAll(): Promise<Map<string, Registered>> {
   const template = new Template("php", { cluster, recipe: "php", version: "1" });
   const site = new Site("shop", { customer, template, hostnames: ["shop.example"] });
   const entry = new LocalEntry("entry", { targets: ["192.0.2.1"] });
-  await Promise.all([local, host, pool, cluster, customer, template, site, entry].map((resource) => new Promise((resolve) => resource.urn.apply(resolve))));
+  const alerts = new Alerts("ops", { cluster, webhooks: [{ url: "https://hooks.example/T0KEN" }] });
+  await Promise.all([alerts, local, host, pool, cluster, customer, template, site, entry].map((resource) => new Promise((resolve) => resource.urn.apply(resolve))));
   return new Map(seen.map(({ type, inputs }) => {
     const { __provider, ...rest } = inputs as Record<string, unknown>;
     const name = type.split(":").at(-1) ?? "";
     const key = `${name[0]?.toLowerCase()}${name.slice(1)}`;
-    return [key, { key, type, text: String(__provider), inputs: rest }];
+    return [key, { key, type, text: String(__provider), inputs: inClear(rest) as Record<string, unknown>, secrets: Object.keys(rest).filter((name) => secretMark in Object(rest[name])) }];
   }));
 }

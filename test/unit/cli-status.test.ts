@@ -4,8 +4,8 @@ import type { Status } from "../../daemon/lib/status.js";
 const status: Status = {
   version: 1, cluster: "local", atMs: 0, health: "warning", leader: "n1",
   nodes: [
-    { name: "n1", address: "10.77.1.11", addresses: ["10.77.1.11"], alive: true, zone: "a", role: "node", mayBeLost: false, drained: false, hcd: { version: "0.1.0", sha256: "" }, pool: { name: "hpool", health: "ONLINE", sizeBytes: "2147483648", freeBytes: "1073741824" }, memory: { totalBytes: 1024 ** 3, availableBytes: 512 * 1024 ** 2 }, etcd: { role: "voter", healthy: true, fsyncMs: 1.23 }, runtime: "linux-php8.2", lastSeenS: 0 },
-    { name: "n2", address: "10.77.1.12", addresses: ["10.77.1.12"], alive: false, zone: "", role: "node", mayBeLost: true, drained: true, hcd: { version: "0.1.0", sha256: "" }, pool: null, memory: { totalBytes: 0, availableBytes: 0 }, etcd: { role: "voter", healthy: false, fsyncMs: null }, runtime: "linux-php8.2", lastSeenS: 12.4 },
+    { name: "n1", address: "10.77.1.11", addresses: ["10.77.1.11"], alive: true, zone: "a", role: "node", mayBeLost: false, drained: false, removing: false, hcd: { version: "0.1.0", sha256: "" }, pool: { name: "hpool", health: "ONLINE", sizeBytes: "2147483648", freeBytes: "1073741824" }, memory: { totalBytes: 1024 ** 3, availableBytes: 512 * 1024 ** 2 }, etcd: { role: "voter", healthy: true, fsyncMs: 1.23 }, runtime: "linux-php8.2", lastSeenS: 0 },
+    { name: "n2", address: "10.77.1.12", addresses: ["10.77.1.12"], alive: false, zone: "", role: "node", mayBeLost: true, drained: true, removing: false, hcd: { version: "0.1.0", sha256: "" }, pool: null, memory: { totalBytes: 0, availableBytes: 0 }, etcd: { role: "voter", healthy: false, fsyncMs: null }, runtime: "linux-php8.2", lastSeenS: 12.4 },
   ],
   units: [{ id: "site-wiki", kind: "site", name: "wiki", origin: "api", home: "n1", epoch: 3, state: "serving", hostnames: ["a", "b", "c"], usedBytes: "1536", quota: "10G", replicas: [{ node: "n2", lagSeconds: null, snapshot: "", state: "down" }], error: "" }],
   attention: [{ severity: "warning", what: "n2 is not alive", command: "hc lab start n2" }],

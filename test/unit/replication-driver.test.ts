@@ -1,5 +1,5 @@
 import { Driver, type DriverOptions } from "../../daemon/replication/driver.js";
-import { LagBook } from "../../daemon/replication/lag.js";
+import { LagBook, noRoom } from "../../daemon/replication/lag.js";
 import { SimClock } from "../support/sim-clock.js";
 
 interface Attempt { key: string; finish(error?: Error): void }
@@ -104,6 +104,22 @@ test("a pair that is no longer wanted is not tried again; stopping ends everythi
   await clock.advance(60_000);
   await driver.idle();
   expect(begun).toEqual(["a>n2", "b>n2"]);
+});
+
+test("lag: without room on either side replication is paused, and says on which until it goes on", () => {
+  const lag = new LagBook(() => 0);
+  const seen = (): object | undefined => lag.report().get("u")?.["n2"];
+  lag.snapshot("u", "s1");
+  lag.confirmed("u", "n2", { guid: "1", snapshot: "s1" }, 9);
+  lag.stalled("u", noRoom("u", "n1", "for a snapshot"), true);
+  expect(seen()).toMatchObject({ error: "u: replication is paused: the pool of n1 has no room for a snapshot; it goes on by itself when there is", paused: true });
+  lag.failed("u", "n2", "n2 is full", true);
+  expect(seen()).toMatchObject({ error: "n2 is full", paused: true });
+  lag.snapshot("u", "s2");
+  lag.failed("u", "n2", "away");
+  expect(seen()).toEqual(expect.not.objectContaining({ paused: true }));
+  lag.confirmed("u", "n2", { guid: "2", snapshot: "s2" }, 10);
+  expect(seen()).toMatchObject({ error: "" });
 });
 
 test("lag: age of the oldest write that a replica lacks", () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { SnapshotInfo } from "../../daemon/lib/records.js";
-import { decide, type RemoteState } from "../../daemon/replication/logic.js";
+import { decide, type RemoteState, stepsOf } from "../../daemon/replication/logic.js";
 
 const snap = (guid: string): SnapshotInfo => ({ name: `s${guid}`, guid, createtxg: guid, atMs: Number(guid) });
 const list = (...guids: number[]): SnapshotInfo[] => guids.map((guid) => snap(String(guid)));
@@ -21,6 +21,14 @@ test.each<[string, SnapshotInfo[], RemoteState, typeof origin | undefined, objec
   ["an empty dataset there", list(1), remote([]), undefined, { kind: "no-common" }],
 ])("%s", (_name, local, there, from, expected) => {
   expect(decide(local, there, from)).toEqual(expected);
+});
+
+test("on the way to the newest every copy gets what is held, and what a person wants kept", () => {
+  const local = list(1, 2, 3, 4, 5, 6).map((item) => ({ ...item, userrefs: item.guid === "3" ? 1 : 0 }));
+  const decision = { kind: "incremental" as const, base: snap("1"), target: snap("6") };
+  const sent = (wanted: string[]): string[] => stepsOf("p/u", local, decision, new Set(wanted)).map(({ base, target }) => `${base?.guid}>${target.guid}`);
+  expect(sent([])).toEqual(["1>3", "3>6"]);
+  expect(sent(["s5", "s1", "gone"])).toEqual(["1>3", "3>5", "5>6"]);
 });
 
 test("names never matter", () => {

@@ -19,7 +19,9 @@ if command -v ss >/dev/null 2>&1; then ss -Hltnp 2>/dev/null | while read -r _ _
   fact listen "\${l##*:} $(basename "\${exe:-$(printf '%s' "$o" | sed -n 's/.*(("\\([^"]*\\)".*/\\1/p')}")"; done
 elif command -v sockstat >/dev/null 2>&1; then sockstat -46lP tcp 2>/dev/null | tail -n +2 | while read -r _ c _ _ _ l _; do fact listen "\${l##*:} $c"; done; fi
 for u in _hcproxy _hcetcd _hcweb; do id "$u" >/dev/null 2>&1 && fact user "$u"; done
-for k in etc state run log lib data; do eval "p=\\$paths_$k"; [ -e "$p" ] && { [ -n "$(ls -A "$p" 2>/dev/null)" ] && fact path "$k full" || fact path "$k empty"; }; done
+# a pool of ours that was imported before (docs/recovery.md) is in nobody's way
+ours() { [ "$1" = data ] && command -v zfs >/dev/null 2>&1 && zfs list -H -t filesystem -o mountpoint,mounted,hybridcluster:pool 2>/dev/null | awk -F'\\t' -v p="$2" '$1==p && $2=="yes" && $3!="-"{found=1} END{exit !found}'; }
+for k in etc state run log lib data; do eval "p=\\$paths_$k"; [ -e "$p" ] && { [ -n "$(ls -A "$p" 2>/dev/null)" ] && ! ours "$k" "$p" && fact path "$k full" || fact path "$k empty"; }; done
 command -v zpool >/dev/null 2>&1 && fact zfs yes
 if [ -r /sys/module/zfs/parameters/zfs_txg_timeout ]; then fact txg "$(cat /sys/module/zfs/parameters/zfs_txg_timeout)"
 elif [ "$(uname -s)" = FreeBSD ]; then t=$(sysctl -n vfs.zfs.txg.timeout 2>/dev/null) && fact txg "$t"; fi

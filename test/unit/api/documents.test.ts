@@ -1,3 +1,5 @@
+import { alertDefaults } from "../../../daemon/lib/alerts-spec.js";
+import { createSealer, type Sealer } from "../../../daemon/lib/sealed.js";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { RouteHandler, RouteRegistry } from "../../../daemon/context.js";
 import { documentRoutes } from "../../../daemon/api/documents.js";
@@ -10,12 +12,12 @@ const documentOf = (kind: string, name: string, origin: "git" | "api" = "git"): 
   const built = new StateBuilder().customer("acme").template("php").site("wiki").site("blog").cluster(["n1", "n2", "n3"]).build();
   return { ...structuredClone((built.desired.get(`${kind}/${name}`) as { value: DesiredDocument }).value), origin };
 };
-function setup() {
+function setup(sealer?: Sealer) {
   const state = new MemoryState();
   const handlers = new Map<string, RouteHandler>();
   const registry: RouteRegistry = { route: (method, pattern, handler) => void handlers.set(`${method} ${pattern}`, handler) };
   const events: string[] = [];
-  documentRoutes(registry, new MemoryStore(state), () => 3, (_unit, event, detail) => void events.push(`${event} ${detail}`));
+  documentRoutes(registry, new MemoryStore(state), () => 3, (_unit, event, detail) => void events.push(`${event} ${detail}`), sealer);
   const call = async (method: string, kind: string, name: string, options: { body?: unknown; query?: string; match?: string } = {}): Promise<Record<string, unknown>> => {
     const handler = handlers.get(`${method} /v1/documents/:kind/:name`) as RouteHandler;
     return (await handler({ from: "local", params: { kind, name }, query: new URLSearchParams(options.query), headers: options.match === undefined ? {} : { "if-match": options.match }, stream: {} as IncomingMessage, json: async () => options.body }, {} as ServerResponse)) as Record<string, unknown>;
@@ -40,6 +42,27 @@ test("put, read, put again without a change, change, delete, delete again", asyn
   expect(await call("DELETE", "customer", "acme")).toEqual({ deleted: false });
   await expect(call("GET", "customer", "acme")).rejects.toMatchObject({ code: "NOT_FOUND" });
   expect(events.map((event) => event.split(" ")[0])).toEqual(["document-created", "document-changed", "document-deleted"]);
+});
+
+test("alerts: refused by name of the property and without the value; without the cluster's key nothing is kept", async () => {
+  const spec = { webhooks: [{ name: "chat", url: "T0KEN", headers: {} }], ca: "", thresholds: alertDefaults };
+  const body = { version: 1, kind: "alerts", name: "ops", origin: "git", spec };
+  const refused = async (world: ReturnType<typeof setup>, change: object): Promise<string> => {
+    const error = await world.call("PUT", "alerts", "ops", { body: { ...body, spec: { ...spec, ...change } } }).then(() => new Error("taken"), (caught: Error) => caught);
+    expect([error.message.includes("T0KEN"), world.state.list("/hc/").items]).toEqual([false, []]);
+    return error.message;
+  };
+  const keyed = setup(createSealer(Buffer.alloc(32, 1).toString("base64")));
+  expect(await refused(keyed, {})).toMatch(/^alerts ops: webhooks\.0\.url: is no address/);
+  expect(await refused(keyed, { webhooks: "T0KEN" })).toMatch(/^alerts ops: spec\.webhooks: what stands there must be array/);
+  expect(await refused(keyed, { webhooks: [{ name: "chat", url: "sealed:1:T0KEN", headers: {} }] })).toMatch(/cannot be opened/);
+  expect(await refused(setup(), { webhooks: [{ name: "chat", url: "https://chat.example/T0KEN", headers: {} }] })).toMatch(/has no key for secrets yet; `hc up`/);
+  // what was read may be put back
+  const good = { ...body, spec: { ...spec, webhooks: [{ name: "chat", url: "https://chat.example/T0KEN", headers: {} }] } };
+  const { revision } = await keyed.call("PUT", "alerts", "ops", { body: good });
+  const { document } = await keyed.call("GET", "alerts", "ops");
+  expect(await keyed.call("PUT", "alerts", "ops", { body: document })).toEqual({ revision, changed: false });
+  expect(await keyed.call("PUT", "alerts", "ops", { body: good })).toEqual({ revision, changed: false });
 });
 
 test("If-Match: only the revision that was read", async () => {

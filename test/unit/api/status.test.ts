@@ -4,6 +4,8 @@ import { validate } from "../../../daemon/lib/schema.js";
 import { buildStatus, type StatusFacts } from "../../../daemon/api/status.js";
 import { statusSchema } from "../../../daemon/api/status-schema.js";
 import type { ClusterState } from "../../../daemon/state/cluster-state.js";
+import { alertDefaults } from "../../../daemon/lib/alerts-spec.js";
+import type { AlertRecord } from "../../../daemon/lib/records.js";
 import { StateBuilder } from "../placement/fixture.js";
 
 const members: Member[] = ["n1", "n2", "n3"].map((node, at) => ({ node, addresses: [`10.0.0.${at + 1}`], zone: at < 2 ? "a" : "b", role: "node", ports: defaultPorts }));
@@ -64,7 +66,42 @@ test("pools, lag, failed templates and problems of nodes need a person", () => {
   expect(what.findIndex((text) => text.startsWith("warning"))).toBeGreaterThan(what.findLastIndex((text) => text.startsWith("critical")) - 1);
 });
 
+test("replication that waits for room is told at once, by its own words", () => {
+  const state = healthy().build();
+  Object.assign(state.observedUnits.get("n1")?.get("site-wiki")?.replicas["n2"] ?? {}, { error: "the pool of n2 is full", paused: true });
+  const status = buildStatus(facts(state));
+  expect(status.units[0]?.replicas).toMatchObject([{ node: "n2", state: "paused" }]);
+  expect(status.attention).toEqual([{ severity: "warning", what: "the pool of n2 is full", command: "hc why wiki" }]);
+  expect(status.nodes[0]?.mayBeLost).toBe(false);
+  expect(validate(statusSchema, status)).toEqual([]);
+});
+
+test("a receiver that takes no alerts needs a person; one that the program no longer names does not", () => {
+  const record = (id: string, told: Record<string, { state: "" | "firing"; atMs: number }>, resolvedAtMs = 0): [string, { value: AlertRecord; revision: string }] => [id, { revision: "1", value: { version: 1, id, kind: "pool", group: "pool/n1", severity: "warning", sinceMs: 0, firedAtMs: 400_000, resolvedAtMs, title: "", detail: "", resolution: "", command: "", covers: [], all: false, flaps: 0, told } }];
+  const state = { ...healthy().document("alerts", "ops", { webhooks: [{ name: "chat", url: "", headers: {} }], mail: {} as never, ca: "", thresholds: alertDefaults }).build(), alerts: new Map([
+    record("a", { "ops/chat": { state: "", atMs: 0 }, "ops/mail": { state: "firing", atMs: 0 }, "old/chat": { state: "", atMs: 0 } }), record("b", { "ops/mail": { state: "firing", atMs: 0 } }, 900_000),
+  ]) };
+  expect(buildStatus(facts(state)).attention).toEqual([{ severity: "warning", what: "ops/chat takes no alerts: 1 wait for 10 min", command: "hc alerts" }]);
+});
+
 test("a single node may never be lost", () => {
   const one = new StateBuilder().node("n1").cluster(["n1"], 1).build();
   expect(buildStatus(facts(one, { members: members.slice(0, 1), voters: ["n1"], alive: new Set(["n1"]) })).nodes[0]?.mayBeLost).toBe(false);
+});
+
+test("a missing voter: who takes its vote, or that nobody can", () => {
+  const voters = (more: Partial<StatusFacts>, builder = healthy()): string[] => buildStatus(facts(builder.build(), { alive: new Set(["n1", "n2", "n4"]), ...more })).attention.map(({ what }) => what).filter((what) => what.includes("voters"));
+  const begin = "etcd has 2 of 3 voters: one more loss and nothing can be changed; ";
+  expect(voters({})).toEqual([`${begin}there is no other node that could take the vote of n3`]);
+  const four = { members: [...members, { node: "n4", addresses: ["10.0.0.4"], zone: "", role: "node" as const, ports: defaultPorts }] };
+  expect(voters(four, healthy().node("n4"))).toEqual([`${begin}another node takes the vote of n3 when it was away for 600 s`]);
+  const kept = healthy().node("n4").document("cluster", "eu", { redundancy: 2, nodes: ["n1", "n2", "n3", "n4"], settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 1, etcd: { heartbeatMs: 100, electionMs: 1000, replaceAfterS: 0 } } });
+  expect(voters(four, kept)).toEqual([`${begin}the program keeps the vote for n3 (replaceAfterS: 0)`]);
+});
+
+test("a node on its way out is told as such, and not as one that is away", () => {
+  const state: ClusterState = { ...healthy().build(), removals: new Map([["n3", { value: { version: 1, node: "n3", dead: true, reason: "", atMs: 0 }, revision: "9" }]]) };
+  const status = buildStatus(facts(state, { alive: new Set(["n1", "n2"]), voters: ["n1"] }));
+  expect(status.nodes[2]).toMatchObject({ removing: true, alive: false, etcd: { role: "client" } });
+  expect(status.attention).toEqual([{ severity: "warning", what: expect.stringContaining("n3 is taken out of the cluster"), command: "hc node remove n3" }]);
 });

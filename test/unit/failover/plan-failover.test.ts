@@ -1,7 +1,7 @@
 import { StateBuilder } from "../placement/fixture.js";
 import { fencedUnits } from "../../../daemon/failover/fence-routes.js";
 import { planDeath } from "../../../daemon/failover/plan-death.js";
-import { promoted, refusal, victims } from "../../../daemon/failover/plan-failover.js";
+import { failoverRest, promoted, refusal, victims } from "../../../daemon/failover/plan-failover.js";
 import { possibleLossS } from "../../../daemon/failover/possible-loss.js";
 import type { ObservedNode, ObservedUnit, UnitRecord } from "../../../daemon/lib/records.js";
 import type { ClusterState } from "../../../daemon/state/cluster-state.js";
@@ -42,10 +42,26 @@ describe("victims", () => {
   });
 });
 
+describe("a unit that fails over again and again", () => {
+  const minute = 60_000;
+  const at = (...minutes: number[]): { failovers: number[] } => ({ failovers: minutes.map((one) => 1e9 + one * minute) });
+  test.each<[string, { failovers: number[] }, number, object]>([
+    ["four in an hour are nothing", at(0, 1, 2, 3), 4, { count: 4, restMs: 0, leftMs: 0 }],
+    ["after the fifth it waits a minute", at(0, 1, 2, 3, 4), 4.5, { count: 5, restMs: minute, leftMs: minute / 2 }],
+    ["and goes then", at(0, 1, 2, 3, 4), 5, { count: 5, restMs: minute, leftMs: 0 }],
+    ["after the seventh four", at(0, 1, 2, 3, 4, 6, 9), 9, { count: 7, restMs: 4 * minute, leftMs: 4 * minute }],
+    ["never more than ten", at(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), 12, { count: 13, restMs: 10 * minute, leftMs: 10 * minute }],
+    ["what is an hour ago does not count", at(0, 1, 2, 3, 4), 61, { count: 3, restMs: 0, leftMs: 0 }],
+    ["a clock that was set back does not make it wait for ever", at(0, 1, 2, 3, 4), -600, { count: 5, restMs: minute, leftMs: minute }],
+  ])("%s", (_name, record, minutes, rest) => expect(failoverRest(record, 1e9 + minutes * minute, 5)).toEqual(rest));
+  test("the program may forbid the wait", () => expect(failoverRest(at(0, 0, 0, 0, 0, 0), 1e9, 0)).toEqual({ count: 6, restMs: 0, leftMs: 0 }));
+});
+
 test("the record after a failover: epoch + 1 from the chosen snapshot, the dead home a replica, no move", () => {
   const choice = { kind: "chosen" as const, node: "n3", last: { name: "7-x", guid: "99", atMs: 1 }, tail: 0 };
-  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), choice)).toEqual(unit("a", { home: "n3", homeGeneration: 0, epoch: 8, epochStartGuid: "99", replicas: ["n2", "n1"] }));
-  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), { ...choice, node: "n2" }).replicas).toEqual(["n1"]);
+  const told = { generation: 4, atMs: 1_000, lossS: 3 };
+  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"], failovers: [7] }), choice, told)).toEqual(unit("a", { home: "n3", homeGeneration: 0, epoch: 8, epochStartGuid: "99", replicas: ["n2", "n1"], failovers: [7, 1000], failover: { from: "n1", epoch: 8, ...told } }));
+  expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), { ...choice, node: "n2" }, told).replicas).toEqual(["n1"]);
 });
 
 test("policies: safe up to maxLoss, manual never by itself, force always", () => {

@@ -31,6 +31,20 @@ test("written, read, unchanged, changed, removed; keys readable by their owner o
   expect(readdirSync(host.paths.etc)).toEqual([]);
 });
 
+test("the key of secrets in etcd is root's alone, and an identity of a version before takes none away", async () => {
+  const { host, identity } = setup();
+  await writeIdentity(host, identity, runner);
+  expect(await readPki(host)).not.toHaveProperty("sealKey");
+  const sealKey = Buffer.alloc(32, 5).toString("base64");
+  const keyed = { ...identity, pki: { ...identity.pki, sealKey } };
+  expect(checkIdentity(keyed, host, undefined)).toBe(keyed);
+  expect(() => checkIdentity({ ...keyed, pki: { ...keyed.pki, sealKey: "hush" } }, host, undefined)).toThrow(/pki\.sealKey: what stands there cannot be used/);
+  expect(await writeIdentity(host, keyed, runner)).toBe(true);
+  expect(statSync(`${host.paths.etc}/pki/seal.key`).mode & 0o777).toBe(0o600);
+  expect(await writeIdentity(host, identity, runner)).toBe(false);
+  expect((await readPki(host)).sealKey).toBe(sealKey);
+});
+
 test("refused: another node's, another cluster's, voters that are no members, unknown properties", () => {
   const { host, identity } = setup();
   expect(checkIdentity(identity, host, undefined)).toBe(identity);
@@ -39,5 +53,5 @@ test("refused: another node's, another cluster's, voters that are no members, un
   expect(() => checkIdentity(identity, host, { ...identity.config, clusterId: "other-id" })).toThrow(expect.objectContaining({ code: "CONFLICT", retry: "never" }));
   expect(() => checkIdentity({ ...identity, config: { ...identity.config, voters: ["n9"] } }, host, undefined)).toThrow(/n9 is no member/);
   expect(() => checkIdentity({ ...identity, extra: 1 }, host, undefined)).toThrow(/extra/);
-  expect(() => checkIdentity({ ...identity, pki: { ...identity.pki, nodeKey: "secret words" } }, host, undefined)).toThrow(/pki.nodeKey/);
+  expect(() => checkIdentity({ ...identity, pki: { ...identity.pki, nodeKey: "secret words" } }, host, undefined)).toThrow(/pki\.nodeKey: what stands there/);
 });

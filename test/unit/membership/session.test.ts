@@ -111,38 +111,61 @@ test("no sign of life while the disks are not trusted", async () => {
 
 test("the disk is trusted for 10 s after the beginning of a probe that ended well", async () => {
   const clock = new SimClock();
-  let broken = false;
+  let broken: Error | undefined;
   const probe = new DiskProbe("/x", clock, async () => {
-    if (broken) throw new Error("EIO");
+    if (broken !== undefined) throw broken;
   });
   expect(probe.problem()).toContain("as long as hcd runs");
   await probe.probe();
   expect(probe.problem()).toBe("");
-  broken = true;
+  broken = new Error("EIO");
   await clock.advance(9999);
   await probe.probe();
   expect(probe.problem()).toBe("");
   await clock.advance(1);
   expect(probe.problem()).toMatch(/10 s.*EIO/);
+  // a full pool is no dead one
+  broken = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  await probe.probe();
+  expect(probe.problem()).toBe("");
 });
 
 test("silence of others counts only while the own session is live", async () => {
   const clock = new SimClock();
-  let live = true;
+  let live = { sinceMs: 0, untilMs: Number.POSITIVE_INFINITY };
   const liveness = new Liveness(clock, () => live);
   const state = new StateBuilder().node("n1").node("n2").build();
   liveness.seen(["n1", "n2"]);
   await clock.advance(2000);
   liveness.seen(["n1"]);
   expect(liveness.silentMs("n2")).toBe(2000);
-  live = false;
+  live = { sinceMs: 0, untilMs: 2000 };
   await clock.advance(60_000);
   expect(liveness.silentMs("n2")).toBe(2000);
   expect(liveness.isAlive(state, "n2")).toBe(true);
-  live = true;
-  await clock.advance(1999);
+  // alive again: the others are given the whole time once more, whatever was silent before
+  live = { sinceMs: 62_000, untilMs: Number.POSITIVE_INFINITY };
+  expect(liveness.silentMs("n2")).toBe(0);
+  await clock.advance(3999);
   expect(liveness.isAlive(state, "n2")).toBe(true);
+  liveness.seen(["n1"]);
   await clock.advance(1);
   expect([...liveness.alive(state)]).toEqual(["n1"]);
   expect(liveness.silentMs("n9")).toBe(Number.POSITIVE_INFINITY);
+});
+
+test("the live time has its beginning and its end: a break begins it anew, also of a generation that promises have held", async () => {
+  const { clock, session, store } = setup();
+  expect(session.live().untilMs).toBe(Number.NEGATIVE_INFINITY);
+  await session.beat();
+  await clock.advance(4000);
+  await session.beat();
+  expect(session.live()).toEqual({ sinceMs: 0, untilMs: 9000 });
+  store.cut();
+  session.hold(1, new Map([["site-a", 60_000]]));
+  await clock.advance(20_000);
+  expect(session.live()).toEqual({ sinceMs: 0, untilMs: 9000 });
+  store.heal();
+  await session.beat();
+  expect([session.generation, session.live()]).toEqual([1, { sinceMs: 24_000, untilMs: 29_000 }]);
 });

@@ -70,6 +70,11 @@ export class StateBuilder {
     this.maps.trash.set(id, this.versioned({ version: 1, id, unit, epoch, nodes: ["n1"], deletedAtMs: 0, expiresAtMs, document: { version: 1, kind: "site", name: "x", origin: "git", spec: { template: "old" } as SiteSpec } }));
     return this;
   }
+  /** Every node reaches every other one, but for these: "n1→n2". */
+  public links(...broken: string[]): this {
+    for (const [node, value] of this.maps.observedNodes) value.links = Object.fromEntries([...this.maps.observedNodes.keys()].filter((other) => other !== node && !broken.includes(`${node}→${other}`)).map((other) => [other, 1]));
+    return this;
+  }
   public build(): ClusterState {
     return { revision: String(this.revision), ...this.maps, leader: undefined };
   }

@@ -3,7 +3,7 @@ import { unknownValue } from "../../../daemon/lib/schema.js";
 import { clusterHandler, votersOf } from "../../../providers/handlers/cluster.js";
 import { customerHandler } from "../../../providers/handlers/customer.js";
 import { templateHandler } from "../../../providers/handlers/template.js";
-import { type ClusterInputs, type ClusterOutputs, settingsDefaults } from "../../../providers/schemas/cluster.js";
+import { type ClusterInputs, type ClusterOutputs, otherCluster, settingsDefaults } from "../../../providers/schemas/cluster.js";
 import type { CustomerInputs } from "../../../providers/schemas/customer.js";
 import type { TemplateInputs } from "../../../providers/schemas/template.js";
 
@@ -34,7 +34,7 @@ describe("Cluster", () => {
   });
   it("takes what is not known yet", async () => expect(said(await clusterHandler.check({}, cluster(["n1"], { connections: unknownValue, members: unknownValue })))).toEqual([]));
 
-  const olds = (more: Partial<ClusterOutputs> = {}): ClusterOutputs => ({ ...cluster(["n1", "n2", "n3"]), clusterId: "id", secrets: "{}", renewAfter: "2999-01-01T00:00:00.000Z", ...more });
+  const olds = (more: Partial<ClusterOutputs> = {}): ClusterOutputs => ({ ...cluster(["n1", "n2", "n3"]), clusterId: "id", secrets: '{"sealKey":"x"}', renewAfter: "2999-01-01T00:00:00.000Z", ...more });
   test.each<[string, Partial<ClusterOutputs>, object, object]>([
     ["nothing", {}, {}, { changes: false, replaces: [] }],
     ["a node more", {}, cluster(["n1", "n2", "n3", "n4"]), { changes: true, replaces: [] }],
@@ -47,6 +47,15 @@ describe("Cluster", () => {
   ])("diff of %s", async (_what, before, more, expected) => {
     expect(await clusterHandler.diff("id", olds(before), { ...cluster(["n1", "n2", "n3"]), ...more })).toMatchObject(expected);
   });
+});
+
+test("a cluster that grows by hosts that are still to be made is the same cluster: nothing in it is replaced", () => {
+  const eu = { cluster: "eu", hosts: hosts(["n1"]), nodes: 1, zones: [], httpPort: 80 };
+  expect(otherCluster(eu, unknownValue as never)).toBe(false);
+  expect(otherCluster(eu, { ...eu, hosts: unknownValue as never })).toBe(false);
+  expect(otherCluster(eu, { ...eu, nodes: 3 })).toBe(false);
+  expect(otherCluster(eu, { ...eu, cluster: "us" })).toBe(true);
+  expect(otherCluster(undefined, eu)).toBe(false);
 });
 
 const connection = { cluster: "eu", hosts: hosts(["n1"]), nodes: 1, zones: [], httpPort: 80 };

@@ -5,10 +5,12 @@ import { keys } from "../../../daemon/lib/records.js";
 import { contentDigest, packContent } from "../../../providers/core/pack-content.js";
 import { readConnectionFile, readPending } from "../../../providers/core/connection-file.js";
 import { clusterHandler } from "../../../providers/handlers/cluster.js";
+import { alertsHandler } from "../../../providers/handlers/alerts.js";
 import { customerHandler } from "../../../providers/handlers/customer.js";
 import { siteHandler } from "../../../providers/handlers/site.js";
 import { templateHandler } from "../../../providers/handlers/template.js";
 import { type ClusterConnection, type ClusterInputs, type ClusterOutputs, settingsDefaults } from "../../../providers/schemas/cluster.js";
+import type { AlertsInputs } from "../../../providers/schemas/alerts.js";
 import type { CustomerInputs } from "../../../providers/schemas/customer.js";
 import type { SiteInputs, SiteOutputs } from "../../../providers/schemas/site.js";
 import type { TemplateInputs } from "../../../providers/schemas/template.js";
@@ -108,6 +110,30 @@ describe("Cluster", () => {
     cluster.identities.delete("n1");
     expect((await clusterHandler.read(outs.clusterId, outs)).id).toBe("");
     for (const node of cluster.nodes) cluster.identities.set(node, kept as never);
+  });
+});
+
+describe("Alerts", () => {
+  const alerts = async (url: string): Promise<AlertsInputs> => (await alertsHandler.check({}, { name: "ops", connection: connection(), webhooks: [{ url }] } as unknown as AlertsInputs)).inputs;
+  it("come with their secrets in clear and lie sealed; the same again changes nothing; gone is gone", async () => {
+    // hcd reads the key of its identity when it starts
+    for (const node of cluster.nodes) {
+      await cluster.silence(node);
+      await cluster.serve(node);
+    }
+    const inputs = await alerts("https://chat.example/T0KEN");
+    const { id, outs } = await alertsHandler.create(inputs);
+    const kept = (): { value: string; modRevision: string } | undefined => cluster.state.get(keys.desired("alerts", "ops"));
+    expect([id, kept()?.value.includes("T0KEN"), kept()?.value.includes("sealed:1:")]).toEqual(["ops", false, true]);
+    const revision = kept()?.modRevision;
+    await alertsHandler.update(id, outs, inputs);
+    expect(kept()?.modRevision).toBe(revision);
+    await alertsHandler.update(id, outs, await alerts("https://chat.example/N3W"));
+    expect(kept()?.modRevision).not.toBe(revision);
+    expect((await alertsHandler.read(id, outs)).id).toBe("ops");
+    await alertsHandler.delete(id, outs);
+    expect([kept(), (await alertsHandler.read(id, outs)).id]).toEqual([undefined, ""]);
+    expect(`${said.join("")}${cluster.asked.join("")}`).not.toMatch(/T0KEN|N3W/);
   });
 });
 

@@ -37,7 +37,8 @@ describe("times", () => {
     expect(atText("10m", now)).toBe("10m");
     expect(atText("1-20261123T160500.000Z-n1", now)).toBe("1-20261123T160500.000Z-n1");
     expect(atText("2026-11-23 16:05", now)).toBe(new Date(2026, 10, 23, 16, 5).toISOString());
-    expect(() => atText("noon", now)).toThrow("--at");
+    expect(atText("before-upgrade", now)).toBe("before-upgrade");
+    expect(() => atText("12 o'clock", now)).toThrow("--at");
   });
 });
 

@@ -48,7 +48,8 @@ test("what a clone is for is read strictly: what we did not write is never destr
   for (const text of [undefined, "", "browse:", "browse:x", "browse:1x", "working", "-"]) expect(parseCloneKind(text)).toBeUndefined();
 });
 test("bodies of the API", () => {
-  expect(readVaultBody({ at: "10m" })).toEqual({ at: "10m", source: "", file: "", forMs: hour, reason: "" });
-  expect(readVaultBody({ at: "10m", file: "www", for: "2h", reason: "x" })).toEqual({ at: "10m", source: "", file: "www", forMs: 2 * hour, reason: "x" });
-  for (const [body, why] of [[undefined, /^at: is required/], [{ at: 5 }, /^at: must be a text/], [{ at: "1m", for: "3d" }, /^for: /], [{ at: "1m", for: "5s" }, /^for: /], [{ at: "1m", from: "../x" }, /^from: /], [{ at: "1m", from: "site-a", file: "www" }, /^from: whole units/], [{ at: "1m", reason: "x".repeat(201) }, /^reason: /]] as const) expect(() => readVaultBody(body)).toThrow(why);
+  expect(readVaultBody({ at: "10m" })).toEqual({ at: "10m", source: "", stash: "", file: "", forMs: hour, reason: "" });
+  expect(readVaultBody({ at: "10m", file: "www", for: "2h", reason: "x" })).toEqual({ at: "10m", source: "", stash: "", file: "www", forMs: 2 * hour, reason: "x" });
+  expect(readVaultBody({ stash: "site-a-1-n2-20261123T120000Z" })).toMatchObject({ at: "", stash: "site-a-1-n2-20261123T120000Z" });
+  for (const [body, why] of [[undefined, /^at: is required/], [{ at: 5 }, /^at: must be a text/], [{ at: "1m", for: "3d" }, /^for: /], [{ at: "1m", for: "5s" }, /^for: /], [{ at: "1m", from: "../x" }, /^from: /], [{ at: "1m", stash: "x" }, /^stash: stands for a time/], [{ at: "1m", from: "site-a", file: "www" }, /^from: whole units/], [{ at: "1m", reason: "x".repeat(201) }, /^reason: /]] as const) expect(() => readVaultBody(body)).toThrow(why);
 });

@@ -1,0 +1,128 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { delay } from "../../daemon/lib/abort.js";
+import type { Status, StatusUnit } from "../../daemon/lib/status.js";
+import { findLab, type Lab } from "../../providers/lab/lab.js";
+import { closeConnections } from "../../providers/ssh/pool.js";
+import { HcProject } from "../support/hc-project.js";
+import { judgeLedger, LedgerClient, ledgerContent, readLedger } from "../support/ledger.js";
+
+// A node that lives and does not do its work: local repair first, another node only when that does not help; a node without its disks is no node.
+jest.setTimeout(300_000);
+const nodes = ["n1", "n2", "n3"];
+const host = "ledger.localhost";
+let project: HcProject;
+let lab: Lab;
+let address: Record<string, string>;
+
+const status = (): Promise<Status> => project.json<Status>(["status"]);
+async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
+  const end = performance.now() + withinMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined) return seen;
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["why", "ledger"])).stdout}`);
+    await delay(200);
+  }
+}
+async function inside(node: string, line: string): Promise<string> {
+  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 30_000 });
+  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
+  return stdout.trim();
+}
+const unitWhen = (what: string, withinMs: number, fits: (unit: StatusUnit) => boolean): Promise<StatusUnit> => eventually(what, withinMs, async () => {
+  const unit = (await status()).units.find(({ id }) => id === "site-ledger");
+  return unit !== undefined && fits(unit) ? unit : undefined;
+});
+const inStep = (): Promise<StatusUnit> => unitWhen("the ledger serves, its replica is in step", 90_000, ({ state, replicas }) => state === "serving" && replicas.length === 1 && replicas.every((one) => one.state === "replica" && one.lagSeconds !== null && one.lagSeconds < 10));
+const why = async (): Promise<string> => (await project.hc(["why", "ledger"])).stdout;
+const clientAt = (node: string, run: string): LedgerClient => new LedgerClient({ address: address[node] as string, host, name: run });
+async function acknowledgedMore(client: LedgerClient, withinMs: number): Promise<void> {
+  const before = client.acknowledged.length;
+  await eventually("another record is acknowledged", withinMs, async () => (client.acknowledged.length > before + 3 ? true : undefined));
+}
+
+beforeAll(async () => {
+  project = new HcProject(`health-${process.pid}`);
+  project.wish.sites = { ledger: { content: ledgerContent, quota: "256M" } };
+  const up = await project.operate("up");
+  if (up.ran.code !== 0) throw new Error(up.error);
+  const home = join(project.folder, "home");
+  lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
+  address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at]));
+}, 400_000);
+afterAll(async () => {
+  await closeConnections();
+  expect(await project.remove()).toBe(0);
+});
+
+test("a web server that hangs is started anew, and nothing moves", async () => {
+  const before = await inStep();
+  const client = clientAt(nodes.find((node) => node !== before.home) as string, "apache");
+  await acknowledgedMore(client, 20_000);
+  await inside(before.home, "kill -STOP $(pgrep -x apache2)");
+  await eventually("it was started anew", 60_000, async () => ((await project.hc(["events"])).stdout.includes("web-server-restarted") ? true : undefined));
+  await acknowledgedMore(client, 30_000);
+  await client.stop();
+  const after = await inStep();
+  expect([after.home, after.epoch]).toEqual([before.home, before.epoch]);
+});
+
+test("a site that its home cannot start moves in order to its copy, and says why", async () => {
+  const before = await inStep();
+  const client = clientAt(nodes.find((node) => node !== before.home) as string, "start");
+  await acknowledgedMore(client, 20_000);
+  // php-fpm is gone on this node: neither supervisor nor hcd can bring it back
+  await inside(before.home, "for file in /usr/sbin/php-fpm*; do mv $file $file.away; done; kill -KILL $(pgrep -f '[p]hp-fpm: master')");
+  const after = await unitWhen("another home serves it", 200_000, ({ home, state }) => home !== before.home && state === "serving");
+  expect(after.epoch).toBe(before.epoch + 1);
+  await acknowledgedMore(client, 30_000);
+  const outcomes = await client.stop();
+  expect(await why()).toContain(`${before.home} could not keep it running`);
+  expect((await project.hc(["events"])).stdout).toContain("unfit-here");
+  // a planned move: nothing that was acknowledged is missing
+  expect(judgeLedger(outcomes, (await readLedger(address[after.home] as string, host)) ?? []).lost).toEqual([]);
+  await inside(before.home, "for file in /usr/sbin/php-fpm*.away; do mv $file ${file%.away}; done");
+  const settled = await inStep();
+  expect(settled.home).toBe(after.home); // no way back by itself
+});
+
+test("a node that reaches etcd and not its disks loses its units, and is a copy again when they answer", async () => {
+  const before = await inStep();
+  const client = clientAt(nodes.find((node) => node !== before.home) as string, "disks");
+  await acknowledgedMore(client, 20_000);
+  const began = Date.now();
+  await inside(before.home, "kill -STOP $(pgrep -x zfs-fuse)");
+  try {
+    const after = await unitWhen("a copy is home", 60_000, ({ home, state }) => home !== before.home && state === "serving");
+    expect(after.epoch).toBeGreaterThan(before.epoch);
+    await acknowledgedMore(client, 30_000);
+    process.stderr.write(`disks gone: served elsewhere after ${Math.round((Date.now() - began) / 100) / 10} s\n`);
+  } finally {
+    await inside(before.home, "kill -CONT $(pgrep -x zfs-fuse)");
+  }
+  await client.stop();
+  const settled = await inStep();
+  expect(settled.replicas.map(({ node }) => node)).toEqual([before.home]);
+});
+
+test("a home that renews and that nobody reaches is relieved, and let in again when it is reached", async () => {
+  const before = await inStep();
+  const other = before.replicas[0]?.node as string;
+  const client = clientAt(other, "unreachable");
+  await acknowledgedMore(client, 20_000);
+  // what others ask of it is never answered; etcd, and what it asks itself, go on
+  const rules = (what: string): string => [4430, 4431].flatMap((port) => ["ip", "ip -6"].map((ip) => `${ip} rule ${what} pref ${port} ipproto 6 sport ${port} blackhole`)).join("; ");
+  await inside(before.home, rules("add"));
+  try {
+    const after = await unitWhen("a copy that can be reached is home", 90_000, ({ home, state }) => home !== before.home && state === "serving");
+    expect(after.epoch).toBeGreaterThan(before.epoch);
+    await acknowledgedMore(client, 30_000);
+    expect((await project.hc(["events"])).stdout).toContain("most nodes cannot reach it");
+  } finally {
+    await inside(before.home, rules("del"));
+  }
+  await client.stop();
+  await eventually("its fence ends by itself", 150_000, async () => ((await status()).nodes.find(({ name }) => name === before.home)?.alive === true ? true : undefined));
+  expect((await inStep()).replicas.map(({ node }) => node)).toEqual([before.home]);
+});
