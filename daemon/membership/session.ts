@@ -171,7 +171,7 @@ export class NodeSession implements Session {
     if (found?.value === text) return this.committed(next, found.modRevision, this.pending.firstSentAt);
     const order = await store.get(keys.fence(node));
     this.lose(order === undefined ? lossReason(seen, next.generation, this.current) : `fenced by order: ${(JSON.parse(order.value) as FenceRecord).reason} (\`hc unfence ${node}\` lets it live again)`);
-    log.warn({ node, generation: this.current, found: seen }, "session lost");
+    log.warn({ node, generation: this.current, found: seen, reason: this.problemText }, "session lost");
     return false;
   }
 

@@ -2,6 +2,8 @@ import type { ClusterState } from "../state/cluster-state.js";
 
 /** A link counts as gone 10 s after its last answer (membership/links.ts) and is published within 2 s; with this a node is relieved that most cannot reach for 15 s (OWNERSHIP 24). */
 const unreachableMs = 4_000;
+/** A node that has just come back to life has to be found again by the others first: they ask each 3 s, wait 2 s and tell it within 2 s. */
+const foundAgainMs = 15_000;
 /** A node that was fenced for it is let in again when most have reached it for so long. */
 const steadyMs = 60_000;
 /** A copy that gets nothing, although home and replica live, is made again elsewhere after this time. */
@@ -47,15 +49,18 @@ class Since {
 /** What the leader remembers between two plans: since when. */
 export class Reach {
   private readonly away = new Since(unreachableMs);
+  private readonly living = new Since(foundAgainMs);
   private readonly back = new Since(steadyMs);
   private readonly broken = new Since(brokenMs);
 
   public look(state: ClusterState, alive: ReadonlySet<string>, nowMs: number): { unreachable: Set<string>; steady: Set<string>; broken: Set<string> } {
     const hard = hardToReach(state, alive);
     const easy = new Set([...state.nodes.keys()].filter((node) => !hard.has(node)));
-    return { unreachable: this.away.look(hard, nowMs), steady: this.back.look(easy, nowMs), broken: this.broken.look(failingCopies(state, alive), nowMs) };
+    const living = this.living.look(alive, nowMs);
+    const unreachable = new Set([...this.away.look(hard, nowMs)].filter((node) => living.has(node)));
+    return { unreachable, steady: this.back.look(easy, nowMs), broken: this.broken.look(failingCopies(state, alive), nowMs) };
   }
   public clear(): void {
-    for (const part of [this.away, this.back, this.broken]) part.clear();
+    for (const part of [this.away, this.living, this.back, this.broken]) part.clear();
   }
 }

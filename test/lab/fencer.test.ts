@@ -32,7 +32,7 @@ const file = async <T>(on: TestNode, name: string): Promise<T | undefined> => {
 };
 /** Processes of the unit's control group, and whether its dataset is mounted: asked of the node, not of hcd. */
 async function here(on: TestNode): Promise<{ processes: number; mounted: boolean }> {
-  const text = await on.sh(`d=/sys/fs/cgroup/systemd/system.slice/hc-${unit}.service; [ -d "$d" ] || d=/sys/fs/cgroup/system.slice/hc-${unit}.service; if [ -d "$d" ]; then find "$d" -name cgroup.procs -exec cat {} + | wc -l; else echo 0; fi; grep -c ' /hc/${unit} ' /proc/self/mounts || true`);
+  const text = await on.sh(`d=/sys/fs/cgroup/systemd/system.slice/hc-${unit}.service; [ -d "$d" ] || d=/sys/fs/cgroup/system.slice/hc-${unit}.service; if [ -d "$d" ]; then find "$d" -name cgroup.procs -exec cat {} + 2>/dev/null | wc -l || true; else echo 0; fi; grep -c ' /hc/${unit} ' /proc/self/mounts || true`);
   const [processes, mounts] = text.trim().split("\n").map(Number);
   return { processes: processes as number, mounted: (mounts as number) > 0 };
 }

@@ -95,7 +95,14 @@ describe("a home that most cannot reach", () => {
     const reach = new Reach();
     const look = (state: ClusterState, atMs: number): string[] => [...reach.look(state, new Set(nodes), atMs).unreachable];
     const bad = homed("n2→n1", "n3→n1").build();
+    expect(look(homed().build(), -20_000)).toEqual([]);
     expect([look(bad, 0), look(bad, 3_999), look(bad, 4_000), look(homed().build(), 5_000), look(bad, 6_000), look(bad, 9_999)]).toEqual([[], [], ["n1"], [], [], []]);
+  });
+  test("a node that was dead has time to be found again: it is not fenced for the time in which it could not answer", () => {
+    const reach = new Reach();
+    const bad = homed("n2→n1", "n3→n1").build();
+    const look = (alive: readonly string[], atMs: number): string[] => [...reach.look(bad, new Set(alive), atMs).unreachable];
+    expect([look(nodes, 0), look(["n2", "n3"], 20_000), look(nodes, 60_000), look(nodes, 74_999), look(nodes, 75_000)]).toEqual([[], [], [], [], ["n1"]]);
   });
 });
 
