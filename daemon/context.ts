@@ -23,7 +23,7 @@ export interface Session {
   owns(unit: string): boolean;
   /** Units whose copies' promises reach beyond the session's deadline, with theirs, monotonic ms. */
   held(): ReadonlyMap<string, number>;
-  /** ms since the last sign of life that committed was sent. */
+  /** ms since the last call was sent that etcd answered, with a commit or a refusal: a quorum is there. */
   silentMs(): number;
 }
 

@@ -47,7 +47,7 @@ export class NodeSession implements Session {
   private revision = "0";
   private deadline = Number.NEGATIVE_INFINITY;
   private lost = true;
-  private sentAt = Number.NEGATIVE_INFINITY;
+  private answeredAt = Number.NEGATIVE_INFINITY;
   private span = { sinceMs: Number.POSITIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
   private promises: ReadonlyMap<string, number> = new Map();
   private pending: { text: string; revision: string; firstSentAt: number } | undefined;
@@ -81,8 +81,9 @@ export class NodeSession implements Session {
     return this.span;
   }
 
+  /** Since the sending of the last call of this session that etcd answered, with a commit or a refusal: what a quorum alone can do. */
   public silentMs(): number {
-    return this.options.clock.monotonicMs() - this.sentAt;
+    return this.options.clock.monotonicMs() - this.answeredAt;
   }
 
   /** Live, or held by promises: this generation may still renew. */
@@ -133,7 +134,7 @@ export class NodeSession implements Session {
     const { log, node } = this.options;
     if (!this.lost && (this.options.fence?.lostGeneration() ?? 0) >= this.current) this.lose(`generation ${this.current} was ended by the fencer`);
     const disk = this.options.diskProblem();
-    if (disk !== "") return this.failed(disk);
+    if (disk !== "") return await this.onlyAsk(disk);
     if (!this.lost && !this.isStanding()) this.lose("the deadline passed without a committed sign of life");
     try {
       if (this.lost) return await this.open(signal);
@@ -164,6 +165,7 @@ export class NodeSession implements Session {
     if (this.pending?.text !== text || this.pending.revision !== revision) this.pending = { text, revision, firstSentAt: sentAt };
     const result = await store.txn([{ key: keys.session(node), modRevision: revision }, { key: keys.fence(node), modRevision: "0" }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
     if (typeof result === "string") return this.failed(`etcd has not committed the sign of life: ${result}`);
+    this.answered(sentAt);
     if (result.succeeded) return this.committed(next, result.revision, sentAt);
     const found = await store.get(keys.session(node));
     const seen = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
@@ -198,12 +200,23 @@ export class NodeSession implements Session {
     const now = clock.monotonicMs();
     this.span = { sinceMs: now < this.span.untilMs ? this.span.sinceMs : now, untilMs: deadline };
     this.deadline = deadline;
-    this.sentAt = Math.max(sentAt, this.sentAt);
     this.lost = false;
     this.problemText = "";
     if (fresh) log.info({ node, generation: next.generation }, "session started");
     this.options.onChange?.();
     return true;
+  }
+
+  /** No sign of life, but whether etcd is there is known all the same: a sick disk is not a loss of quorum. */
+  private async onlyAsk(why: string): Promise<boolean> {
+    const { store, clock, node } = this.options;
+    const sentAt = clock.monotonicMs();
+    await store.get(keys.session(node)).then(() => this.answered(sentAt), () => undefined);
+    return this.failed(why);
+  }
+
+  private answered(sentAt: number): void {
+    this.answeredAt = Math.max(sentAt, this.answeredAt);
   }
 
   private failed(why: string): boolean {

@@ -40,6 +40,7 @@ test("a node that is fenced by order loses its session at the next beat, says wh
   await clock.advance(1000);
   expect(await session.beat()).toBe(false);
   expect([session.isLive(), session.problem()]).toEqual([false, "fenced by order: disk errors (`hc unfence n1` lets it live again)"]);
+  expect(session.silentMs()).toBe(0); // etcd has answered: this is no loss of quorum
   expect(await session.beat()).toBe(false); // no new generation either
   state.txn([], [{ delete: keys.fence("n1") }]);
   expect(await session.beat()).toBe(true);
@@ -52,7 +53,7 @@ test("without commits the session ends exactly at its deadline, and a later comm
   store.cut();
   await clock.advance(4999);
   expect(await session.beat()).toBe(false);
-  expect(session.isLive()).toBe(true);
+  expect([session.isLive(), session.silentMs()]).toEqual([true, 4999]);
   await clock.advance(1);
   expect(session.isLive()).toBe(false);
   store.heal();
@@ -106,7 +107,7 @@ test("no sign of life while the disks are not trusted", async () => {
   await clock.advance(1000);
   expect(await session.beat()).toBe(false);
   expect(record()).toMatchObject({ counter: 1 });
-  expect(session.problem()).toBe("the disks do not answer");
+  expect([session.problem(), session.silentMs()]).toEqual(["the disks do not answer", 0]);
 });
 
 test("the disk is trusted for 10 s after the beginning of a probe that ended well", async () => {
