@@ -11,9 +11,9 @@ import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } fr
 import { type Fault, type FaultKind, faultsOf, faultText } from "./faults.js";
 import { inflict } from "./inflict.js";
 
-export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Ends after so many faults. */ faults?: number; /** How long each lasts, instead of the seed's word. */ seconds?: number; tell?(line: string): void }
+export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Ends after so many faults. */ faults?: number; /** How long each lasts, instead of the seed's word. */ seconds?: number; /** Every fault hits a home of a site, and every second one the node of etcd's leader (a site is moved there when none is). */ etcdLeader?: boolean; tell?(line: string): void }
 /** One fault and what followed. Times in ms from its beginning; `gaps`: for each site the longest time without an acknowledged record anywhere. `parts` of failovers: declared dead, written, first record acknowledged. */
-export interface Struck { fault: string; kind: FaultKind; healedMs: number; gaps: Record<string, number>; failovers: { site: string; deadMs: number; writtenMs: number; servedMs: number; lossS: number }[]; lost: number }
+export interface Struck { fault: string; kind: FaultKind; healedMs: number; gaps: Record<string, number>; failovers: { site: string; deadMs: number; writtenMs: number; servedMs: number; lossS: number }[]; lost: number; etcdLeader?: boolean }
 export interface ChaosReport { seed: number; nodes: number; sites: number; struck: Struck[]; acknowledged: number; refused: number; lost: number; violations: string[] }
 
 const healWithinMs = 120_000;
@@ -39,8 +39,8 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
     const end = performance.now() + minutes * 60_000;
     for (let number = 1; performance.now() < end && number <= (options.faults ?? 1_000) && report.violations.length === 0; number += 1) {
       await delay(2_000); // records of a healthy time, for each site at each node
-      const fault = next(await run.homes());
-      await run.strike(options.seconds === undefined ? fault : { ...fault, seconds: options.seconds });
+      const fault = { ...next(await run.homes()), ...(options.seconds === undefined ? {} : { seconds: options.seconds }) };
+      await (options.etcdLeader === true ? run.strike({ ...fault, node: await run.aim(number % 2 === 0) }, number % 2 === 0) : run.strike(fault));
     }
     await run.judge((await Promise.all(clients.map((client) => client.stop()))).flat());
     clients = [];
@@ -67,6 +67,19 @@ class Run {
   }
   public async homes(): Promise<string[]> {
     return (await this.status()).units.map(({ home }) => home);
+  }
+  /** A home of a site that is the node of etcd's leader, or is not. */
+  public async aim(atLeader: boolean): Promise<string> {
+    const { voters } = await this.project.json<{ voters: { node: string; leader: boolean }[] }>(["quorum", "status"]);
+    const leader = voters.find((voter) => voter.leader)?.node as string;
+    const homes = await this.homes();
+    const found = homes.find((node) => (node === leader) === atLeader);
+    if (found !== undefined) return found;
+    const to = atLeader ? leader : (this.nodes.find((node) => node !== leader) as string);
+    const moved = await this.project.hc(["move", this.sites[0] as string, "--to", to]);
+    if (moved.code !== 0) throw new Error(`${this.sites[0]} was not moved to ${to}: ${moved.stderr}`);
+    await this.healed(`the move to ${to}`);
+    return to;
   }
   /** One client a site and node, from outside; they outlive the faults. */
   public async clients(): Promise<LedgerClient[]> {
@@ -101,10 +114,11 @@ class Run {
     return Number.POSITIVE_INFINITY;
   }
 
-  public async strike(fault: Fault): Promise<void> {
+  public async strike(fault: Fault, etcdLeader?: boolean): Promise<void> {
     const atMs = Date.now();
-    this.tell(`${new Date(atMs).toISOString().slice(11, 19)} ${faultText(fault)}`);
-    const into: Struck = { fault: faultText(fault), kind: fault.kind, healedMs: 0, gaps: {}, failovers: [], lost: 0 };
+    const text = `${faultText(fault)}${etcdLeader === true ? ", with etcd's leader" : ""}`;
+    this.tell(`${new Date(atMs).toISOString().slice(11, 19)} ${text}`);
+    const into: Struck = { fault: text, kind: fault.kind, healedMs: 0, gaps: {}, failovers: [], lost: 0, ...(etcdLeader === undefined ? {} : { etcdLeader }) };
     this.struck.push({ fault, atMs, into });
     // on the other side of a cut, or beside processes that were stopped, somebody goes on asking too
     const inside = fault.kind.startsWith("cut") || fault.kind.startsWith("pause") ? this.lab.pid(await this.lab.node(fault.node)) : undefined;
