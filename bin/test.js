@@ -8,14 +8,14 @@ const path = require("node:path");
 const root = path.dirname(__dirname);
 const [command, ...rest] = process.argv.slice(2);
 const quick = ["unit", "golden", "contract", "provider", "simulation"];
-/** Each group is one run of Jest: the quick levels side by side, whatever drives a lab one after the other. */
+/** Lab tests that judge in seconds what dies and comes back: nothing else runs beside them. The others wait for most of their time, so two go side by side. */
+const alone = "(alerts|chaos|failover|fencer|health|voters)[.]test";
+const lab = (levels) => [{ levels, but: alone, workers: 2 }, { levels: ["lab"], only: alone, workers: 1 }];
+/** Each group is one run of Jest. */
 const groups = {
   "test:unit": [{ levels: quick, workers: 2 }],
-  "test:lab": [{ levels: ["lab"], workers: 1 }],
-  test: [
-    { levels: quick, workers: 2 },
-    { levels: ["program", "lab"], workers: 1 },
-  ],
+  "test:lab": lab(["lab"]),
+  test: [{ levels: quick, workers: 2 }, ...lab(["program", "lab"])],
   soak: [{ levels: ["soak"], workers: 1 }],
 }[command];
 
@@ -37,9 +37,10 @@ if (command === "bench") {
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 let broken = false;
-for (const { levels, workers } of groups) {
+for (const { levels, workers, but, only } of groups) {
   // a pattern chooses among the levels of the command: test:unit never starts a lab
-  const patterns = levels.flatMap((level) => (rest.length > 0 ? rest.map((word) => `dist/test/(?=${level}/).*(${word})`) : [`dist/test/${level}/`]));
+  const which = but !== undefined ? `(?!${but})` : only !== undefined ? `(?=${only})` : "";
+  const patterns = levels.flatMap((level) => (rest.length > 0 ? rest.map((word) => `dist/test/(?=${level}/${which}).*(${word})`) : [`dist/test/(?=${level}/${which})`]));
   const file = path.join(os.tmpdir(), `hc-jest-${process.pid}-${levels[0]}.json`);
   const run = spawnSync(
     process.execPath,
