@@ -123,6 +123,7 @@ function unitStatus(facts: StatusFacts, id: string): StatusUnit {
 /** Pure: what people call the state of a unit. */
 export function stateOf(facts: Pick<StatusFacts, "alive" | "state">, record: UnitRecord, home: ObservedUnit | undefined): string {
   if (record.state === "deleting") return "deleting";
+  if (facts.state.recovery?.value.state === "recovering") return "down"; // what a backup says of it is long over
   if (!facts.alive.has(record.home)) return "down";
   if (record.move !== undefined) return "moving";
   if (restoreOf(record) !== undefined) return "restoring";

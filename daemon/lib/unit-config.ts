@@ -10,7 +10,7 @@ import { nameSchema, validate } from "./schema.js";
 export interface UnitConfig {
   version: 1;
   customer: { spec: CustomerSpec; origin: Origin; uid: number; gid: number; user: string };
-  /** null: its document was gone when this was written. */
+  /** null: its document was gone when this was written, or has settings: those may be secrets, and a property is on command lines and for all to read. It comes back with the program. */
   template: { spec: TemplateSpec; origin: Origin } | null;
   runtime: Runtime;
   /** Template snapshot that it was cloned from. */
@@ -39,7 +39,7 @@ export function configText(record: Pick<UnitRecord, "runtime" | "origin">, custo
   const config: UnitConfig = {
     version: 1,
     customer: { spec: customerDocument.spec, origin: customerDocument.origin, uid: customer.uid, gid: customer.gid, user: customer.user },
-    template: template === undefined ? null : { spec: template.spec, origin: template.origin },
+    template: template === undefined || Object.keys(template.spec.settings).length > 0 ? null : { spec: template.spec, origin: template.origin },
     runtime: record.runtime,
     from: record.origin,
   };

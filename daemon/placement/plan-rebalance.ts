@@ -3,8 +3,8 @@ import { type Candidate, mayHold, type PlacementWish, surplusReplicas } from "./
 
 /** Units that have a copy more than wished while it is being made elsewhere: so many at once in the cluster. */
 export const rebalanceAtOnce = 2;
-/** Copies that the fullest node has more than the emptiest before anything is copied for it. */
-const worthIt = 2;
+/** Copies that the fullest node has more than the emptiest before anything is copied for it. One move makes a difference of two (home there, its old home a copy): that is no reason to copy a site. */
+const worthIt = 3;
 
 /**
  * Pure: the replicas of a unit with one more, on the node with the fewest copies, when that is worth it, or undefined. The one on the fullest node is put first, so that it is the one that goes when the new

@@ -19,6 +19,8 @@ const patterns: readonly Pattern[] = [
   { failure: "already", code: "ALREADY_EXISTS", pattern: /^cannot hold (snapshot )?'[^']+': tag already exists on this dataset$|: filesystem already mounted$|: not currently mounted$/m },
   // verified on zfs-fuse 0.7.0 (10–50 ms after an unmount; held snapshots), OpenZFS 2.1.11 ("pool or dataset is busy")
   { failure: "busy", code: "NOT_READY", pattern: /: (pool or )?dataset is busy$|: (it's being held|Device busy|Device or resource busy)|^umount: .*: target is busy|: still mounted/m },
+  // verified on zfs-fuse 0.7.0: a rollback within some ms of the unmount. An I/O error of the disks is still there when the retries are over, and is told then
+  { failure: "busy", code: "NOT_READY", pattern: /^cannot rollback '[^']+': I\/O error$/m },
   // verified on zfs-fuse 0.7.0, OpenZFS 2.1.11
   { failure: "space", code: "LIMIT_EXCEEDED", pattern: /: out of space$|: No space left on device$|: Disk quota exceeded$|destination '?[^ ]+'? space quota exceeded/m },
   { failure: "quota-below-used", code: "IMPOSSIBLE_CHANGE", pattern: /: size is less than current used or reserved space$/m },

@@ -113,7 +113,7 @@ async function* inReach(connections: readonly Connection[]): AsyncGenerator<{ co
  * idempotent). Errors of hcd come back with their own code. Returns the JSON answer (undefined when it is empty).
  */
 export async function apiCall<T>(connections: readonly Connection[], method: Method, path: string, body: unknown, options: ApiOptions): Promise<T> {
-  let last: unknown = new HcError("INVALID_INPUT", "The cluster has no hosts.");
+  let last: unknown;
   for await (const { connection, error: unreached } of inReach(connections)) {
     try {
       if (unreached !== undefined) throw unreached;
@@ -121,10 +121,11 @@ export async function apiCall<T>(connections: readonly Connection[], method: Met
       if (status >= 400 || status === 0) throw errorOf(status, text, `${method} ${path}`);
       return (text === "" ? undefined : JSON.parse(text)) as T;
     } catch (error) {
-      last = error;
       const code = errorCode(error);
+      // a host that answered knows better why it cannot be done than one that is not there
+      if (last === undefined || code !== "UNREACHABLE" || errorCode(last) === "UNREACHABLE") last = error;
       if (code === undefined || !elsewhere.has(code) || isStream(body)) throw error; // a stream can be read only once
     }
   }
-  throw last;
+  throw last ?? new HcError("INVALID_INPUT", "The cluster has no hosts.");
 }

@@ -91,6 +91,8 @@ test.each(Object.entries(recorded))("failure %s", (name, { argv, exit, stderr })
 /** Texts of OpenZFS 2.1.11's libzfs where they differ from the lab's (lib/libzfs/libzfs_dataset.c, libzfs_sendrecv.c); not recorded on a running one. */
 test.each([
   ["cannot destroy 'p/a@s': dataset is busy", "busy"],
+  ["cannot rollback 'p/a': I/O error", "busy"],
+  ["cannot receive 'p/a': I/O error", undefined],
   ["cannot unmount '/hc/a': pool or dataset is busy", "busy"],
   ["cannot release hold from snapshot 'p/a@s': no such tag on this dataset", "no-tag"],
   ["cannot hold snapshot 'p/a@s': tag already exists on this dataset", "already"],

@@ -116,7 +116,7 @@ test("two nodes and a witness: it votes and carries nothing, and when one node d
 test("a witness that burnt is given up by an explicit word, and the program follows", async () => {
   await lab.kill("n3");
   await rolesAre("n1:voter n2:voter n3:away(witness)");
-  expect((await project.hc(["node", "remove", "n3"])).stderr).toContain("hc node remove n3 --dead");
+  await eventually("the explicit word is asked for", 30_000, async () => ((await project.hc(["node", "remove", "n3"])).stderr.includes("hc node remove n3 --dead") ? true : undefined));
   const removed = await eventually("its death is declared", 30_000, async () => {
     const said = await project.hc(["node", "remove", "n3", "--dead"]);
     return said.code === 0 ? said : undefined;

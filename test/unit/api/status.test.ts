@@ -56,6 +56,13 @@ test.each<[string, StateBuilder, string]>([
   expect(validate(statusSchema, status)).toEqual([]);
 });
 
+test("while the cluster recovers no site is called serving: what a restored backup tells of it is long over", () => {
+  const state = healthy().build();
+  expect(buildStatus(facts(state)).units[0]?.state).toBe("serving");
+  const recovery: ClusterState["recovery"] = { value: { version: 1, lineage: 1, state: "recovering", reason: "etcd was restored", node: "n1", atMs: 1, excluded: [], detail: "" }, revision: "1" };
+  expect(buildStatus(facts({ ...state, recovery })).units[0]?.state).toBe("down");
+});
+
 test("pools, lag, failed templates and problems of nodes need a person", () => {
   const state = base().node("n2", { freeBytes: "20000" }).node("n3", { pool: false }).unit("wiki", "n1", ["n2"]).confirmed("n1", "wiki", ["n2"], 120).template("bad", { state: "failed" }).build();
   (state.observedNodes.get("n1") as { problems: string[] }).problems = ["base services: apache refused"];

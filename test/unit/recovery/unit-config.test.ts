@@ -28,6 +28,7 @@ test("what the agent writes is what a disk is read for", () => {
   const text = configText(record, customer, document, template);
   expect(readUnitConfig(text)).toEqual(config());
   expect(readUnitConfig(configText(record, customer, document, undefined))).toEqual({ ...config(), template: null });
+  expect(readUnitConfig(configText(record, customer, document, { ...template, spec: { ...template.spec, settings: { adminPasswordHash: "secret" } } }))).toEqual({ ...config(), template: null });
   expect([configText(record, undefined, document, template), configText(record, customer, undefined, template)]).toEqual([undefined, undefined]);
   for (const uid of [0, -1, 1.5, "20000"]) expect(readUnitConfig(JSON.stringify({ ...config(), customer: { ...config().customer, uid } }))).toBeUndefined();
 

@@ -109,6 +109,8 @@ describe("API calls over a forwarded socket", () => {
     seen.length = 0;
     await expect(apiCall([connection(), connection()], "GET", "/quorum", undefined, { timeoutMs })).rejects.toMatchObject({ code: "NO_QUORUM" });
     expect(seen).toHaveLength(2);
+    await expect(apiCall([connection(), without], "GET", "/quorum", undefined, { timeoutMs })).rejects.toMatchObject({ code: "NO_QUORUM" });
+    seen.length = 2;
     await expect(apiCall([connection(), connection()], "GET", "/error", undefined, { timeoutMs })).rejects.toMatchObject({ code: "CONFLICT" });
     expect(seen).toHaveLength(3);
   });
