@@ -20,6 +20,8 @@ let pki: Awaited<ReturnType<typeof edgePki>>;
 let apache: Server;
 let apachePort: number;
 let seen: { method: string; url: string; headers: IncomingMessage["headers"] }[] = [];
+/** Connections that are closed at their next request, as Apache closes idle ones at a reload. */
+const lastOn = new WeakSet<object>();
 let edge: Worker;
 let home: Worker;
 const controls: Control[] = [];
@@ -95,6 +97,8 @@ const digest = (data: Buffer): string => createHash("sha256").update(data).diges
 beforeAll(async () => {
   pki = await edgePki(["n1", "n2", "stranger"]);
   apache = createHttpServer((request, response) => {
+    if (lastOn.has(request.socket)) return void request.socket.destroy();
+    if (request.url === "/last") lastOn.add(request.socket);
     seen.push({ method: request.method ?? "", url: request.url ?? "", headers: request.headers });
     if (request.url === "/cut") {
       response.writeHead(200, { "content-length": "100" });
@@ -186,6 +190,11 @@ test("keep-alive: several requests on one connection, pipelined", async () => {
   const back = await raw("GET /1 HTTP/1.1\r\nHost: wiki.localhost\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: wiki.localhost\r\n\r\nGET /3 HTTP/1.1\r\nHost: wiki.localhost\r\nConnection: close\r\n\r\n");
   expect(back.match(/HTTP\/1\.1 200/g)).toHaveLength(3);
   expect(seen.map((item) => item.url)).toEqual(["/1", "/2", "/3"]);
+});
+test.each<[string, Buffer | undefined]>([["GET", undefined], ["POST", undefined], ["POST", Buffer.from("x=1")], ["PUT", Buffer.from("x=1")]])("%s with body %j: no request fails when Apache closes the connection that was to be used again", async (method, body) => {
+  expect((await ask({ path: "/last", port: home.httpPort })).status).toBe(200);
+  expect((await ask({ method, path: "/next", port: home.httpPort, ...(body === undefined ? {} : { body }) })).status).toBe(200);
+  expect(seen.map(({ url }) => url)).toEqual(["/last", "/next"]);
 });
 test("an HTTP/1.0 client gets a chunked answer without chunks", async () => {
   const back = await raw("GET /chunked HTTP/1.0\r\nHost: wiki.localhost\r\n\r\n");
