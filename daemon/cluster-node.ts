@@ -22,6 +22,7 @@ import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
 import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
+import { Locks } from "./lib/locks.js";
 import { HcError, messageOf } from "./lib/errors.js";
 import type { Logger } from "./lib/log.js";
 import { createSealer, type Sealer } from "./lib/sealed.js";
@@ -154,7 +155,7 @@ export class ClusterNode {
     this.apiScope = options.api.scope();
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, changes, store, services,
-      view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, unitLocks: new Locks(), peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };

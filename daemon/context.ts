@@ -3,6 +3,7 @@ import type { Duplex, Readable } from "node:stream";
 import type { FenceUnit } from "./fencer/parse-fence.js";
 import type { Clock } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
+import type { Locks } from "./lib/locks.js";
 import type { Logger } from "./lib/log.js";
 import type { ClusterConfig, HostConfig } from "./lib/node-config.js";
 import type { Platform } from "./platform/platform.js";
@@ -63,6 +64,8 @@ export interface NodeContext {
   view: View;
   session: Session;
   fence: FenceCover;
+  /** A unit's key is held by whoever takes its dataset away from its name because the record does not name this node, and by whoever makes the record name it (`hc adopt-pool`): never both at once. */
+  unitLocks: Locks;
   services: SiteServices;
   peers: Peers;
   /** Control port, `/peer/v1/...`. */

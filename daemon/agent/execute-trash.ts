@@ -102,15 +102,18 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
   async retire(tools, { unit, dataset }) {
     const { context } = tools;
     const { node } = context.cluster;
-    const state = context.view.current();
-    const record = state.units.get(unit)?.value;
-    if (record?.state !== "live" || record.home === node || record.replicas.includes(node) || record.move !== undefined) throw new HcError("CONFLICT", `${unit}: the copy of ${node} is not to be retired now.`);
-    assertLive(context, unit);
-    await ensureTrash(context.zfs, context.cluster.dataset);
-    const id = await surplusRecord(tools, record, dataset);
-    await context.zfs.set(dataset, { [property("trash")]: id, [property("deleted")]: String(context.clock.wallMs()) });
-    await context.zfs.rename(dataset, trashDataset(context.cluster.dataset, id));
-    context.event(unit, "retired", `the copy of ${node} is named no more; kept as ${id}`);
+    await context.unitLocks.run(unit, async () => {
+      // etcd's own word: what `hc adopt-pool` has just taken over here is in no picture yet
+      const stored = await context.store.get(keys.unit(unit));
+      const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
+      if (record?.state !== "live" || record.home === node || record.replicas.includes(node) || record.move !== undefined) throw new HcError("CONFLICT", `${unit}: the copy of ${node} is not to be retired now.`);
+      assertLive(context, unit);
+      await ensureTrash(context.zfs, context.cluster.dataset);
+      const id = await surplusRecord(tools, record, dataset);
+      await context.zfs.set(dataset, { [property("trash")]: id, [property("deleted")]: String(context.clock.wallMs()) });
+      await context.zfs.rename(dataset, trashDataset(context.cluster.dataset, id));
+      context.event(unit, "retired", `the copy of ${node} is named no more; kept as ${id}`);
+    });
   },
   async "restore-from-trash"({ context }, { unit, from, dataset }) {
     const record = context.view.current().units.get(unit)?.value;

@@ -64,6 +64,7 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
     const document = record === undefined ? undefined : desiredOf(state, "site", record.value.name);
     const found = byLast.get(id);
     const observed = record === undefined ? undefined : state.observedUnits.get(record.value.home)?.get(id);
+    const owner = record === undefined ? undefined : state.sessions.get(record.value.home)?.value;
     return {
       id,
       record,
@@ -73,7 +74,7 @@ export function nodeInput(context: Pick<NodeContext, "cluster" | "host" | "sessi
       local: found === undefined ? undefined : local(found, facts),
       service: facts.services.get(id) ?? "none",
       trash: [...state.trash.values()].map(({ value }) => value).filter((value) => value.unit === id),
-      homeHolds: observed !== undefined && observed.epoch === record?.value.epoch && observed.snapshots.length > 0,
+      homeHolds: observed !== undefined && observed.epoch === record?.value.epoch && observed.snapshots.length > 0 && owner?.dead !== true && owner?.generation === record.value.homeGeneration,
       configured: memory.sites.get(id) ?? "",
       started: memory.started.get(id) ?? "",
       checked: memory.checked.get(id) ?? "",

@@ -9,11 +9,13 @@ import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
 import { type ClusterState, desiredOf, fencedByPerson, isRecovering } from "../state/cluster-state.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
-import { planDeath } from "./plan-death.js";
+import { nextDeathMs, planDeath } from "./plan-death.js";
 import { defaultFailoversPerHour, defaultPolicy, failoverRest, promoted, refusal, type Victim, victims } from "./plan-failover.js";
 import { possibleLossS } from "./possible-loss.js";
 
 const tickMs = 250;
+/** What is due and is not done, because this node does not lead, is not asked for more often. */
+const leastMs = 20;
 /** Units that are brought back at once. */
 const parallel = 8;
 const sealMs = 5_000;
@@ -99,7 +101,7 @@ export class Failover {
     return new Map([...this.waiting].map(([unit, { why }]) => [unit, why]));
   }
 
-  /** Looks at each change of the picture and four times a second, until the signal fires. */
+  /** Looks at each change of the picture, four times a second and when a death is due, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
     let changed: AbortController | undefined;
@@ -107,7 +109,8 @@ export class Failover {
     while (!signal.aborted) {
       changed = new AbortController();
       await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));
-      await context.clock.sleep(tickMs, AbortSignal.any([signal, changed.signal])).catch(() => undefined);
+      // the moment of a death is not missed by a part of a tick
+      await context.clock.sleep(Math.max(leastMs, Math.min(tickMs, nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
     }
     end();
     await this.settled();

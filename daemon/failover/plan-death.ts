@@ -5,6 +5,12 @@ import type { PlannedWrite } from "../placement/plan-cluster.js";
 /** OWNERSHIP 9: after the last commit was seen. The node's own fence stands 3 s earlier. */
 export const deathMs = 8000;
 
+/** Pure: ms until the next session would have been silent for so long, when it stays silent. At least 1. */
+export function nextDeathMs(state: ClusterState, silentMs: (node: string) => number): number {
+  const left = [...state.sessions].filter(([node, { value }]) => value.dead !== true && Number.isFinite(silentMs(node))).map(([node]) => deathMs - silentMs(node));
+  return Math.max(1, Math.min(Number.POSITIVE_INFINITY, ...left));
+}
+
 /**
  * Pure: sessions to mark dead. `silentMs` counts only while the own heartbeats commit, from the moment the session was seen to change (liveness.ts); a session
  * that was never seen to change (`Infinity`) is none. The write is compared with the revision that was seen last: a node that lives has another one by then.

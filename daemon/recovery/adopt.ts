@@ -62,7 +62,7 @@ export async function adoptHere(context: Context, isAlive: IsAlive, { apply, fro
   const { entries, units, silent } = await planHere(context, isAlive, root);
   const errors = new Map<string, string>();
   if (apply) await eachAtMost(parallel, entries, async (entry) => {
-    await act(context, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit)).catch((error: unknown) => {
+    await context.unitLocks.run(entry.unit, () => act(context, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit))).catch((error: unknown) => {
       context.log.warn({ unit: entry.unit, err: error }, "adopt: a unit failed");
       errors.set(entry.unit, messageOf(error));
     });

@@ -8,7 +8,7 @@ import { holdTag, keepTag, PairHolds, releaseTags } from "./holds.js";
 import type { InUse } from "./in-use.js";
 import type { LagBook } from "./lag.js";
 import { type Decision, decide, type Origin, type RemoteState, type Step, stepsOf } from "./logic.js";
-import { Locks } from "./locks.js";
+import { Locks } from "../lib/locks.js";
 import type { Counters } from "./metrics.js";
 import type { RateLimit } from "./rate-limit.js";
 import { readAck, readUnitSnapshots, type StreamHead, wireVersion } from "./wire.js";

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, chown, lstat, mkdir, rmdir } from "node:fs/promises";
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
-import { Locks } from "../replication/locks.js";
+import { Locks } from "../lib/locks.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
 import type { Dataset } from "../zfs/zfs.js";

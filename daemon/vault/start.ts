@@ -6,7 +6,7 @@ import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
-import { Locks } from "../replication/locks.js";
+import { Locks } from "../lib/locks.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
 import { type BrowseInfo, VaultClones } from "./clones.js";
 import { chooseSnapshot, madeMs, type VaultSnapshot } from "./choose-snapshot.js";

@@ -4,7 +4,7 @@ import type { NodeContext } from "../context.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
 import { frame } from "../replication/frames.js";
-import { Locks } from "../replication/locks.js";
+import { Locks } from "../lib/locks.js";
 import { parseStashId, presentName, stashRoot } from "../replication/stash.js";
 import { wireVersion } from "../replication/wire.js";
 import { zfsFailure } from "../zfs/errors.js";

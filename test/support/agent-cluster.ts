@@ -8,6 +8,7 @@ import { Failover } from "../../daemon/failover/failover.js";
 import type { Clock } from "../../daemon/lib/clock.js";
 import { delay } from "../../daemon/lib/abort.js";
 import { type DesiredDocument, siteDefaults } from "../../daemon/lib/documents.js";
+import { Locks } from "../../daemon/lib/locks.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import { keys, type TrashRecord, type UnitRecord } from "../../daemon/lib/records.js";
 import { defaultPaths, defaultPorts } from "../../daemon/lib/node-config.js";
@@ -210,6 +211,7 @@ export class AgentCluster {
           for (const { unit } of here) machine.ordered.add(unit);
         },
       },
+      unitLocks: new Locks(),
       services: this.services(machine, guard),
       peers: this.peers(name, incarnation),
       peerRoutes: registry(routes),

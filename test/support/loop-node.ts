@@ -5,6 +5,7 @@ import type { NodeContext, RouteRegistry } from "../../daemon/context.js";
 import { Failover } from "../../daemon/failover/failover.js";
 import { type Clock, systemClock } from "../../daemon/lib/clock.js";
 import { siteDefaults } from "../../daemon/lib/documents.js";
+import { Locks } from "../../daemon/lib/locks.js";
 import { defaultPaths, defaultPorts } from "../../daemon/lib/node-config.js";
 import { keys, type SessionRecord } from "../../daemon/lib/records.js";
 import { Leader } from "../../daemon/membership/leader.js";
@@ -97,7 +98,7 @@ export async function startLoopNode(units: number, snapshots: number, clock: Clo
       },
       download: async () => new PassThrough().end(),
     },
-    peerRoutes: registry, apiRoutes: registry, event: () => undefined,
+    unitLocks: new Locks(), peerRoutes: registry, apiRoutes: registry, event: () => undefined,
   };
   await view.start(signal);
   const beat = session.run(signal);

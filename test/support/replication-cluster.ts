@@ -4,6 +4,7 @@ import { PassThrough, type Readable, Transform } from "node:stream";
 import pino from "pino";
 import type { NodeContext, Peers, PeerRequest, RouteHandler, RouteRegistry } from "../../daemon/context.js";
 import type { Clock } from "../../daemon/lib/clock.js";
+import { Locks } from "../../daemon/lib/locks.js";
 import { HcError } from "../../daemon/lib/errors.js";
 import { keys, type ObservedNode, type SessionRecord, type TemplateRecord, type UnitRecord } from "../../daemon/lib/records.js";
 import type { Replication } from "../../daemon/replication/replication.js";
@@ -105,6 +106,7 @@ export class ReplicationCluster {
       store: { get: async (key: string) => { const found = [...this.units.values()].find(({ value }) => keys.unit(value.unit) === key); return found === undefined ? undefined : { key, value: JSON.stringify(found.value), modRevision: found.revision }; } } as unknown as NodeContext["store"],
       session: fixedSession(1, () => node.live),
       peers: this.peersOf?.(name) ?? this.peers(name),
+      unitLocks: new Locks(),
       peerRoutes: this.registryOf?.(name) ?? { route: (method, pattern, handler) => void node.routes.set(`${method} ${pattern}`, handler) },
       apiRoutes: { route: () => undefined },
       event: (unit, event, detail) => void this.events.push({ unit, event, detail }),

@@ -1,6 +1,6 @@
 import { StateBuilder } from "../placement/fixture.js";
 import { fencedUnits } from "../../../daemon/failover/fence-routes.js";
-import { planDeath } from "../../../daemon/failover/plan-death.js";
+import { nextDeathMs, planDeath } from "../../../daemon/failover/plan-death.js";
 import { failoverRest, promoted, refusal, victims } from "../../../daemon/failover/plan-failover.js";
 import { possibleLossS } from "../../../daemon/failover/possible-loss.js";
 import type { ObservedNode, ObservedUnit, UnitRecord } from "../../../daemon/lib/records.js";
@@ -26,6 +26,7 @@ describe("death", () => {
     expect(JSON.parse((write as { ops: { value: string }[] } | undefined)?.ops[0]?.value ?? "{}")).toEqual({ version: 1, node: "n1", generation: 4, counter: 9, dead: true });
   });
   test("is no verdict about a node that was never seen to live, and is not repeated", () => {
+    expect([nextDeathMs(state([], []), silence({ n1: 7_990 })), nextDeathMs(state([], []), silence({ n1: 9_000 }))]).toEqual([10, 1]);
     expect(planDeath(state([], ["n1"]), silence({ n1: 60_000, n2: Number.POSITIVE_INFINITY }))).toEqual([]);
   });
 });

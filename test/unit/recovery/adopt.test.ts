@@ -1,6 +1,9 @@
 import pino from "pino";
+import { executeTrash } from "../../../daemon/agent/execute-trash.js";
+import type { AgentTools } from "../../../daemon/agent/tools.js";
 import type { NodeContext } from "../../../daemon/context.js";
 import { systemClock } from "../../../daemon/lib/clock.js";
+import { Locks } from "../../../daemon/lib/locks.js";
 import { keys, type UnitRecord } from "../../../daemon/lib/records.js";
 import { adoptHere } from "../../../daemon/recovery/adopt.js";
 import { lookAtDisk } from "../../../daemon/recovery/disk-routes.js";
@@ -38,8 +41,8 @@ async function context(zfs: FakeZfs, record?: UnitRecord): Promise<{ context: No
   const view = new WatchedView(store, log);
   await view.start(end.signal);
   const made = {
-    host: { node: "n3", paths: { data: "/hc" } }, cluster: { dataset: "hpool/hc", members: ["n1", "n2", "n3"].map((node) => ({ node, role: "node" })) }, store, view, zfs, log, clock: systemClock, signal: end.signal,
-    session: { generation: 1, isLive: () => true, deadlineMs: () => 1 }, fence: { open: () => undefined, seen: () => undefined }, event: () => undefined, peers: { call: async () => { throw new Error("nobody is asked"); } },
+    host: { node: "n3", paths: { data: "/hc" } }, cluster: { node: "n3", dataset: "hpool/hc", members: ["n1", "n2", "n3"].map((node) => ({ node, role: "node" })) }, store, view, zfs, log, clock: systemClock, signal: end.signal,
+    session: { generation: 1, isLive: () => true, deadlineMs: () => 1 }, fence: { open: () => undefined, seen: () => undefined }, unitLocks: new Locks(), event: () => undefined, peers: { call: async () => { throw new Error("nobody is asked"); } },
   } as unknown as NodeContext;
   return { context: made, store };
 }
@@ -79,6 +82,25 @@ test("a transfer that broke goes on where it was", async () => {
   expect((await zfs.look("hpool/hc/site-shop"))?.snapshots).toHaveLength(1);
   await transfer(breaking, unit!, end.signal);
   expect([(await zfs.look("hpool/hc/site-shop"))?.snapshots.length, zfs.files("hpool/hc/site-shop").get("page"), sends]).toEqual([3, "3", 4]);
+});
+
+test("what is being taken over is no surplus copy, though the record still names its dead home: the agent retires it neither before nor after", async () => {
+  const zfs = await plugged();
+  const record: UnitRecord = { version: 1, unit: "site-shop", kind: "site", name: "shop", home: "n2", homeGeneration: 2, epoch: 4, epochStartGuid: "1", replicas: [], state: "live", runtime: { platform: "linux", php: "8.2" }, origin: { template: "", version: "", guid: "" } };
+  const { context: node, store } = await context(zfs, record);
+  await store.txn([], [{ put: keys.session("n2"), value: JSON.stringify({ version: 1, node: "n2", generation: 2, counter: 1, dead: true }) }]);
+  await new Promise((resolve) => setImmediate(resolve));
+  const picture = node.view.current();
+  const tools = { context: { ...node, view: { ...node.view, current: () => picture } } } as unknown as AgentTools;
+  const retired: Promise<unknown>[] = [];
+  const racing = { ...node, zfs: { ...zfs, send: (...args: Parameters<FakeZfs["send"]>) => {
+    retired.push(Promise.resolve(executeTrash.retire(tools, { unit: "site-shop", dataset: "hpool/hc/site-shop" }, end.signal)).catch((error: unknown) => error));
+    return zfs.send(...args);
+  } } } as NodeContext;
+  const done = await adoptHere(racing, (name) => name === "n3", { apply: true, from: "hpool/old" });
+  expect([done.entries.map(({ action, error }) => [action, error]), (await Promise.all(retired)).map((error) => (error as { code?: string } | undefined)?.code)]).toEqual([[["take", ""]], ["CONFLICT", "CONFLICT", "CONFLICT"]]);
+  expect((await zfs.look("hpool/hc/site-shop"))?.snapshots).toHaveLength(3);
+  expect(JSON.parse((await store.get(keys.unit("site-shop")))?.value ?? "null")).toMatchObject({ home: "n3", epoch: 5 });
 });
 
 test("a copy that was left out of a recovery and knows a later epoch: its history goes to the stash, what is left no longer keeps the epoch", async () => {
