@@ -17,8 +17,8 @@ const options = (properties: Readonly<Record<string, string>>): string[] => Obje
 
 export const zfsCommands = {
   datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", datasetProperties.join(","), root],
-  look: (name: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "filesystem,snapshot", "-o", "name,property,value,source", [...new Set([...datasetProperties, ...snapshotProperties])].join(","), name],
-  snapshots: (dataset: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), dataset],
+  look: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "filesystem,snapshot", "-o", "name,property,value,source", [...new Set([...datasetProperties, ...snapshotProperties])].join(","), ...names],
+  snapshots: (datasets: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), ...datasets],
   allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "2", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), root],
   guid: (name: string): string[] => ["zfs", "get", "-Hp", "-o", "value", "guid", name],
   /** Only the lab's exact form makes its zfs bring everything to disk first; OpenZFS takes it as it is. */
@@ -35,8 +35,8 @@ export const zfsCommands = {
   /** For the fencer alone: what is mounted past the deadline must go. Nothing that was written is lost by it. */
   forceUnmount: (dataset: string): string[] => ["zfs", "unmount", "-f", dataset],
   mounted: (): string[] => ["zfs", "mount"],
-  hold: (tag: string, snapshot: string): string[] => ["zfs", "hold", tag, snapshot],
-  release: (tag: string, snapshot: string): string[] => ["zfs", "release", tag, snapshot],
+  hold: (tag: string, snapshots: readonly string[]): string[] => ["zfs", "hold", tag, ...snapshots],
+  release: (tag: string, snapshots: readonly string[]): string[] => ["zfs", "release", tag, ...snapshots],
   send: (snapshot: string, base: string | undefined): string[] => ["zfs", "send", ...(base === undefined ? [] : ["-i", base]), snapshot],
   /** `-u`: a received file system is never mounted by the receive. Never `-F` (OWNERSHIP 12). */
   receive: (dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "receive", "-u", ...options(properties), dataset],

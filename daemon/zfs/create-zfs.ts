@@ -4,8 +4,9 @@ import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
 import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
-import { parseDatasets, parseLook, parseMounted, parseSnapshots, parseWritten } from "./parse.js";
-import type { Zfs } from "./zfs.js";
+import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten } from "./parse.js";
+import { Together } from "./together.js";
+import type { Snapshot, Zfs } from "./zfs.js";
 
 /** Longest life of a command that moves no data. */
 const shortMs = 60_000;
@@ -45,17 +46,38 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
       // past the deadline the last "busy" is what the caller wants to see
       throw zfsFailure((error as Error).cause) === "busy" ? (error as Error).cause : error;
     });
+  const unique = (names: readonly string[]): string[] => [...new Set(names)];
+  const looks = new Together<string, Awaited<ReturnType<Zfs["look"]>>>(async (names) => {
+    const found = parseLooks(await once(commands.look(unique(names))));
+    return names.map((name) => found.get(name));
+  });
+  const lists = new Together<string, Snapshot[]>(async (datasets) => {
+    const found = parseSnapshots(await once(commands.snapshots(unique(datasets))));
+    return datasets.map((dataset) => found.get(dataset) ?? []);
+  });
+  /** Holds and releases of one tag; there are a few tags for each other node. */
+  const tagged = (command: (tag: string, snapshots: readonly string[]) => string[], success: readonly ZfsFailure[]): ((tag: string, snapshot: string) => Promise<void>) => {
+    const byTag = new Map<string, Together<string, void>>();
+    return (tag, snapshot) => {
+      const calls = byTag.get(tag) ?? new Together<string, void>(async (snapshots) => {
+        await once(command(tag, unique(snapshots)));
+        return snapshots.map(() => undefined);
+      });
+      byTag.set(tag, calls);
+      return allowing(success, calls.call(snapshot));
+    };
+  };
   return {
     datasets: async (root) => parseDatasets(await once(commands.datasets(root))),
     async look(name) {
       try {
-        return parseLook(await once(commands.look(name)), name);
+        return await looks.call(name);
       } catch (error) {
         if (zfsFailure(error) === "missing") return undefined;
         throw error;
       }
     },
-    snapshots: async (dataset) => parseSnapshots(await once(commands.snapshots(dataset))).get(dataset) ?? [],
+    snapshots: (dataset) => lists.call(dataset),
     allSnapshots: async (root) => parseSnapshots(await once(commands.allSnapshots(root))),
     written: async (root) => parseWritten(await once(commands.written(root))),
     create: async (dataset, properties) => void (await once(commands.create(dataset, properties))),
@@ -72,8 +94,8 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     mount: (dataset) => allowing(["already"], once(commands.mount(dataset))),
     unmount: (dataset, how = {}) => allowing(["already"], patient(how.force === true ? commands.forceUnmount(dataset) : commands.unmount(dataset))),
     mounted: async () => parseMounted(await once(commands.mounted())),
-    hold: (tag, snapshot) => allowing(["already"], once(commands.hold(tag, snapshot))),
-    release: (tag, snapshot) => allowing(["no-tag", "missing"], once(commands.release(tag, snapshot))),
+    hold: tagged(commands.hold, ["already"]),
+    release: tagged(commands.release, ["no-tag", "missing"]),
     send(snapshot, base, signal) {
       const stream = new PassThrough();
       const argv = commands.send(snapshot, base);

@@ -82,12 +82,15 @@ export function parseSnapshots(output: string): Map<string, Snapshot[]> {
   return result;
 }
 
-/** Output of `zfsCommands.look` for `name`: the dataset's own lines, and its snapshots' without their source; children are left out. */
-export function parseLook(output: string, name: string): { dataset: Dataset; snapshots: Snapshot[] } | undefined {
-  const lines = output.split("\n");
-  const [dataset] = parseDatasets(lines.filter((line) => line.startsWith(`${name}\t`)).join("\n"));
-  const snapshots = parseSnapshots(lines.filter((line) => line.startsWith(`${name}@`)).join("\n"));
-  return dataset === undefined ? undefined : { dataset, snapshots: snapshots.get(name) ?? [] };
+/** Output of `zfsCommands.look`, by dataset: each one's own lines, and its snapshots' without their source. Children that were not asked for are there too, without snapshots. */
+export function parseLooks(output: string): Map<string, { dataset: Dataset; snapshots: Snapshot[] }> {
+  const [own, others]: [string[], string[]] = [[], []];
+  for (const line of output.split("\n")) {
+    const [tab, at] = [line.indexOf("\t"), line.indexOf("@")];
+    (at >= 0 && at < tab ? others : own).push(line);
+  }
+  const snapshots = parseSnapshots(others.join("\n"));
+  return new Map(parseDatasets(own.join("\n")).map((dataset) => [dataset.name, { dataset, snapshots: snapshots.get(dataset.name) ?? [] }]));
 }
 
 /** Output of `zfsCommands.written`: dataset → bytes. A dataset for which zfs has no number ("-") counts as unchanged. */

@@ -65,6 +65,21 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       expect(await one.zfs.look(`${one.root}/none`)).toBeUndefined();
     });
 
+    test("asked together, each gets its own answer, and trouble with one is that one's", async () => {
+      const datasets = await Promise.all(["t1", "t2", "t3"].map(make1));
+      await one.zfs.snapshot(datasets.map((dataset) => `${dataset}@a`));
+      const asked = [...datasets, `${one.root}/none`, ...datasets];
+      expect((await Promise.all(asked.map((dataset) => one.zfs.look(dataset)))).map((seen) => seen?.dataset.name)).toEqual([...datasets, undefined, ...datasets]);
+      const lists = await Promise.allSettled(asked.map((dataset) => one.zfs.snapshots(dataset)));
+      expect(lists.map((list) => (list.status === "fulfilled" ? list.value.map(({ name }) => name) : errorCode(list.reason)))).toEqual([["a"], ["a"], ["a"], "NOT_FOUND", ["a"], ["a"], ["a"]]);
+      await one.zfs.hold("hc:n2", `${datasets[1]}@a`);
+      const held = await Promise.allSettled(asked.map((dataset) => one.zfs.hold("hc:n2", `${dataset}@a`)));
+      expect(held.map((hold) => (hold.status === "fulfilled" ? "held" : errorCode(hold.reason)))).toEqual(["held", "held", "held", "NOT_FOUND", "held", "held", "held"]);
+      expect((await Promise.all(datasets.map((dataset) => one.zfs.snapshots(dataset)))).flat().map(({ userrefs }) => userrefs)).toEqual([1, 1, 1]);
+      await Promise.all(asked.map((dataset) => one.zfs.release("hc:n2", `${dataset}@a`)));
+      expect((await Promise.all(datasets.map((dataset) => one.zfs.snapshots(dataset)))).flat().map(({ userrefs }) => userrefs)).toEqual([0, 0, 0]);
+    });
+
     test("names what is missing and what exists", async () => {
       const dataset = await make1("errors");
       for (const act of [() => one.zfs.snapshots(`${one.root}/none`), () => one.zfs.datasets(`${one.root}/none`), () => one.zfs.destroy(`${one.root}/none`), () => one.zfs.destroy(`${dataset}@none`), () => one.zfs.snapshot([`${one.root}/none@a`]), () => one.zfs.create(`${one.root}/none/deeper`, {}), () => one.zfs.clone(`${dataset}@none`, `${one.root}/c`, {}), () => one.zfs.rename(`${one.root}/none`, `${one.root}/x`), () => one.zfs.mount(`${one.root}/none`)]) {

@@ -9,7 +9,7 @@ const fixture = (name: string): string => readFileSync(join(process.cwd(), "test
 
 test("command lines", () => {
   const s = "hpool/hc/site-a@1-20260102T030405.678Z-n1";
-  expect(commands.snapshots("hpool/hc/site-a").join(" ")).toBe("zfs get -Hp -r -d 1 -t snapshot -o name,property,value guid,createtxg,creation,userrefs hpool/hc/site-a");
+  expect(commands.snapshots(["hpool/hc/site-a"]).join(" ")).toBe("zfs get -Hp -r -d 1 -t snapshot -o name,property,value guid,createtxg,creation,userrefs hpool/hc/site-a");
   expect(commands.allSnapshots("hpool/hc").join(" ")).toBe("zfs get -Hp -r -d 2 -t snapshot -o name,property,value guid,createtxg,creation,userrefs hpool/hc");
   expect(commands.written("hpool/hc").join(" ")).toBe("zfs get -Hpr -t filesystem -o name,value written hpool/hc");
   expect(commands.datasets("hpool/hc").slice(0, 8).join(" ")).toBe("zfs get -Hp -r -t filesystem -o name,property,value,source");
@@ -21,14 +21,14 @@ test("command lines", () => {
   expect(commands.send(s, undefined)).toEqual(["zfs", "send", s]);
   expect(commands.send(s, "hpool/hc/tmpl-p@1")).toEqual(["zfs", "send", "-i", "hpool/hc/tmpl-p@1", s]);
   expect(commands.receive("hpool/hc/site-a", { readonly: "on" })).toEqual(["zfs", "receive", "-u", "-o", "readonly=on", "hpool/hc/site-a"]);
-  expect([commands.hold("hc:n2", s), commands.release("hc:n2", s), commands.rollback(s), commands.promote("a"), commands.rename("a", "b"), commands.destroy(s), commands.mount("a"), commands.unmount("a"), commands.inherit("a", "p:q")].map((argv) => argv.slice(1).join(" "))).toEqual([
-    `hold hc:n2 ${s}`, `release hc:n2 ${s}`, `rollback ${s}`, "promote a", "rename a b", `destroy ${s}`, "mount a", "unmount a", "inherit p:q a",
+  expect([commands.hold("hc:n2", [s, "b@c"]), commands.release("hc:n2", [s]), commands.rollback(s), commands.promote("a"), commands.rename("a", "b"), commands.destroy(s), commands.mount("a"), commands.unmount("a"), commands.inherit("a", "p:q")].map((argv) => argv.slice(1).join(" "))).toEqual([
+    `hold hc:n2 ${s} b@c`, `release hc:n2 ${s}`, `rollback ${s}`, "promote a", "rename a b", `destroy ${s}`, "mount a", "unmount a", "inherit p:q a",
   ]);
 });
 
 test("no command that changes anything can force, recurse or roll back a receive", () => {
   for (const [name, make] of Object.entries(commands)) {
-    const argv = (make as (...args: unknown[]) => (string | string[])[])(name === "snapshot" ? ["a@b"] : "a@b", name === "create" || name === "receive" || name === "set" ? { p: "v" } : "c@d", {}).flat();
+    const argv = (make as (...args: unknown[]) => (string | string[])[])(["snapshot", "snapshots", "look"].includes(name) ? ["a@b"] : "a@b", name === "create" || name === "receive" || name === "set" ? { p: "v" } : name === "hold" || name === "release" ? ["c@d"] : "c@d", {}).flat();
     expect(argv[0]).toBe("zfs");
     // the fencer's: it loses nothing that was written
     if (name === "forceUnmount") expect(argv).toEqual(["zfs", "unmount", "-f", "a@b"]);

@@ -1,0 +1,55 @@
+import { Together } from "../../daemon/zfs/together.js";
+
+/** A command that ends when it is told to, with the names that it was given. */
+function gated(): { commands: { names: readonly string[]; end(error?: Error): void }[]; together: Together<string, string> } {
+  const commands: { names: readonly string[]; end(error?: Error): void }[] = [];
+  const together = new Together<string, string>((names) => new Promise((resolve, reject) => commands.push({ names, end: (error) => (error === undefined ? resolve(names.map((name) => `of ${name}`)) : reject(error)) })));
+  return { commands, together };
+}
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("what comes while a command runs goes together into the next one, and each gets its own answer", async () => {
+  const { commands, together } = gated();
+  const first = together.call("a");
+  const later = ["b", "c", "a"].map((name) => together.call(name));
+  expect(commands.map(({ names }) => names)).toEqual([["a"]]);
+  commands[0]?.end();
+  expect(await first).toBe("of a");
+  await turn();
+  // "a" again too: what it was told began before it asked
+  expect(commands.map(({ names }) => names)).toEqual([["a"], ["b", "c", "a"]]);
+  commands[1]?.end();
+  expect(await Promise.all(later)).toEqual(["of b", "of c", "of a"]);
+  const alone = together.call("d");
+  commands[2]?.end();
+  expect(await alone).toBe("of d");
+});
+
+test("when a command for several fails, each is asked by itself and only the one at fault is told", async () => {
+  const { commands, together } = gated();
+  void together.call("a");
+  const [good, bad] = [together.call("b"), together.call("gone").catch((error: Error) => error.message)];
+  commands[0]?.end();
+  await turn();
+  commands[1]?.end(new Error("gone: dataset does not exist"));
+  await turn();
+  expect(commands[2]?.names).toEqual(["b"]);
+  commands[2]?.end();
+  expect(await good).toBe("of b");
+  await turn();
+  expect(commands[3]?.names).toEqual(["gone"]);
+  commands[3]?.end(new Error("gone: dataset does not exist"));
+  expect(await bad).toBe("gone: dataset does not exist");
+  expect(commands).toHaveLength(4);
+});
+
+test("one command names at most a hundred", async () => {
+  const { commands, together } = gated();
+  const all = Array.from({ length: 251 }, (_, at) => together.call(`n${at}`));
+  for (let at = 0; at < 4; at += 1) {
+    commands[at]?.end();
+    await turn();
+  }
+  expect(await Promise.all(all)).toHaveLength(251);
+  expect(commands.map(({ names }) => names.length)).toEqual([1, 100, 100, 50]);
+});
