@@ -72,7 +72,8 @@ interface PeerAnswer { member: boolean; forced?: number; memory?: unknown }
  * 4. The node's record and what is observed of it: others can reach and judge it.
  * 5. Base services, then replication, then the agent (it sends through replication), then migration.
  * 6. Leader and planner: on every node, at work on one.
- * 7. The proxy last: it gets routes of what the agent has started.
+ * 7. The proxy last: it gets routes of what the agent has started. After a session that was handed over it comes before everything else: what is recorded as serving does serve, and
+ *    the workers must have the next deadline before the last one of the process before passes.
  * Each step is repeated until it succeeds; the API says meanwhile why the node is not ready. Stopping goes the other way round and
  * leaves sites, mounts, etcd and proxy workers as they are.
  */
@@ -212,6 +213,8 @@ export class ClusterNode {
         await this.view.start(signal);
         await this.stage("session", () => waitLive(this.session, clock, signal).then(none));
         if (signal.aborted) return;
+        const proxy = (): Promise<void> => this.stage("proxy", () => parts.startProxy(context)).then((part) => void (part !== undefined && this.sampled.push(part)));
+        const early = this.session.isInherited && cluster.dataset !== "" ? proxy() : undefined;
         await this.stage("node record", () => this.publishRecord().then(none));
         this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
@@ -230,9 +233,7 @@ export class ClusterNode {
         if (migration !== undefined) this.sampled.push(migration);
         const vault = await this.stage("vault", () => parts.startVault(context, replication, agent));
         if (vault !== undefined) this.sampled.push(vault);
-        await this.homesClaimed();
-        const proxy = await this.stage("proxy", () => parts.startProxy(context));
-        if (proxy !== undefined) this.sampled.push(proxy);
+        await (early ?? this.homesClaimed().then(proxy));
       })().then(() => {
         this.complete = true;
       }, (error: unknown) => log.error({ err: error }, "start of the node failed")),

@@ -29,6 +29,7 @@ export class FenceKeeper {
   private folder: FenceFolder | undefined;
   private readonly units = new Map<string, FenceUnit>();
   private order: Order | undefined;
+  private before: { generation: number; deadlineMs: number } | undefined;
   private told = 0;
   /** That this process has seen. */
   public fences = 0;
@@ -43,7 +44,11 @@ export class FenceKeeper {
     this.folder = new FenceFolder(this.options.run, await this.options.bootId().catch(() => ""));
     const before = this.folder.order();
     const note = this.note();
-    if (before.kind === "read") for (const unit of before.value.units) this.units.set(unit.unit, unit);
+    if (before.kind === "read") {
+      for (const unit of before.value.units) this.units.set(unit.unit, unit);
+      // a unit with a deadline of its own lives by promises that this process knows nothing of
+      if (before.value.units.every(({ deadlineMs }) => deadlineMs === undefined)) this.before = before.value;
+    }
     // a predecessor with a later generation has told it
     if (before.kind === "read" && note !== undefined && before.value.generation > note.generation) this.told = note.generation;
   }
@@ -51,6 +56,11 @@ export class FenceKeeper {
   /** The newest generation that was lost to a fence; 0: none. */
   public lostGeneration(): number {
     return this.note()?.generation ?? 0;
+  }
+
+  /** What the process before had ordered when this one began; in `clock.monotonicMs`. */
+  public predecessor(): { generation: number; deadlineMs: number } | undefined {
+    return this.before === undefined ? undefined : { generation: this.before.generation, deadlineMs: this.before.deadlineMs - (machineMs() - this.options.clock.monotonicMs()) };
   }
 
   /** Why no sign of life may be sent; "" when one may. */

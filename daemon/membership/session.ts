@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Clock } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
@@ -23,6 +24,8 @@ export interface SessionOptions {
     lostGeneration(): number;
     /** Written before the session counts as live until then. Throws when it may not, or cannot be. */
     announce(generation: number, deadlineMs: number, held: ReadonlyMap<string, number>): void;
+    /** The live generation of the process before this one, of the same boot, and until when it may live (`clock.monotonicMs`). */
+    predecessor?(): { generation: number; deadlineMs: number } | undefined;
   };
   /** A generation that this node is known to have had, whatever etcd says: etcd may come from a backup. */
   knownGeneration?(): number;
@@ -39,6 +42,8 @@ export interface SessionOptions {
  *    counts only when exactly it is there (DESIGN invariant 7).
  * 5. The fencer knows a deadline before this process goes by it, and what it has fenced is lost.
  * 7. While `/hc/fence/<node>` exists (`hc fence`) nothing commits.
+ * 8. A control process that starts before its predecessor's deadline goes on with that generation (OWNERSHIP 6: an upgrade hands its session over): its first commit must be seen by then,
+ *    and nobody has declared it dead or fenced it. Whatever goes wrong with that ends in a generation of its own.
  * 6. Promises of all copies of a unit (daemon/failsafe) are a deadline of that unit alone. While one stands the generation is not lost, and may renew: nobody can have promoted the unit.
  */
 export class NodeSession implements Session {
@@ -52,11 +57,20 @@ export class NodeSession implements Session {
   private promises: ReadonlyMap<string, number> = new Map();
   private pending: { text: string; revision: string; firstSentAt: number } | undefined;
   private problemText = "no sign of life has committed yet";
+  /** In each heartbeat: else one that another process of this node wrote would be taken for an own one whose answer was lost. */
+  private readonly by = randomBytes(6).toString("hex");
+  private inherits = true;
+  private inherited = false;
 
   public constructor(private readonly options: SessionOptions) {}
 
   public get generation(): number {
     return this.current;
+  }
+
+  /** Is this the generation that the control process before this one had? */
+  public get isInherited(): boolean {
+    return this.inherited;
   }
 
   public isLive(): boolean {
@@ -148,6 +162,12 @@ export class NodeSession implements Session {
   private async open(signal?: AbortSignal): Promise<boolean> {
     const found = await this.options.store.get(keys.session(this.options.node));
     const old = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
+    const before = this.inherits ? this.options.fence?.predecessor?.() : undefined;
+    if (before !== undefined && old?.generation === before.generation && old.dead !== true && before.generation > (this.options.fence?.lostGeneration() ?? 0) && this.options.clock.monotonicMs() < before.deadlineMs) {
+      this.current = before.generation;
+      this.deadline = before.deadlineMs;
+      return this.write({ generation: before.generation, counter: old.counter + 1 }, found?.modRevision ?? "0", signal);
+    }
     const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0, this.options.knownGeneration?.() ?? 0) + 1;
     return this.write({ generation, counter: 1 }, found?.modRevision ?? "0", signal);
   }
@@ -158,7 +178,7 @@ export class NodeSession implements Session {
 
   private async write(next: { generation: number; counter: number }, revision: string, signal?: AbortSignal): Promise<boolean> {
     const { store, clock, node, log } = this.options;
-    const value: SessionRecord = { version: recordVersion, node, ...next };
+    const value: SessionRecord = { version: recordVersion, node, ...next, by: this.by };
     const sentAt = clock.monotonicMs();
     // Tries of one heartbeat are the same text on the same revision: at most one of them commits.
     const text = JSON.stringify(value);
@@ -197,6 +217,11 @@ export class NodeSession implements Session {
       log.warn({ node, generation: next.generation, reason: messageOf(error) }, "a sign of life that does not count");
       return this.failed(messageOf(error));
     }
+    if (this.inherits) {
+      this.inherits = false;
+      this.inherited = !fresh;
+      if (this.inherited) log.info({ node, generation: next.generation }, "session taken over from the process before");
+    }
     const now = clock.monotonicMs();
     this.span = { sinceMs: now < this.span.untilMs ? this.span.sinceMs : now, untilMs: deadline };
     this.deadline = deadline;
@@ -232,6 +257,8 @@ export class NodeSession implements Session {
 
   private lose(why: string): void {
     this.problemText = why;
+    this.inherits = false;
+    this.inherited = false;
     this.lost = true;
     this.span = { sinceMs: this.span.sinceMs, untilMs: Math.min(this.span.untilMs, this.options.clock.monotonicMs()) };
     this.promises = new Map();

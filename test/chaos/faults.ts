@@ -1,12 +1,14 @@
 import { randomOf } from "../support/kill-matrix.js";
 
+/** `clock`: how far the wall clock of hcd's processes is put forward or back, s. */
+export const clockJumpS = 3_000;
 /** What a fault does to one node (`node`), or to a pair (`quorum`: the etcd members of both are stopped). `seconds`: how long it lasts. */
-export type FaultKind = "kill" | "stop" | "cut" | "cut-half" | "cut-link" | "pause-hcd" | "pause-workers" | "pause-fencer" | "pause-etcd" | "pause-zfs" | "pause-all" | "kill-hcd" | "kill-etcd" | "kill-workers" | "fill" | "quorum";
+export type FaultKind = "kill" | "stop" | "cut" | "cut-half" | "cut-link" | "pause-hcd" | "pause-workers" | "pause-fencer" | "pause-etcd" | "pause-zfs" | "pause-all" | "kill-hcd" | "kill-etcd" | "kill-workers" | "kill-zfs" | "fill" | "clock" | "quorum";
 export interface Fault { kind: FaultKind; node: string; peer: string; seconds: number }
 
 /** How often each comes. Two thirds hit the node where a site lives, the leader of the cluster among them. */
 const weights: readonly (readonly [FaultKind, number])[] = [
-  ["kill", 4], ["stop", 1], ["cut", 4], ["cut-half", 1], ["cut-link", 2], ["pause-hcd", 2], ["pause-workers", 1], ["pause-fencer", 1], ["pause-etcd", 1], ["pause-zfs", 1], ["pause-all", 2], ["kill-hcd", 2], ["kill-etcd", 1], ["kill-workers", 1], ["fill", 1], ["quorum", 2],
+  ["kill", 4], ["stop", 1], ["cut", 4], ["cut-half", 1], ["cut-link", 2], ["pause-hcd", 2], ["pause-workers", 1], ["pause-fencer", 1], ["pause-etcd", 1], ["pause-zfs", 1], ["pause-all", 2], ["kill-hcd", 2], ["kill-etcd", 1], ["kill-workers", 1], ["kill-zfs", 1], ["fill", 1], ["clock", 1], ["quorum", 2],
 ];
 export const faultKinds: readonly FaultKind[] = weights.map(([kind]) => kind);
 

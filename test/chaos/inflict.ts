@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import type { Lab } from "../../providers/lab/lab.js";
-import type { Fault, FaultKind } from "./faults.js";
+import { join } from "node:path";
+import { clockJumpS, type Fault, type FaultKind } from "./faults.js";
 
 const processes: Partial<Record<FaultKind, string>> = {
   // main processes by systemd, workers as hcd's own children
@@ -13,10 +15,20 @@ const processes: Partial<Record<FaultKind, string>> = {
   "kill-hcd": "systemctl show -p MainPID --value hcd.service",
   "kill-workers": "pgrep -f '[h]cd.cjs worker'",
   "kill-etcd": "pgrep -x etcd",
+  "kill-zfs": "pgrep -x zfs-fuse",
 };
+const clock = { shim: "/etc/hc-chaos-clock.cjs", offset: "/etc/hc-chaos-clock", dropIn: "/etc/systemd/system/hcd.service.d/chaos-clock.conf" };
+
+/** From the next start of hcd on, `clock` can put the wall clock of its processes: the machine's own belongs to all nodes of the lab, and Linux has no namespace for it. */
+export async function prepareClock(lab: Lab, node: string): Promise<void> {
+  const shim = readFileSync(join(process.cwd(), "test", "chaos", "clock-shim.cjs"), "utf8");
+  const script = `cat > ${clock.shim}; echo 0 > ${clock.offset}; mkdir -p $(dirname ${clock.dropIn}); printf '[Service]\nEnvironment="NODE_OPTIONS=--require=${clock.shim}"\n' > ${clock.dropIn}; systemctl daemon-reload; systemctl restart hcd.service`;
+  const { stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-ec", script], { timeoutMs: 60_000, input: shim });
+  if (code !== 0) throw new Error(`${node}: no clock that can be put: ${stderr}`);
+}
 
 /** Begins a fault in the lab, through namespaces; returns what ends it. Signals go to processes of the lab's node only. */
-export async function inflict(lab: Lab, { kind, node, peer }: Fault): Promise<() => Promise<void>> {
+export async function inflict(lab: Lab, { kind, node, peer, seconds }: Fault): Promise<() => Promise<void>> {
   const run = async (script: string): Promise<string> => {
     const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", script], { timeoutMs: 60_000 });
     if (code !== 0) throw new Error(`${node}: ${script}: ${stderr}`);
@@ -55,9 +67,15 @@ export async function inflict(lab: Lab, { kind, node, peer }: Fault): Promise<()
       // a reservation takes the space at once; 2 MiB are left, which the clients' records and their snapshots use up
       await run("zfs create -o canmount=off -o reservation=$(( $(zfs get -Hp -o value available hpool) - 2097152 )) hpool/chaos");
       return async () => void (await run("zfs destroy hpool/chaos"));
+    case "clock": {
+      const put = (offsetS: number): Promise<unknown> => run(`echo ${offsetS} > ${clock.offset}`);
+      await put(seconds % 2 === 0 ? clockJumpS : -clockJumpS);
+      return async () => void (await put(0));
+    }
     case "kill-hcd":
     case "kill-workers":
     case "kill-etcd":
+    case "kill-zfs":
       await signal("KILL", processes[kind] as string);
       return async () => undefined;
     case "pause-hcd":

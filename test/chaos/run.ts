@@ -8,8 +8,8 @@ import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
 import { debrisOf } from "../support/kill-matrix.js";
 import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } from "../support/ledger.js";
-import { type Fault, type FaultKind, faultsOf, faultText } from "./faults.js";
-import { inflict } from "./inflict.js";
+import { type Fault, type FaultKind, faultKinds, faultsOf, faultText } from "./faults.js";
+import { inflict, prepareClock } from "./inflict.js";
 
 export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Ends after so many faults. */ faults?: number; /** How long each lasts, instead of the seed's word. */ seconds?: number; /** Every fault hits a home of a site, and every second one the node of etcd's leader (a site is moved there when none is). */ etcdLeader?: boolean; tell?(line: string): void }
 /** One fault and what followed. Times in ms from its beginning; `gaps`: for each site the longest time without an acknowledged record anywhere. `parts` of failovers: declared dead, written, first record acknowledged. */
@@ -34,6 +34,10 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
     const lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
     const run = new Run(project, lab, names, report, tell);
     await run.healed("the beginning");
+    if ((options.only ?? faultKinds).includes("clock")) {
+      for (const node of run.nodes) await prepareClock(lab, node);
+      await run.healed("clocks that can be put");
+    }
     clients = await run.clients();
     const next = faultsOf(seed, run.nodes, options.only);
     const end = performance.now() + minutes * 60_000;
@@ -60,7 +64,9 @@ class Run {
   /** Outcomes of clients that stood inside a node while it was struck. */
   private readonly witnessed: Outcome[] = [];
   private readonly struck: { fault: Fault; atMs: number; into: Struck }[] = [];
-  public constructor(private readonly project: HcProject, private readonly lab: Lab, private readonly sites: readonly string[], private readonly report: ChaosReport, private readonly tell: (line: string) => void) {}
+  /** Ids of events of earlier faults; their times are no order while wall clocks jump. */
+  private readonly told = new Set<string>();
+  public constructor(private readonly project: HcProject, private readonly lab: Lab, private readonly sites: readonly string[], private readonly report: ChaosReport, private readonly say: (line: string) => void) {}
 
   private status(): Promise<Status> {
     return this.project.json<Status>(["status"]);
@@ -106,7 +112,7 @@ class Run {
       }
       if (performance.now() - told > 20_000) {
         told = performance.now();
-        this.tell(`         waits: ${last}`);
+        this.say(`         waits: ${last}`);
       }
       await delay(250);
     }
@@ -117,7 +123,7 @@ class Run {
   public async strike(fault: Fault, etcdLeader?: boolean): Promise<void> {
     const atMs = Date.now();
     const text = `${faultText(fault)}${etcdLeader === true ? ", with etcd's leader" : ""}`;
-    this.tell(`${new Date(atMs).toISOString().slice(11, 19)} ${text}`);
+    this.say(`${new Date(atMs).toISOString().slice(11, 19)} ${text}`);
     const into: Struck = { fault: text, kind: fault.kind, healedMs: 0, gaps: {}, failovers: [], lost: 0, ...(etcdLeader === undefined ? {} : { etcdLeader }) };
     this.struck.push({ fault, atMs, into });
     // on the other side of a cut, or beside processes that were stopped, somebody goes on asking too
@@ -131,20 +137,21 @@ class Run {
     into.healedMs = Date.now() - atMs;
     await delay(1_000); // acknowledged by then, whatever waited at an edge
     const outcomes = this.all.flatMap((client) => client.acknowledged);
-    const events = await this.project.json<EventRecord[]>(["events", "--limit", "1000"]);
+    const events = (await this.project.json<(EventRecord & { id: string })[]>(["events", "--limit", "1000"])).filter(({ id }) => !this.told.has(id));
+    for (const { id } of events) this.told.add(id);
     for (const site of this.sites) {
       const own = outcomes.filter(({ id }) => id.startsWith(`${site}-`)).map(({ endMs, epoch }) => ({ endMs, epoch })).sort((a, b) => a.endMs - b.endMs);
       // a gap that still lasts counts too
       into.gaps[site] = [...own, { endMs: Date.now() }].reduce((longest, { endMs }, index) => (endMs < atMs ? longest : Math.max(longest, endMs - Math.max(atMs, own[index - 1]?.endMs ?? atMs))), 0);
       for (const event of events) {
-        const said = event.unit === `site-${site}` && event.event === "failover" && event.atMs > atMs ? /^([^ ]+) is dead; .*epoch ([0-9]+),.*at most ([0-9]+) s/.exec(event.detail) : null;
+        const said = event.unit === `site-${site}` && event.event === "failover" ? /^([^ ]+) is dead; .*epoch ([0-9]+),.*at most ([0-9]+) s/.exec(event.detail) : null;
         if (said === null) continue;
         const dead = events.filter((one) => one.event === "node-dead" && one.detail.startsWith(`${said[1]},`) && one.atMs <= event.atMs + 1_000).at(-1);
         into.failovers.push({ site, deadMs: (dead?.atMs ?? 0) - atMs, writtenMs: event.atMs - atMs, servedMs: (own.find(({ epoch }) => epoch >= Number(said[2]))?.endMs ?? 0) - atMs, lossS: Number(said[3]) });
       }
     }
     const longest = Math.max(...Object.values(into.gaps));
-    this.tell(`         healed after ${(into.healedMs / 1000).toFixed(1)} s, longest gap ${(longest / 1000).toFixed(1)} s${into.failovers.map(({ site, deadMs, writtenMs, servedMs, lossS }) => `; ${site}: dead ${deadMs}, written ${writtenMs}, served ${servedMs} ms, may miss ${lossS} s`).join("")}`);
+    this.say(`         healed after ${(into.healedMs / 1000).toFixed(1)} s, longest gap ${(longest / 1000).toFixed(1)} s${into.failovers.map(({ site, deadMs, writtenMs, servedMs, lossS }) => `; ${site}: dead ${deadMs}, written ${writtenMs}, served ${servedMs} ms, may miss ${lossS} s`).join("")}`);
     this.report.struck.push(into);
   }
 

@@ -86,7 +86,7 @@ test("a generation that was declared dead never renews", async () => {
   expect(session.problem()).toContain("declared dead");
   expect(record()).toMatchObject({ generation: 1, dead: true });
   expect(await session.beat()).toBe(true);
-  expect(record()).toEqual({ version: 1, node: "n1", generation: 2, counter: 1 });
+  expect(record()).toEqual({ version: 1, node: "n1", generation: 2, counter: 1, by: expect.any(String) });
 });
 
 test("of two processes of one node only one holds a live generation", async () => {
@@ -169,4 +169,82 @@ test("the live time has its beginning and its end: a break begins it anew, also 
   store.heal();
   await session.beat();
   expect([session.generation, session.live()]).toEqual([1, { sinceMs: 24_000, untilMs: 29_000 }]);
+});
+
+describe("a control process that starts while its predecessor's deadline is ahead", () => {
+  /** n1 with a generation 1 that committed at 0; then a new process's session over the same etcd. */
+  function handover(more: { lostGeneration?: number; deadlineMs?: number } = {}) {
+    const before = setup();
+    const orders: { generation: number; deadlineMs: number }[] = [];
+    const next = new NodeSession({
+      node: "n1", store: before.store, clock: before.clock, log, diskProblem: () => "",
+      fence: { lostGeneration: () => more.lostGeneration ?? 0, announce: (generation, deadlineMs) => void orders.push({ generation, deadlineMs }), predecessor: () => ({ generation: 1, deadlineMs: more.deadlineMs ?? 5000 }) },
+    });
+    return { ...before, next, orders };
+  }
+
+  test("goes on with its generation, so that homes and tables stay as they are", async () => {
+    const { session, next, clock, record, orders } = handover();
+    await session.beat();
+    await clock.advance(3000);
+    expect(next.isLive()).toBe(false); // not before a commit of its own
+    expect(await next.beat()).toBe(true);
+    expect([next.isLive(), next.isInherited, next.generation, next.deadlineMs(), record().counter, orders]).toEqual([true, true, 1, 8000, 2, [{ generation: 1, deadlineMs: 8000 }]]);
+    expect(next.live().sinceMs).toBe(3000); // others' silence counts from here
+    await clock.advance(1000);
+    expect(await next.beat()).toBe(true);
+    expect(record()).toMatchObject({ generation: 1, counter: 3 });
+  });
+
+  test("and when an answer is lost on the way", async () => {
+    const { session, next, store, clock, record } = handover();
+    await session.beat();
+    await clock.advance(2000);
+    store.loseAnswers(1);
+    expect(await next.beat()).toBe(false);
+    await clock.advance(400);
+    expect(await next.beat()).toBe(true);
+    expect([next.generation, next.isInherited, record().counter, next.deadlineMs()]).toEqual([1, true, 3, 7400]);
+  });
+
+  test.each([
+    ["when the deadline has passed", {}, 5000, undefined],
+    ["when the fencer has ended that generation", { lostGeneration: 1 }, 1000, undefined],
+    ["when it was declared dead", {}, 1000, { dead: true }],
+    ["when etcd knows another one", {}, 1000, { generation: 7 }],
+  ] as const)("takes a generation of its own %s", async (_name, more, afterMs, change) => {
+    const { session, next, state, clock, record } = handover(more);
+    await session.beat();
+    if (change !== undefined) state.txn([], [{ put: keys.session("n1"), value: JSON.stringify({ ...record(), ...change }) }]);
+    await clock.advance(afterMs);
+    expect(await next.beat()).toBe(true);
+    expect(next.generation).toBe(change !== undefined && "generation" in change ? 8 : 2);
+    expect([next.isInherited, record().generation]).toEqual([false, next.generation]);
+  });
+
+  test("a commit that is seen after the deadline does not bring it back", async () => {
+    const { session, next, store, clock } = handover();
+    await session.beat();
+    await clock.advance(4900);
+    store.loseAnswers(1);
+    expect(await next.beat()).toBe(false); // it did commit, nobody heard of it
+    await clock.advance(200);
+    expect(next.isLive()).toBe(false);
+    expect(await next.beat()).toBe(true);
+    expect([next.generation, next.isInherited]).toEqual([2, false]);
+  });
+
+  test("two of them at once: one goes on, the other one takes a generation of its own and ends it", async () => {
+    const { session, next, clock } = handover();
+    await session.beat();
+    expect(await next.beat()).toBe(true);
+    await clock.advance(1000);
+    expect(await session.beat()).toBe(false);
+    expect([session.isLive(), next.isLive()]).toEqual([false, true]);
+    expect(await session.beat()).toBe(true);
+    expect(session.generation).toBe(2);
+    await clock.advance(1000);
+    expect(await next.beat()).toBe(false);
+    expect(next.isLive()).toBe(false);
+  });
 });
