@@ -71,7 +71,12 @@ function needles(): string[] {
   return all;
 }
 
-test("the first up was killed and the second converged", () => {
+test("the first up was killed and the second converged", async () => {
+  if (finished.code !== 0) {
+    // what it waits for is known only there
+    const said = await hc(["ssh", "n1", "--", "sh", "-c", "journalctl -u hcd -u hcd-etcd -n 120 -o cat --no-pager | cut -c1-400"]);
+    throw new Error(`${finished.stdout.slice(-4000)}\n${finished.stderr.slice(-4000)}\n${said.stdout}${said.stderr}`);
+  }
   expect([killed.code, finished.code]).toEqual([null, 0]);
   expect(finished.stdout).toContain("password is in");
 });
