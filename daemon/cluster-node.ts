@@ -141,7 +141,7 @@ export class ClusterNode {
       broken: (why) => this.restart(why),
     });
     this.probe = cluster.dataset === "" ? new DiskProbe(`${host.paths.state}/.probe`, clock) : DiskProbe.onMount(`${host.paths.data}/.hcd-probe`, clock);
-    this.fence = new FenceKeeper({ run: host.paths.run, bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
+    this.fence = new FenceKeeper({ run: host.paths.run, ...(host.watchdog === undefined ? {} : { watchdog: host.watchdog.device }), bootId: () => platform.bootId(), clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail) });
     this.session = new NodeSession({ node: host.node, store, clock, log, diskProblem: () => this.fence.problem() || this.probe.problem(), fence: this.fence, knownGeneration: () => this.guard.known()?.generation ?? 0 });
     this.view = new WatchedView(store, log);
     this.liveness = new Liveness(clock, () => this.session.live());

@@ -8,7 +8,8 @@ const usage = "usage: hcd.cjs control [HOST.JSON] | fencer [HOST.JSON] | worker 
 
 async function main(argv: readonly string[]): Promise<void> {
   const [command, ...rest] = argv;
-  const host = () => readHost(rest[0] ?? hostConfigFile(process.platform === "freebsd" ? freebsdPaths : defaultPaths));
+  const hostFile = rest[0] ?? hostConfigFile(process.platform === "freebsd" ? freebsdPaths : defaultPaths);
+  const host = () => readHost(hostFile);
   switch (command) {
     case "control": {
       const { runControl } = await import("./run-control.js");
@@ -16,7 +17,7 @@ async function main(argv: readonly string[]): Promise<void> {
     }
     case "fencer": {
       const { runFencer } = await import("./fencer/run-fencer.js");
-      return runFencer(host());
+      return runFencer(host(), hostFile);
     }
     case "worker": {
       const { runWorker } = await import("./proxy/worker.js");

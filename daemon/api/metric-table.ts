@@ -14,6 +14,9 @@ export const metricTable = {
   // fencing, failover
   hc_fencer_up: ["gauge", "1 while the fencer process of this node gives signs of life."],
   hc_fences_total: ["counter", "Fences of this node's units that the fencer has carried out, as seen by this process."],
+  hc_watchdog_armed: ["gauge", "1 while the machine's watchdog is armed and fed; missing where the Host has none."],
+  hc_watchdog_fed_total: ["counter", "Feedings of the machine's watchdog by this fencer process."],
+  hc_watchdog_reset_seconds: ["gauge", "Until the watchdog would reset the machine, were it not fed any more."],
   hc_failsafe_units: ["gauge", "Units here that go on without etcd by promise of their copies (held), or lack one (stopped)."],
   hc_failsafe_rounds_total: ["counter", "Rounds of asking copies for promises."],
   hc_failover_deaths_total: ["counter", "Nodes that this node declared dead while it led."],

@@ -2,6 +2,7 @@ import type { Session } from "../context.js";
 import type { Failover } from "../failover/failover.js";
 import type { Failsafe } from "../failsafe/failsafe.js";
 import type { FenceKeeper } from "../fencer/fence-keeper.js";
+import { machineMs } from "../lib/clock.js";
 import type { ObservedNode } from "../lib/records.js";
 import type { Planner } from "../placement/planner.js";
 import type { EventWriter } from "./events.js";
@@ -37,7 +38,7 @@ export interface OwnParts {
   leads: boolean;
   elections: number;
   etcd: ObservedNode["etcd"];
-  fence: Pick<FenceKeeper, "fencerLives" | "fences">;
+  fence: Pick<FenceKeeper, "fencerLives" | "fences" | "watchdog">;
   events: Pick<EventWriter, "waiting" | "dropped">;
   planner: Pick<Planner, "writes" | "unplaced">;
   failsafe: Pick<Failsafe, "counts" | "rounds">;
@@ -60,6 +61,7 @@ export function ownSamples({ version, sha256, session, leads, elections, etcd, f
     ...(etcd.fsyncMs === null ? [] : [one("hc_etcd_fsync_seconds", etcd.fsyncMs / 1000)]),
     one("hc_fencer_up", fence.fencerLives()),
     one("hc_fences_total", fence.fences),
+    ...watchdogSamples(fence.watchdog()),
     one("hc_failsafe_units", held, { state: "held" }),
     one("hc_failsafe_units", missing, { state: "stopped" }),
     one("hc_failsafe_rounds_total", failsafe.rounds),
@@ -72,4 +74,12 @@ export function ownSamples({ version, sha256, session, leads, elections, etcd, f
     one("hc_events_waiting", events.waiting),
     one("hc_events_dropped_total", events.dropped),
   ];
+}
+
+/** None on a node without a watchdog. */
+function watchdogSamples(watchdog: ReturnType<FenceKeeper["watchdog"]>): Sample[] {
+  if (watchdog === undefined) return [];
+  const { state, fed, fedMs, timeoutMs } = watchdog;
+  const one = (name: string, value: number): Sample => ({ name, labels: {}, value });
+  return [one("hc_watchdog_armed", Number(state === "on")), one("hc_watchdog_fed_total", fed), ...(state === "on" && fedMs !== null ? [one("hc_watchdog_reset_seconds", Math.max(0, fedMs + timeoutMs - machineMs()) / 1000)] : [])];
 }

@@ -3,13 +3,15 @@ import { machineMs } from "../lib/clock.js";
 import { HcError, messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import { FenceFolder } from "./fence-folder.js";
-import { type FenceNote, type FenceUnit, fenceVersion } from "./parse-fence.js";
+import { type FencerSign, type FenceNote, type FenceUnit, fenceVersion, type WatchdogSign } from "./parse-fence.js";
 
 /** A fencer that was silent for so long is told to people, ms. */
 const silentMs = 4_000;
 
 export interface FenceKeeperOptions {
   run: string;
+  /** Of the machine's watchdog, where host.json names one. */
+  watchdog?: string;
   bootId(): Promise<string>;
   clock: Clock;
   log: Logger;
@@ -129,13 +131,29 @@ export class FenceKeeper {
     const found: string[] = [];
     if (note?.state === "unfit" || note?.state === "fencing") found.push(this.problem());
     // a fencer that starts with us is given its time
-    if (nowMs - this.startedMs > silentMs && !this.fencerLives()) found.push("the fencer gives no sign of life (service hcd-fencer): if hcd hung too, the units here would run on behind the closed gate");
+    if (nowMs - this.startedMs <= silentMs) return found;
+    if (!this.fencerLives()) found.push("the fencer gives no sign of life (service hcd-fencer): if hcd hung too, the units here would run on behind the closed gate");
+    else if (this.options.watchdog !== undefined) {
+      const watchdog = this.watchdog();
+      const why = watchdog === undefined ? "the fencer does not tell of it" : watchdog.why;
+      if (watchdog?.state !== "on" || why !== "") found.push(`the watchdog ${this.options.watchdog} is ${watchdog?.state === "on" ? "not fed" : "not armed"}: ${why}; nothing resets this machine when its units cannot be ended in time`);
+    }
     return found;
   }
 
   public fencerLives(): boolean {
-    const sign = this.folder?.sign();
-    return sign?.kind === "read" && machineMs() - sign.value.atMs <= silentMs;
+    return this.sign() !== undefined;
+  }
+
+  /** What a living fencer tells of the machine's watchdog; undefined where there is none. */
+  public watchdog(): WatchdogSign | undefined {
+    return this.sign()?.watchdog;
+  }
+
+  /** Of a fencer that lives. */
+  private sign(): FencerSign | undefined {
+    const found = this.folder?.sign();
+    return found?.kind === "read" && machineMs() - found.value.atMs <= silentMs ? found.value : undefined;
   }
 
   private note(): FenceNote | undefined {

@@ -7,7 +7,8 @@ import type { Platform } from "../platform/platform.js";
 import { apacheService, siteServiceName } from "../services/site-paths.js";
 import type { Zfs } from "../zfs/zfs.js";
 import type { FenceFolder } from "./fence-folder.js";
-import { type FenceNote, type FenceOrder, type FenceUnit, fenceVersion } from "./parse-fence.js";
+import { type FenceNote, type FenceOrder, type FenceUnit, fenceVersion, type WatchdogSign } from "./parse-fence.js";
+import type { Sight } from "./plan-watchdog.js";
 import { afterTry, guardMs, lookMs, planFence, retryMs } from "./plan-fence.js";
 
 /** How often the fencer says that it lives, ms. */
@@ -22,6 +23,8 @@ export interface FencerOptions {
   zfs: Pick<Zfs, "unmount" | "mounted">;
   log: Logger;
   nowMs?: () => number;
+  /** Told with the sign of life. */
+  watchdog?: () => WatchdogSign;
 }
 
 /**
@@ -74,6 +77,12 @@ export class Fencer {
       this.options.log.error({ err: error }, "the fencer could not do what it should");
       return retryMs;
     }
+  }
+
+  /** What is at stake here now, for the watchdog. */
+  public sight(): Sight {
+    this.look();
+    return { order: this.order, note: this.note, ended: this.ended };
   }
 
   private look(): ReturnType<typeof planFence> {
@@ -178,8 +187,8 @@ export class Fencer {
 
   private sign(): void {
     try {
-      const { folder } = this.options;
-      folder.writeSign({ version: fenceVersion, bootId: folder.bootId, pid: process.pid, atMs: this.nowMs() });
+      const { folder, watchdog } = this.options;
+      folder.writeSign({ version: fenceVersion, bootId: folder.bootId, pid: process.pid, atMs: this.nowMs(), ...(watchdog === undefined ? {} : { watchdog: watchdog() }) });
     } catch (error) {
       this.options.log.error({ err: error }, "the fencer cannot say that it lives");
     }

@@ -47,7 +47,9 @@ export interface FenceNote {
 }
 
 /** `fencer.json`, by the fencer, each second: it lives. */
-export interface FencerSign { version: typeof fenceVersion; bootId: string; pid: number; atMs: number }
+export interface FencerSign { version: typeof fenceVersion; bootId: string; pid: number; atMs: number; /** Where host.json names one. */ watchdog?: WatchdogSign }
+/** "on": armed and fed; "refused": the device cannot do it; "off": not armed yet. `why` "" when it is on. `fedMs`: the reset comes `timeoutMs` after it. */
+export interface WatchdogSign { device: string; state: "on" | "off" | "refused"; why: string; identity: string; timeoutMs: number; fed: number; fedMs: number | null }
 
 /** Longest plausible distance of a deadline: one that is further off belongs to another clock. */
 const plausibleMs = 60_000;
@@ -58,6 +60,8 @@ const isNumber = (value: unknown): value is number => typeof value === "number" 
 const isText = (value: unknown): value is string => typeof value === "string";
 const isList = (value: unknown, each: (item: Record<string, unknown>) => boolean): boolean => Array.isArray(value) && value.every((item) => typeof item === "object" && item !== null && each(item as Record<string, unknown>));
 const states: readonly unknown[] = ["fencing", "fenced", "unfit", "overtaken"] satisfies FenceState[];
+
+const isWatchdog = (value: unknown): boolean => isList([value], (seen) => [seen["device"], seen["state"], seen["why"], seen["identity"]].every(isText) && isNumber(seen["timeoutMs"]) && isNumber(seen["fed"]) && (seen["fedMs"] === null || isNumber(seen["fedMs"])));
 
 /** `text` undefined: there is no such file. Never throws: a torn or strange file is a value too. */
 function read<T extends { bootId: string }>(text: string | undefined, bootId: string, fits: (seen: Record<string, unknown>) => boolean): Reading<T> {
@@ -86,5 +90,5 @@ export function readNote(text: string | undefined, bootId: string): Reading<Fenc
 }
 
 export function readSign(text: string | undefined, bootId: string): Reading<FencerSign> {
-  return read<FencerSign>(text, bootId, (seen) => isNumber(seen["pid"]) && isNumber(seen["atMs"]));
+  return read<FencerSign>(text, bootId, (seen) => isNumber(seen["pid"]) && isNumber(seen["atMs"]) && (seen["watchdog"] === undefined || isWatchdog(seen["watchdog"])));
 }

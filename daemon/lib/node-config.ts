@@ -12,7 +12,11 @@ export interface HostConfig {
   addresses: string[];
   ports: NodePorts;
   paths: NodePaths;
+  /** Linux: the machine is reset when its units might live past their deadline (daemon/fencer). Only where it is wished. */
+  watchdog?: WatchdogConfig;
 }
+export interface WatchdogConfig { device: string }
+export const defaultWatchdog: WatchdogConfig = { device: "/dev/watchdog0" };
 export interface NodePorts {
   /** Public HTTP of the proxy. */
   http: number;

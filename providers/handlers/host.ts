@@ -4,7 +4,7 @@ import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import type { Handler } from "../core/handler.js";
 import { PartialError } from "../core/partial-error.js";
 import { progress } from "../core/progress.js";
-import { connectionOf, type HostInputs, type HostOutputs, hostSchema, pathFailures, withHostDefaults } from "../schemas/host.js";
+import { connectionOf, type HostInputs, type HostOutputs, hostSchema, pathFailures, watchdogFailures, withHostDefaults } from "../schemas/host.js";
 import { apiCall } from "../ssh/api-client.js";
 import { SshRunner } from "../ssh/ssh-runner.js";
 import { hostServices } from "./host/own-texts.js";
@@ -107,10 +107,10 @@ export const hostHandler: Handler<HostInputs, HostOutputs> = {
     const failures = validate(hostSchema, inputs);
     if (failures.length > 0) return { inputs, failures };
     const full = withHostDefaults(inputs);
-    return { inputs: full, failures: holdsUnknown(full.paths) ? [] : pathFailures(full) };
+    return { inputs: full, failures: [...(holdsUnknown(full.paths) ? [] : pathFailures(full)), ...watchdogFailures(full)] };
   },
   diff: async (_id, olds, news) => {
-    const fields = ["name", "address", "addresses", "port", "user", "hostKey", "privateKeyPath", "platform", "zone", "role", "ports", "paths", "hcd", "runtime"] as const;
+    const fields = ["name", "address", "addresses", "port", "user", "hostKey", "privateKeyPath", "platform", "zone", "role", "ports", "paths", "watchdog", "hcd", "runtime"] as const;
     const changed = fields.filter((field) => holdsUnknown(news[field]) || !same(olds[field], news[field]));
     const replaces = changed.filter((field) => field === "name" || field === "platform" || field === "paths");
     return { changes: changed.length > 0, replaces, deleteBeforeReplace: true };

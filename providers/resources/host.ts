@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { defaultPaths, freebsdPaths, type NodePaths, type NodePorts } from "../../daemon/lib/node-config.js";
+import { defaultPaths, defaultWatchdog, freebsdPaths, type NodePaths, type NodePorts, type WatchdogConfig } from "../../daemon/lib/node-config.js";
 import { carriedDaemon, carriedNode } from "../core/package-info.js";
 import { register } from "../core/registry.js";
 import type { Connection } from "../schemas/connection.js";
@@ -26,6 +26,11 @@ export interface HostArgs {
   /** Where the defaults are in use already. */
   ports?: Partial<NodePorts>;
   paths?: Partial<NodePaths>;
+  /**
+   * Linux, for machines that carry nothing else: the hardware's watchdog (true: /dev/watchdog0) resets the machine when what is at home there could not be ended in time, 6.4 s after its last
+   * sign of life. Default: none.
+   */
+  watchdog?: boolean | WatchdogConfig;
   /** Seconds. */
   timeouts?: { create?: number };
   name?: string;
@@ -59,8 +64,8 @@ export class Host extends pulumi.dynamic.Resource {
   public constructor(name: string, args: HostArgs, options?: pulumi.CustomResourceOptions, local?: LocalHost) {
     const nodeName = args.name ?? name;
     register("node name", nodeName, `Host ${name}`);
-    const { name: _name, ...rest } = args;
-    super(provider, name, { addresses: undefined, zone: undefined, ...rest, name: nodeName, hcd: carriedDaemon(), runtime: carriedNode() }, options, "hybridcluster", "Host");
+    const { name: _name, watchdog, ...rest } = args;
+    super(provider, name, { addresses: undefined, zone: undefined, ...rest, ...(watchdog === undefined || watchdog === false ? {} : { watchdog: watchdog === true ? defaultWatchdog : watchdog }), name: nodeName, hcd: carriedDaemon(), runtime: carriedNode() }, options, "hybridcluster", "Host");
     this.nodeName = nodeName;
     this.role = args.role ?? "node";
     this.local = local;

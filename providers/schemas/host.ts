@@ -1,4 +1,4 @@
-import { type NodePaths, type NodePorts, defaultPaths, defaultPorts, freebsdPaths } from "../../daemon/lib/node-config.js";
+import { type NodePaths, type NodePorts, type WatchdogConfig, defaultPaths, defaultPorts, freebsdPaths } from "../../daemon/lib/node-config.js";
 import { nameSchema } from "../../daemon/lib/schema.js";
 import { type Connection, hostKeyPattern, pathsSchema } from "./connection.js";
 
@@ -18,6 +18,8 @@ export interface HostInputs {
   role: "node" | "witness";
   ports: NodePorts;
   paths: NodePaths;
+  /** Only where it is wished: hosts without one keep their host.json. */
+  watchdog?: WatchdogConfig;
   /** The daemon that this package carries: another digest is an upgrade. */
   hcd: { version: string; sha256: string };
   /** Version of Node on the host (Linux; on FreeBSD it comes from pkg). */
@@ -46,6 +48,7 @@ export const hostSchema = {
     role: { type: "string", enum: ["node", "witness"], default: "node" },
     ports: { type: "object", additionalProperties: false, properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port, metrics: port }, default: {} },
     paths: { type: "object", additionalProperties: false, properties: Object.fromEntries(Object.keys(pathsSchema.properties).map((key) => [key, path])), default: {} },
+    watchdog: { type: "object", additionalProperties: false, required: ["device"], properties: { device: { type: "string", pattern: "^/dev/watchdog[0-9]{1,2}$" } } },
     hcd: { type: "object", additionalProperties: false, required: ["version", "sha256"], properties: { version: { type: "string" }, sha256: { type: "string", pattern: "^[0-9a-f]{64}$" } } },
     runtime: { type: "string", pattern: "^[0-9]+\\.[0-9]+\\.[0-9]+$" },
     timeouts: { type: "object", additionalProperties: false, properties: { create: { type: "integer", minimum: 10, maximum: 7200 } }, default: {} },
@@ -75,6 +78,14 @@ export function pathFailures(inputs: Pick<HostInputs, "paths" | "platform">): { 
     if (key === "run" && !/^\/(var\/)?run\/[^/]+$/.test(path)) failures.push({ property, reason: `${path} must be a folder of /run (FreeBSD: /var/run)` });
   }
   return failures;
+}
+
+/** Why this host cannot have the watchdog that it asks for. */
+export function watchdogFailures({ watchdog, platform, role }: Pick<HostInputs, "watchdog" | "platform" | "role">): { property: string; reason: string }[] {
+  if (watchdog === undefined) return [];
+  if (platform === "freebsd") return [{ property: "watchdog", reason: "not on FreeBSD: watchdog(4) is fed by ioctl(2) alone, which the daemon cannot call, and its timeouts are powers of two nanoseconds (4.29 s, 8.59 s); leave it out" }];
+  if (role === "witness") return [{ property: "watchdog", reason: "a witness holds no units that a reset would have to end; leave it out" }];
+  return [];
 }
 
 export const connectionOf = (host: Pick<HostInputs, "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "paths">): Connection => ({

@@ -6,7 +6,7 @@ import type { HostInputs } from "../../schemas/host.js";
 export const freebsdNode = "/usr/local/bin/node";
 
 export function hostConfig(inputs: HostInputs): HostConfig {
-  return { version: 1, node: inputs.name, platform: inputs.platform, zone: inputs.zone, role: inputs.role, addresses: [...new Set([inputs.address, ...inputs.addresses])], ports: inputs.ports, paths: inputs.paths };
+  return { version: 1, node: inputs.name, platform: inputs.platform, zone: inputs.zone, role: inputs.role, addresses: [...new Set([inputs.address, ...inputs.addresses])], ports: inputs.ports, paths: inputs.paths, ...(inputs.watchdog === undefined ? {} : { watchdog: inputs.watchdog }) };
 }
 export const hostConfigText = (inputs: HostInputs): string => `${JSON.stringify(hostConfig(inputs), null, 2)}\n`;
 
@@ -26,6 +26,8 @@ export function serviceText(inputs: HostInputs, service: HostService): string {
     runtimePath: inputs.paths.run,
     name: service.replace("-", "_"),
     mode: fencer ? "fencer" : "control",
+    // while the machine goes down a watchdog is fed until all is ended: the deadline, and the fence
+    stopS: inputs.watchdog === undefined ? "5" : "20",
     requires: fencer ? "FILESYSTEMS zfs" : "NETWORKING zfs",
   };
   return renderTemplate(inputs.platform === "freebsd" ? "host/hcd.rc.hbs" : `host/${service}.service.hbs`, data);

@@ -20,6 +20,8 @@ export interface HostFacts {
   racct: boolean;
   zfsAtBoot: boolean;
   systemd: boolean;
+  /** Hardware watchdogs whose drivers are loaded. */
+  watchdogs: { device: string; nowayout: boolean; identity: string }[];
   /** Version of our own Node there, and of one in /usr/local/bin; "" for none. */
   node: string;
   otherNode: string;
@@ -37,12 +39,12 @@ export interface HostFacts {
 }
 
 export const noFacts: HostFacts = {
-  kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, txgSeconds: "", racct: false, zfsAtBoot: false, systemd: false, node: "", otherNode: "",
+  kernel: "", machine: "", os: "", packages: [], listening: [], users: [], paths: {}, zfs: false, txgSeconds: "", racct: false, zfsAtBoot: false, systemd: false, watchdogs: [], node: "", otherNode: "",
   current: "", artefact: "", hostConfig: "", service: "", fencer: "", active: false, fencerActive: false, manifest: undefined,
 };
 
 export function parseProbe(text: string): HostFacts {
-  const facts: HostFacts = { ...noFacts, packages: [], listening: [], users: [], paths: {} };
+  const facts: HostFacts = { ...noFacts, packages: [], listening: [], users: [], watchdogs: [], paths: {} };
   for (const line of text.split("\n")) {
     const tab = line.indexOf("\t");
     if (tab === -1) continue;
@@ -67,6 +69,11 @@ export function parseProbe(text: string): HostFacts {
       case "txg": facts.txgSeconds = value; break;
       case "racct": facts.racct = value === "1"; break;
       case "zfsatboot": facts.zfsAtBoot = /^(yes|true|on|1)$/i.test(value); break; // rc.subr, checkyesno
+      case "watchdog": {
+        const [device = "", nowayout = "", ...identity] = value.split(" ");
+        facts.watchdogs.push({ device, nowayout: nowayout !== "0", identity: identity.join(" ") });
+        break;
+      }
       case "systemd": facts.systemd = true; break;
       case "node": facts.node = value.replace(/^v/, ""); break;
       case "othernode": facts.otherNode = value.replace(/^v/, ""); break;

@@ -36,6 +36,15 @@ function freebsdLacks(inputs: HostInputs, facts: HostFacts): string[] {
   ];
 }
 
+/** What a watchdog lacks that can be seen without opening it; the fencer looks closer, and tells (daemon/fencer/parse-watchdog.ts). */
+function watchdogLacks({ watchdog }: HostInputs, { watchdogs }: HostFacts): string[] {
+  if (watchdog === undefined) return [];
+  const found = watchdogs.find(({ device }) => device === watchdog.device);
+  const others = watchdogs.map(({ device, identity }) => `${device} (${identity})`).join(", ");
+  if (found === undefined) return [`the machine has no ${watchdog.device}${others === "" ? "; load the driver of its watchdog (Debian loads none by itself: name it in /etc/modules)" : `; it has ${others}`}`];
+  return found.nowayout ? [`${watchdog.device} (${found.identity}) can never be disarmed (nowayout), so an upgrade would reset the machine; load its driver with nowayout=0`] : [];
+}
+
 function conflictsOf(inputs: HostInputs, facts: HostFacts, own: OwnTexts): Conflict[] {
   const conflicts: Conflict[] = [];
   const unsupported = (property: string, reason: string): void => void conflicts.push({ code: "UNSUPPORTED", property, reason });
@@ -47,6 +56,7 @@ function conflictsOf(inputs: HostInputs, facts: HostFacts, own: OwnTexts): Confl
   else if (inputs.platform === "linux" && facts.node !== inputs.runtime && facts.otherNode !== inputs.runtime && facts.machine !== own.machine)
     unsupported("address", `the machine is ${facts.machine}, and this side has no Node for that; put Node ${inputs.runtime} into /usr/local/bin there`);
   else if (inputs.platform === "freebsd") for (const reason of freebsdLacks(inputs, facts)) unsupported("platform", reason);
+  for (const reason of watchdogLacks(inputs, facts)) unsupported("watchdog", reason);
   if (ours !== undefined && ours.node !== inputs.name) conflicts.push({ code: "ALREADY_EXISTS", property: "address", reason: `the machine is node ${ours.node} already; delete that Host first` });
   const wanted = Object.entries(inputs.ports) as [keyof HostInputs["ports"], number][];
   const held = new Set(ours === undefined ? [] : Object.values(ours.ports));

@@ -33,6 +33,7 @@ fact artefact "$(digest "$paths_lib/current/hcd.cjs")"
 fact hostconfig "$(digest "$paths_etc/host.json")"
 fact service "$(digest "$service")"
 fact fencer "$(digest "$fencer")"
+for w in /sys/class/watchdog/watchdog*; do [ -e "$w/nowayout" ] && fact watchdog "/dev/$(basename "$w") $(cat "$w/nowayout") $(cat "$w/identity" 2>/dev/null)"; done
 if [ -d /run/systemd/system ]; then fact systemd yes; systemctl is-active --quiet hcd.service && fact active yes; systemctl is-active --quiet hcd-fencer.service && fact fenceractive yes
 else
   if [ -x "$service" ]; then "$service" onestatus >/dev/null 2>&1 && fact active yes; fi

@@ -6,9 +6,12 @@ import { serviceFile } from "./plan-host.js";
 import { probeHost } from "./probe.js";
 import { dropSysctl, sh } from "./work.js";
 
-/** hcd first; then what it would have taken back itself had the cluster been deleted in order: its services, the users of customers. */
-const stopLinux = `systemctl disable --now hcd.service >/dev/null 2>&1
-for f in /etc/systemd/system/hcd-*.service /etc/systemd/system/hc-site-*.service; do [ -e "$f" ] || continue; systemctl disable --now "$(basename "$f")" >/dev/null 2>&1; rm -f "$f"; done
+/**
+ * hcd first; then what it would have taken back itself had the cluster been deleted in order: its services, the users of customers. On Linux host.json goes before all: a fencer that does not find it when it
+ * ends disarms its watchdog, because nobody follows who would feed it (daemon/fencer/DESIGN.md).
+ */
+const stopLinux = `rm -f "$1"; shift; systemctl disable --now hcd.service >/dev/null 2>&1
+for f in /etc/systemd/system/hc-site-*.service /etc/systemd/system/hcd-*.service; do [ -e "$f" ] || continue; systemctl disable --now "$(basename "$f")" >/dev/null 2>&1; rm -f "$f"; done
 for u in $(getent passwd | cut -d: -f1 | grep '^hc-'); do userdel "$u" 2>/dev/null; done
 if [ -e /usr/sbin/policy-rc.d ] && grep -q hybridcluster /usr/sbin/policy-rc.d; then rm -f /usr/sbin/policy-rc.d; fi
 for f in "$@"; do rm -f "$f"; done
@@ -27,7 +30,7 @@ export async function revertHost(runner: CommandRunner, inputs: HostInputs): Pro
   const { platform } = inputs;
   const { manifest } = await probeHost(runner, inputs);
   if (manifest === undefined || manifest.node !== inputs.name) return; // nothing of this Host is there
-  await sh(runner, platform === "freebsd" ? stopFreebsd : stopLinux, [...new Set([...hostServices.map((name) => serviceFile(platform, name)), ...manifest.files])], 120_000);
+  await sh(runner, platform === "freebsd" ? stopFreebsd : stopLinux, [...(platform === "linux" ? [`${inputs.paths.etc}/host.json`] : []), ...new Set([...hostServices.map((name) => serviceFile(platform, name)), ...manifest.files])], 120_000);
   if (manifest.txgSecondsBefore !== "") await sh(runner, restoreTxg[platform], [manifest.txgSecondsBefore]);
   await removePackages(runner, inputs.name, platform, manifest.packages);
   const remove = platform === "freebsd" ? 'pw usershow "$u" >/dev/null 2>&1 && pw userdel "$u"' : 'id "$u" >/dev/null 2>&1 && userdel "$u"';
