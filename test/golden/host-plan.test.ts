@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { defaultWatchdog } from "../../daemon/lib/node-config.js";
 import { type HostInputs, withHostDefaults } from "../../providers/schemas/host.js";
 import { serviceText } from "../../providers/handlers/host/own-texts.js";
 import { type HostFacts, noFacts } from "../../providers/handlers/host/parse-probe.js";
@@ -28,8 +29,8 @@ describe("plan of a host", () => {
 });
 
 describe("service definition", () => {
-  it.each([["linux", "hcd", "hcd.service"], ["freebsd", "hcd", "hcd.rc"], ["linux", "hcd-fencer", "hcd-fencer.service"], ["freebsd", "hcd-fencer", "hcd-fencer.rc"]] as const)("on %s of %s", (platform, service, name) => {
-    const text = serviceText(withHostDefaults({ ...base, platform }), service);
+  it.each([["linux", "hcd", "hcd.service"], ["freebsd", "hcd", "hcd.rc"], ["linux", "hcd-fencer", "hcd-fencer.service"], ["freebsd", "hcd-fencer", "hcd-fencer.rc"], ["linux", "hcd-fencer", "hcd-fencer-watchdog.service"]] as const)("on %s of %s: %s", (platform, service, name) => {
+    const text = serviceText(withHostDefaults({ ...base, platform, ...(name.includes("watchdog") ? { watchdog: defaultWatchdog } : {}) }), service);
     const file = join(process.cwd(), "test/fixtures/host-files", name);
     if (process.env["UPDATE_GOLDEN"] === "1") {
       if (!existsSync(join(file, ".."))) mkdirSync(join(file, ".."), { recursive: true });

@@ -34,8 +34,8 @@ WantedBy=multi-user.target
 `;
 
 /** Everything that the Host resource would have done, by hand: users, folders, pool, artefact, service. */
-export async function prepareNode(node: TestNode, zone: string): Promise<HostConfig> {
-  const host: HostConfig = { version: 1, node: node.name, platform: "linux", zone, role: "node", addresses: node.addresses, ports: defaultPorts, paths: defaultPaths };
+export async function prepareNode(node: TestNode, zone: string, more: Partial<HostConfig> = {}): Promise<HostConfig> {
+  const host: HostConfig = { version: 1, node: node.name, platform: "linux", zone, role: "node", addresses: node.addresses, ports: defaultPorts, paths: defaultPaths, ...more };
   const put = async (path: string, content: string | Buffer): Promise<void> => void (await node.ok(["tee", path], { input: content, maxOutputBytes: 64 * 1024 * 1024 }));
   await node.sh(`for u in _hcetcd _hcproxy _hcweb; do id -u $u >/dev/null 2>&1 || useradd --system --no-create-home --shell /usr/sbin/nologin $u; done
     mkdir -p ${defaultPaths.etc} ${defaultPaths.state} ${defaultPaths.log} ${lib}/test ${defaultPaths.data}; ln -sfn test ${lib}/current

@@ -1,0 +1,114 @@
+import { delay } from "../../daemon/lib/abort.js";
+import type { FenceNote, FenceOrder, FencerSign } from "../../daemon/fencer/parse-fence.js";
+import { machineMs } from "../../daemon/lib/clock.js";
+import { siteDefaults } from "../../daemon/lib/documents.js";
+import type { UnitRecord } from "../../daemon/lib/records.js";
+import { fenceMs } from "../../daemon/membership/session.js";
+import { api, eventually, makeCluster, prepareNode, ready } from "../support/hcd-lab.js";
+import { type TestNode, withLab } from "../support/lab.js";
+import { WatchdogStandIn } from "../support/watchdog-stand-in.js";
+
+const lab = withLab(3);
+const unit = "site-shop";
+const watchdogs = new Map<string, WatchdogStandIn>();
+const of = (node: TestNode): WatchdogStandIn => watchdogs.get(node.name) as WatchdogStandIn;
+const any = (): TestNode => lab.nodes.find((node) => node.alive()) as TestNode;
+const put = async (path: string, body: unknown): Promise<void> => {
+  const answer = await api(any(), "PUT", path, body);
+  if (answer.status >= 400) throw new Error(`PUT ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+};
+const page = async (on: TestNode): Promise<number> => Number((await on.exec(["curl", "-s", "-o", "/dev/null", "-m", "10", "-w", "%{http_code}", "-H", "Host: shop.localhost", "http://127.0.0.1/?json"])).stdout);
+async function home(): Promise<TestNode> {
+  const found = await eventually(`${unit} serves`, 60_000, async () => (await api(any(), "GET", `/v1/units/${unit}`)).body as { record: UnitRecord; observed: Record<string, { state: string }> } | undefined, (one) => one?.record?.state === "live" && lab.node(one.record.home).alive() && one.observed[one.record.home]?.state === "serving");
+  return lab.node((found as { record: UnitRecord }).record.home);
+}
+const pid = async (on: TestNode, service: string): Promise<string> => (await on.sh(`systemctl show -p MainPID --value ${service}.service`)).trim();
+const file = async <T>(on: TestNode, name: string): Promise<T | undefined> => {
+  const { code, stdout } = await on.exec(["cat", `/run/hybridcluster/${name}`]);
+  return code === 0 ? (JSON.parse(stdout) as T) : undefined;
+};
+const mounted = async (on: TestNode): Promise<boolean> => Number((await on.sh(`grep -c ' /hc/${unit} ' /proc/self/mounts || true`)).trim()) > 0;
+const attention = async (): Promise<string> => JSON.stringify(((await api(any(), "GET", "/v1/status")).body as { attention?: unknown } | undefined)?.attention ?? []);
+const nobodyReset = (): void => expect([...watchdogs].filter(([, one]) => one.resetAtMs !== undefined).map(([name]) => name)).toEqual([]);
+
+beforeAll(async () => {
+  const hosts = await Promise.all(lab.nodes.map(async (one) => {
+    watchdogs.set(one.name, await WatchdogStandIn.place(lab, one));
+    return prepareNode(one, "a", { watchdog: { device: of(one).device } });
+  }));
+  const cluster = await makeCluster(lab, hosts);
+  for (const one of lab.nodes) await eventually("API answers", 20_000, () => api(one, "GET", "/v1/version"), ({ status }) => status === 200);
+  await Promise.all(lab.nodes.map(async (one) => expect((await api(one, "PUT", "/v1/identity", await cluster.identity(one.name))).status).toBe(200)));
+  for (const one of lab.nodes) await ready(one, 90_000);
+  await put("/v1/documents/cluster/eu", { version: 1, kind: "cluster", name: "eu", origin: "git", spec: { redundancy: 2, nodes: ["n1", "n2", "n3"], settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 7, etcd: { heartbeatMs: 250, electionMs: 2500 } } } });
+  await put("/v1/documents/customer/acme", { version: 1, kind: "customer", name: "acme", origin: "git", spec: { displayName: "Acme", contact: "" } });
+  await put("/v1/documents/template/tiny", { version: 1, kind: "template", name: "tiny", origin: "git", spec: { recipe: "php", version: "1", settings: {} } });
+  await put("/v1/documents/site/shop", { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2 } });
+  await eventually("the site answers", 90_000, async () => page(await home()), (code) => code === 200);
+}, 300_000);
+afterAll(async () => {
+  await Promise.all([...watchdogs.values()].map((one) => one.remove()));
+});
+
+test("a node that runs is not reset; a restart of hcd or of its fencer, asked for or not, does not disarm it", async () => {
+  const on = await home();
+  const watchdog = of(on);
+  await eventually("armed, and told", 20_000, () => file<FencerSign>(on, "fencer.json"), (sign) => sign?.watchdog?.state === "on");
+  expect(watchdog.history.at(-1)).toBe("armed");
+  const before = watchdog.history.length;
+  for (const how of ["systemctl restart hcd-fencer.service", "kill -9 $(systemctl show -p MainPID --value hcd-fencer.service)", "systemctl restart hcd.service"]) {
+    await on.sh(how);
+    await delay(3_000);
+    await ready(on, 60_000);
+  }
+  await eventually("fed by a new fencer", 10_000, () => file<FencerSign>(on, "fencer.json"), (sign) => (sign?.watchdog?.fed ?? 0) > 3);
+  // each fencer left it running, and it was not disarmed for a moment
+  expect(watchdog.history.slice(before)).toEqual(["closed armed", "closed armed"]);
+  expect(await page(on)).toBe(200);
+  expect(await file<FenceNote>(on, "fenced.json")).toBeUndefined();
+  await delay(Math.max(0, 20_000 - (machineMs() - (watchdog.armedSinceMs ?? 0))));
+  nobodyReset();
+  process.stderr.write(`longest time between two feedings: ${[...watchdogs.values()].map((one) => one.longestGapMs).join(", ")} ms\n`);
+  const metrics = String((await api(on, "GET", "/metrics")).body);
+  expect(metrics).toMatch(/^hc_watchdog_armed(\{[^}]*\})? 1$/m);
+  expect(await attention()).not.toContain("watchdog");
+}, 120_000);
+
+test("a node that is cut off ends its sites and is not reset", async () => {
+  const on = await home();
+  const before = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
+  await on.cut();
+  try {
+    const note = await eventually("fenced", 20_000, () => file<FenceNote>(on, "fenced.json"), (seen) => seen?.state === "fenced" && seen.generation === before.generation);
+    process.stderr.write(`fence verified ${(note?.verifiedMs as number) - (note?.deadlineMs as number)} ms after the deadline\n`);
+    expect(await mounted(on)).toBe(false);
+    await delay(4_000);
+    nobodyReset();
+  } finally {
+    await on.heal();
+  }
+}, 60_000);
+
+test("hcd and fencer hang with a site at home: the node is reset 6.4 s after its last sign of life, and the site is served elsewhere", async () => {
+  const on = await home();
+  await eventually("a live session with the site", 60_000, () => file<FenceOrder>(on, "fence.json"), (order) => order?.units.length === 1 && order.deadlineMs > machineMs());
+  await on.sh(`kill -STOP ${await pid(on, "hcd")} ${await pid(on, "hcd-fencer")}`);
+  const sentMs = ((await file<FenceOrder>(on, "fence.json")) as FenceOrder).deadlineMs - fenceMs;
+  expect(await mounted(on)).toBe(true);
+  await eventually("the power is cut", 15_000, async () => on.alive(), (alive) => !alive);
+  const afterMs = (of(on).resetAtMs as number) - sentMs;
+  process.stderr.write(`reset ${afterMs} ms after the last sign of life was sent\n`);
+  // the sign of life before the last may be the last that was fed for; the reader outside looks every 20 ms
+  expect(afterMs).toBeGreaterThan(4_500);
+  expect(afterMs).toBeLessThanOrEqual(6_400 + 200);
+  expect((await home()).name).not.toBe(on.name);
+}, 120_000);
+
+test("a shutdown with a site at home disarms it when all is ended, and is no reset", async () => {
+  const on = await home();
+  const watchdog = of(on);
+  expect(watchdog.armed()).toBe(true);
+  await on.stop();
+  expect(watchdog.history.at(-1)).toBe("disarmed");
+  expect(watchdog.resetAtMs).toBeUndefined();
+}, 60_000);
