@@ -162,7 +162,7 @@ export class ClusterNode {
     };
     this.links = new Links({ node: host.node, peers: this.peers, clock, others: () => cluster.members.map((one) => one.node).filter((node) => node !== host.node) });
     this.health = new EtcdHealth({ etcd, member: this.member, store });
-    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
+    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], watchdog: () => this.fence.watchdog()?.state, unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.recovery = new Recovery({ context: this.context, leader: this.leader });
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });

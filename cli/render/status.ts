@@ -9,7 +9,7 @@ export function nodesTable(nodes: readonly StatusNode[]): string {
   return table(
     ["NODE", "ADDRESS", "ALIVE", "ZONE", "POOL", "FREE", "MEMORY FREE", "ETCD (FSYNC)", "MAY BE LOST"],
     nodes.map((node) => [
-      node.name, node.address, `${node.alive ? "yes" : `NO (${Math.round(node.lastSeenS)} s)`}${node.drained ? ", drained" : ""}`, node.zone === "" ? "-" : node.zone,
+      node.name, node.address, `${node.alive ? "yes" : `NO (${Math.round(node.lastSeenS)} s)`}${node.drained ? ", drained" : ""}${node.alive && node.watchdog !== undefined ? `, watchdog ${node.watchdog}` : ""}`, node.zone === "" ? "-" : node.zone,
       node.pool === null ? "-" : `${node.pool.name} ${node.pool.health}`,
       node.pool === null ? "-" : `${formatSize(node.pool.freeBytes)} of ${formatSize(node.pool.sizeBytes)}`,
       node.memory.totalBytes === 0 ? "-" : `${formatSize(node.memory.availableBytes)} of ${formatSize(node.memory.totalBytes)}`,

@@ -27,7 +27,7 @@ export const statusSchema: object = object({
       etcd: object({ role: { enum: ["voter", "learner", "client"] }, healthy: { type: "boolean" }, fsyncMs: { type: ["number", "null"] } }),
       runtime: text,
       lastSeenS: count,
-    }),
+    }, { watchdog: { enum: ["on", "off", "refused"] } }),
   },
   units: {
     type: "array",

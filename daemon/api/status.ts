@@ -70,6 +70,7 @@ function nodeStatus(facts: StatusFacts, member: Member): StatusNode {
     etcd: seen === undefined || !alive ? { role: facts.voters.includes(member.node) ? "voter" : "client", healthy: false, fsyncMs: null } : seen.etcd,
     runtime: record === undefined ? "" : runtimeTag(record.runtime),
     lastSeenS: Number.isFinite(silent) ? Math.round(silent / 1000) : seen === undefined ? -1 : Math.max(0, Math.round((facts.atMs - seen.atMs) / 1000)),
+    ...(seen?.watchdog === undefined ? {} : { watchdog: seen.watchdog }),
   };
 }
 

@@ -33,6 +33,8 @@ export class FenceKeeper {
   private order: Order | undefined;
   private before: { generation: number; deadlineMs: number } | undefined;
   private told = 0;
+  /** Is this the first control process since the machine was started? */
+  private first = false;
   /** That this process has seen. */
   public fences = 0;
   private readonly startedMs: number;
@@ -51,6 +53,7 @@ export class FenceKeeper {
       // a unit with a deadline of its own lives by promises that this process knows nothing of
       if (before.value.units.every(({ deadlineMs }) => deadlineMs === undefined)) this.before = before.value;
     }
+    this.first = before.kind === "none";
     // a predecessor with a later generation has told it
     if (before.kind === "read" && note !== undefined && before.value.generation > note.generation) this.told = note.generation;
   }
@@ -114,6 +117,11 @@ export class FenceKeeper {
 
   /** Tells what the fencer has done, once. */
   public look(): void {
+    const watchdog = this.first ? this.watchdog() : undefined;
+    if (watchdog !== undefined) {
+      this.first = false;
+      if (watchdog.afterReset) this.options.event("", "reset-by-watchdog", `${watchdog.device} has reset this machine: what was at home here could not be ended in time, or the fencer did not run`);
+    }
     const note = this.note();
     if (note === undefined || note.state === "fencing" || note.generation <= this.told) return;
     this.told = note.generation;

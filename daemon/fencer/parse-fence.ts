@@ -49,7 +49,7 @@ export interface FenceNote {
 /** `fencer.json`, by the fencer, each second: it lives. */
 export interface FencerSign { version: typeof fenceVersion; bootId: string; pid: number; atMs: number; /** Where host.json names one. */ watchdog?: WatchdogSign }
 /** "on": armed and fed; "refused": the device cannot do it; "off": not armed yet. `why` "" when it is on. `fedMs`: the reset comes `timeoutMs` after it. */
-export interface WatchdogSign { device: string; state: "on" | "off" | "refused"; why: string; identity: string; timeoutMs: number; fed: number; fedMs: number | null }
+export interface WatchdogSign { device: string; state: "on" | "off" | "refused"; why: string; identity: string; timeoutMs: number; fed: number; fedMs: number | null; /** This boot came after a reset by it. */ afterReset: boolean }
 
 /** Longest plausible distance of a deadline: one that is further off belongs to another clock. */
 const plausibleMs = 60_000;
@@ -61,7 +61,7 @@ const isText = (value: unknown): value is string => typeof value === "string";
 const isList = (value: unknown, each: (item: Record<string, unknown>) => boolean): boolean => Array.isArray(value) && value.every((item) => typeof item === "object" && item !== null && each(item as Record<string, unknown>));
 const states: readonly unknown[] = ["fencing", "fenced", "unfit", "overtaken"] satisfies FenceState[];
 
-const isWatchdog = (value: unknown): boolean => isList([value], (seen) => [seen["device"], seen["state"], seen["why"], seen["identity"]].every(isText) && isNumber(seen["timeoutMs"]) && isNumber(seen["fed"]) && (seen["fedMs"] === null || isNumber(seen["fedMs"])));
+const isWatchdog = (value: unknown): boolean => isList([value], (seen) => [seen["device"], seen["state"], seen["why"], seen["identity"]].every(isText) && isNumber(seen["timeoutMs"]) && isNumber(seen["fed"]) && typeof seen["afterReset"] === "boolean" && (seen["fedMs"] === null || isNumber(seen["fedMs"])));
 
 /** `text` undefined: there is no such file. Never throws: a torn or strange file is a value too. */
 function read<T extends { bootId: string }>(text: string | undefined, bootId: string, fits: (seen: Record<string, unknown>) => boolean): Reading<T> {

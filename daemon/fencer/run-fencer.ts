@@ -30,7 +30,6 @@ export async function runFencer(host: HostConfig, hostFile: string): Promise<voi
   const watchdog: Watchdog | undefined = linux === undefined ? undefined : new Watchdog({ name: device ?? "", device: linux, sight: () => fencer.sight(), strays: () => straysOn(zfs, host.paths.data), log });
   const fencer: Fencer = new Fencer({ folder, platform, zfs, log, ...(watchdog === undefined ? {} : { watchdog: () => watchdog.sign() }) });
   const artefact = artefactOf(host.paths.lib);
-  if (linux?.wasReset() === true) log.warn({ device }, "this boot came after a reset by the watchdog");
   const ending = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const)
     process.on(name, () => {

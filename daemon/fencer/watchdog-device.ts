@@ -14,6 +14,8 @@ export type Prepared = Exclude<Verdict, { kind: "set" }>;
 
 /** A watchdog of the machine: thin effects, decided by plan-watchdog.ts. */
 export interface WatchdogDevice {
+  /** Was this boot caused by it? */
+  wasReset(): boolean;
   /** Sets and reads back the timeout, without arming. Call it only when the device may be fed: it may be running. */
   prepare(): Promise<Prepared>;
   /** Arms it; a running one runs on. Throws what open(2) says. */
@@ -39,7 +41,6 @@ export class LinuxWatchdog implements WatchdogDevice {
     }));
   }
 
-  /** Was this boot caused by it? */
   public wasReset(): boolean {
     return wasReset(this.facts());
   }

@@ -38,9 +38,12 @@ export class Watchdog {
   private leaving: Leaving | undefined;
   private left = false;
   private readonly nowMs: () => number;
+  private readonly afterReset: boolean;
 
   public constructor(private readonly options: WatchdogOptions) {
     this.nowMs = options.nowMs ?? machineMs;
+    this.afterReset = options.device.wasReset();
+    if (this.afterReset) options.log.warn({ device: options.name }, "this boot came after a reset by the watchdog");
   }
 
   /** Until `signal`, or until it was left. */
@@ -91,7 +94,7 @@ export class Watchdog {
   /** For the control process, in the fencer's sign. */
   public sign(): WatchdogSign {
     const { name } = this.options;
-    return { device: name, state: this.state === "open" ? "on" : this.refused ? "refused" : "off", why: this.failure || (this.state === "open" ? "" : this.why), identity: this.identity, timeoutMs: this.timeoutMs, fed: this.fed, fedMs: this.fedMs ?? null };
+    return { device: name, state: this.state === "open" ? "on" : this.refused ? "refused" : "off", why: this.failure || (this.state === "open" ? "" : this.why), identity: this.identity, timeoutMs: this.timeoutMs, fed: this.fed, fedMs: this.fedMs ?? null, afterReset: this.afterReset };
   }
 
   private async arm(): Promise<void> {

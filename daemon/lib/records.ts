@@ -103,6 +103,8 @@ export interface ObservedNode {
   /** Peers that answered on the control port in the last 10 s → round trip ms. */
   links: Record<string, number>;
   problems: string[];
+  /** Of the machine's watchdog, where its Host has one. */
+  watchdog?: "on" | "off" | "refused";
 }
 
 /** `/hc/observed/<node>/units/<shard>`: shard = unitShard(id); a map of unit id → what this node holds of it. */

@@ -30,6 +30,8 @@ export interface StatusNode {
   etcd: { role: "voter" | "learner" | "client"; healthy: boolean; fsyncMs: number | null };
   runtime: string;
   lastSeenS: number;
+  /** Of the machine's watchdog: "on" = armed and fed. Only where its Host has one. */
+  watchdog?: "on" | "off" | "refused";
 }
 export interface StatusUnit {
   id: string;

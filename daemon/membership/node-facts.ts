@@ -1,5 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { heldTemplates } from "../replication/held-templates.js";
+import type { ObservedNode } from "../lib/records.js";
 import type { EtcdHealth } from "./etcd-health.js";
 import type { Links } from "./links.js";
 import { type NodeFacts, readPool } from "./observed-node.js";
@@ -10,7 +11,7 @@ const templatesMs = 15_000;
 const poolMs = 5_000;
 
 /** Where the facts of `NodePublisher` come from. */
-export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; unitsAtMs(): number }): NodeFacts {
+export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; watchdog(): ObservedNode["watchdog"]; unitsAtMs(): number }): NodeFacts {
   const { cluster, runner, platform, zfs, session, clock, view } = context;
   let templates: Record<string, string> = {};
   let readAtMs = Number.NEGATIVE_INFINITY;
@@ -39,6 +40,7 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
     links: () => parts.links.current(),
     generation: () => session.generation,
     problems: () => parts.problems(),
+    watchdog: () => parts.watchdog(),
     unitsAtMs: () => parts.unitsAtMs(),
   };
 }

@@ -13,6 +13,7 @@ export interface NodeFacts {
   links(): Record<string, number>;
   generation(): number;
   problems(): string[];
+  watchdog?(): ObservedNode["watchdog"];
   /** UTC ms, see ObservedNode. */
   unitsAtMs(): number;
 }
@@ -32,6 +33,7 @@ export class NodePublisher {
 
   public async look(): Promise<ObservedNode> {
     const { facts, node, clock, log } = this.options;
+    const watchdog = facts.watchdog?.();
     const failed: string[] = [];
     const take = async <T>(what: string, act: () => Promise<T>, fallback: T): Promise<T> => {
       try {
@@ -55,6 +57,7 @@ export class NodePublisher {
       templates: await take("templates", () => facts.templates(), this.published?.templates ?? {}),
       links: facts.links(),
       problems: [...facts.problems(), ...failed].slice(0, 20),
+      ...(watchdog === undefined ? {} : { watchdog }),
     };
   }
 
@@ -105,6 +108,7 @@ function coarse(value: ObservedNode, base: ObservedNode): object {
     templates: Object.entries(value.templates).sort(([x], [y]) => (x < y ? -1 : 1)),
     links: Object.keys(value.links).sort(),
     problems: value.problems,
+    watchdog: value.watchdog,
   };
 }
 

@@ -24,6 +24,8 @@ export class WatchdogStandIn {
   /** What happened, in order: "armed", "closed armed", "disarmed". */
   public readonly history: string[] = [];
   public longestGapMs = 0;
+  /** Only note the reset: the machine goes on. */
+  public harmless = false;
   private fedMs: number | undefined;
   private last = "";
   private written = false;
@@ -84,6 +86,8 @@ export class WatchdogStandIn {
     }
     if (this.fedMs !== undefined && nowMs - this.fedMs > this.timeoutMs && this.cut === undefined) {
       this.resetAtMs = nowMs;
+      this.fedMs = undefined;
+      if (this.harmless) return;
       clearInterval(this.timer);
       this.cut = this.node.kill();
     }

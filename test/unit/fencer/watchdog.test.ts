@@ -103,6 +103,7 @@ class FakeDevice implements WatchdogDevice {
   public readonly acts: string[] = [];
   public prepared: Prepared = { kind: "ready", timeoutMs: 5000, identity: "fake" };
   public failing = "";
+  public wasReset = (): boolean => false;
   public prepare = async (): Promise<Prepared> => this.note("prepare", this.prepared);
   public open = async (): Promise<void> => this.note("open", undefined);
   public feed = async (): Promise<void> => this.note("feed", undefined);
@@ -207,7 +208,7 @@ describe("the control process tells of it", () => {
     await keeper.begin();
     const files = new FenceFolder(run, "b");
     const write = (watchdog?: ReturnType<Watchdog["sign"]>): void => files.writeSign({ version: 1, bootId: "b", pid: 1, atMs: machineMs(), ...(watchdog === undefined ? {} : { watchdog }) });
-    const sign = { device, state: "refused", why: "its timeout is 60 s", identity: "", timeoutMs: 5000, fed: 0, fedMs: null } as const;
+    const sign = { device, state: "refused", why: "its timeout is 60 s", identity: "", timeoutMs: 5000, fed: 0, fedMs: null, afterReset: false } as const;
     write(sign);
     expect(keeper.problems()).toEqual([]);
     const clock = jest.spyOn(process.hrtime, "bigint");
@@ -223,6 +224,25 @@ describe("the control process tells of it", () => {
     expect(keeper.problems()).toEqual([]);
     expect(keeper.watchdog()).toMatchObject({ fed: 3 });
     clock.mockRestore();
+  });
+  test("a reset is an event of the first control process after the boot, and of no later one", async () => {
+    const run = folder();
+    const events: string[] = [];
+    const begin = async (): Promise<FenceKeeper> => {
+      const keeper = new FenceKeeper({ run, watchdog: device, bootId: async () => "b", clock: systemClock, log, event: (unit, event) => void events.push(`${unit}${event}`) });
+      await keeper.begin();
+      return keeper;
+    };
+    const keeper = await begin();
+    keeper.look();
+    expect(events).toEqual([]);
+    new FenceFolder(run, "b").writeSign({ version: 1, bootId: "b", pid: 1, atMs: machineMs(), watchdog: { device, state: "on", why: "", identity: "", timeoutMs: 5000, fed: 1, fedMs: 1, afterReset: true } });
+    keeper.look();
+    keeper.look();
+    expect(events).toEqual(["reset-by-watchdog"]);
+    keeper.announce(1, systemClock.monotonicMs() + 5000);
+    (await begin()).look();
+    expect(events).toHaveLength(1);
   });
   test("a sign with a strange watchdog says nothing", () => {
     expect(readSign('{"version":1,"bootId":"b","pid":1,"atMs":2,"watchdog":{"device":1}}', "b").kind).toBe("unreadable");
