@@ -15,6 +15,8 @@ import { artefactOf, LinuxWatchdog } from "./watchdog-device.js";
 
 /** "busy" right after the kill passes when the last process is gone; then comes the forced unmount. */
 const busyWithinMs = 700;
+/** A watchdog resets the machine 1.4 s after the deadline: the forced unmount, and the look after it, must come before. */
+const hurriedMs = 300;
 const askMs = 1_000;
 
 /** hcd.cjs fencer: a process of its own, so that it acts when the control process cannot. It knows no network, no etcd, no key. */
@@ -23,7 +25,7 @@ export async function runFencer(host: HostConfig, hostFile: string): Promise<voi
   const runner = logged(new LocalRunner(), log);
   const platform = createPlatform(host.platform, { runner, paths: host.paths, log });
   mkdirSync(host.paths.run, { recursive: true, mode: 0o711 });
-  const zfs = createZfs(runner, { busyWithinMs });
+  const zfs = createZfs(runner, { busyWithinMs: host.watchdog === undefined ? busyWithinMs : hurriedMs });
   const folder = new FenceFolder(host.paths.run, await platform.bootId());
   const device = host.watchdog?.device;
   const linux = device === undefined ? undefined : new LinuxWatchdog(device, runner);

@@ -111,18 +111,20 @@ test("what cannot be unmounted is reset 6.4 s after the last sign of life, by a 
   const watchdog = of(on);
   watchdog.harmless = true;
   const control = await pid(on, "hcd");
-  // a second mount on the same place, and a process of nobody's inside: no unmount of ZFS ends that
-  await on.sh(`mount --bind /root /hc/${unit}; cd /hc/${unit}; setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! > /root/sitter; kill -STOP ${control}`);
+  // no unmount works any more
+  await on.ok(["tee", "/root/zfs"], { input: `#!/bin/sh\ncase $1 in unmount|umount) if [ -e /root/stuck ]; then echo "cannot unmount '/hc/${unit}': pool or dataset is busy" >&2; exit 1; fi;; esac\nexec /usr/local/sbin/zfs.lab "$@"\n` });
+  await on.sh(`touch /root/stuck; chmod 755 /root/zfs; mv /usr/local/sbin/zfs /usr/local/sbin/zfs.lab; mv /root/zfs /usr/local/sbin/zfs; kill -STOP ${control}`);
   try {
     const sentMs = await lastSent(on);
     await eventually("reset", 15_000, async () => watchdog.resetAtMs, (at) => at !== undefined);
-    expect((await file<FenceNote>(on, "fenced.json"))?.state).toBe("fencing");
     inTime((watchdog.resetAtMs as number) - sentMs);
+    expect(await file<FenceNote>(on, "fenced.json")).toMatchObject({ state: "fencing" });
+    expect(await mounted(on)).toBe(true);
   } finally {
-    await on.sh(`kill -CONT ${control}; kill -9 $(cat /root/sitter); umount -l /hc/${unit} 2>/dev/null || true`);
+    await on.sh(`rm /root/stuck; kill -CONT ${control}`);
+    watchdog.harmless = false;
+    watchdog.resetAtMs = undefined;
   }
-  watchdog.harmless = false;
-  watchdog.resetAtMs = undefined;
   await eventually("everything is ended, and it is fed again", 30_000, async () => ((await file<FenceNote>(on, "fenced.json"))?.state === "fencing" ? false : watchdog.armed()), (fed) => fed);
 }, 90_000);
 
