@@ -42,10 +42,12 @@ for (const { levels, workers, but, only } of groups) {
   const which = but !== undefined ? `(?!${but})` : only !== undefined ? `(?=${only})` : "";
   const patterns = levels.flatMap((level) => (rest.length > 0 ? rest.map((word) => `dist/test/(?=${level}/${which}).*(${word})`) : [`dist/test/(?=${level}/${which})`]));
   const file = path.join(os.tmpdir(), `hc-jest-${process.pid}-${levels[0]}.json`);
+  // what quick tests leave in the temporary folder goes with it; labs clear up by themselves (there may be mounts in theirs)
+  const scratch = !levels.includes("unit") ? undefined : fs.mkdtempSync(path.join(os.tmpdir(), "hc-t-"));
   const run = spawnSync(
     process.execPath,
     ["--experimental-vm-modules", path.join(root, "node_modules", "jest", "bin", "jest.js"), "-c", "jest.config.js", `--maxWorkers=${workers}`, "--json", `--outputFile=${file}`, "--passWithNoTests", "--forceExit", ...patterns],
-    { cwd: root, stdio: ["ignore", "ignore", "inherit"], timeout: 80 * 60_000, env: { ...process.env, ...(command === "soak" ? { HC_SOAK: "1" } : {}), NODE_OPTIONS: "--experimental-vm-modules --no-warnings", FORCE_COLOR: "0" } },
+    { cwd: root, stdio: ["ignore", "ignore", "inherit"], timeout: 80 * 60_000, env: { ...process.env, ...(scratch === undefined ? {} : { TMPDIR: scratch }), ...(command === "soak" ? { HC_SOAK: "1" } : {}), NODE_OPTIONS: "--experimental-vm-modules --no-warnings", FORCE_COLOR: "0" } },
   );
   try {
     const result = JSON.parse(fs.readFileSync(file, "utf8"));
@@ -57,6 +59,7 @@ for (const { levels, workers, but, only } of groups) {
     sum.failed += 1;
   }
   broken ||= run.status !== 0;
+  if (scratch !== undefined) fs.rmSync(scratch, { recursive: true, force: true });
 }
 if (broken && sum.failed === 0) sum.failed = 1;
 process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);

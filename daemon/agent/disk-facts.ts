@@ -16,6 +16,8 @@ const touchedMs = 10_000;
 /** Pauses between two looks at the whole tree, as multiples of what the last one took: regularly, and when somebody waits for it. */
 const idleShare = 4;
 const waitedShare = 2;
+/** Longest pause by that, ms: one look that a stalled disk kept for a minute must not blind the node for four. */
+const restMs = 30_000;
 /** More changed units than this (and than this part of all, where they can wait) are looked at by one look at the whole. */
 const manyUnits = 16;
 const manyShare = 8;
@@ -83,14 +85,14 @@ export class DiskView {
   }
   /** ms until what somebody waits for is looked at; undefined when nobody waits. */
   public waitMs(): number | undefined {
-    return this.changedTree.size === 0 ? undefined : Math.max(0, this.endedMs + waitedShare * this.tookMs - this.context.clock.monotonicMs());
+    return this.changedTree.size === 0 ? undefined : Math.max(0, this.endedMs + Math.min(waitedShare * this.tookMs, restMs) - this.context.clock.monotonicMs());
   }
 
   /** Looks at what has to be looked at now. Changes that come meanwhile stay for the next look. Not `alone`: others (the fencer) may change things just now. `busy`: something is being done for these, they are looked at when it has ended. */
   public async look(alone = true, busy: ReadonlySet<string> = new Set()): Promise<DiskFacts> {
     this.takeTouched();
     const nowMs = this.context.clock.monotonicMs();
-    const rested = (sinceMs: number, ms: number): boolean => nowMs - sinceMs >= Math.max(ms, idleShare * this.tookMs);
+    const rested = (sinceMs: number, ms: number): boolean => nowMs - sinceMs >= Math.max(ms, Math.min(idleShare * this.tookMs, restMs));
     const known = alone && this.changes !== undefined;
     let due = 0;
     for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;

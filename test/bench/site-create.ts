@@ -30,7 +30,7 @@ async function main(): Promise<void> {
   try {
     const up = await project.operate("up");
     if (up.result?.result !== "succeeded") throw new Error(up.error);
-    const { nodes } = await project.json<Status>(["status"]);
+    const { nodes } = await project.status();
     const address = nodes.at(-1)?.address as string;
     const found: { firstAnswerMs: number; stepMs: number; upMs: number }[] = [];
     for (let round = 1; round <= rounds; round += 1) {

@@ -69,7 +69,7 @@ class Run {
   public constructor(private readonly project: HcProject, private readonly lab: Lab, private readonly sites: readonly string[], private readonly report: ChaosReport, private readonly say: (line: string) => void) {}
 
   private status(): Promise<Status> {
-    return this.project.json<Status>(["status"]);
+    return this.project.status();
   }
   public async homes(): Promise<string[]> {
     return (await this.status()).units.map(({ home }) => home);

@@ -18,7 +18,7 @@ let project: HcProject;
 let lab: Lab;
 let receivers: Receivers;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 async function inside(node: string, line: string): Promise<string> {
   const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 30_000 });
   if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);

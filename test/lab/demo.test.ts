@@ -20,7 +20,7 @@ let port = 0;
 let wiki: WikiUser;
 let address: Record<string, string>;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 const unitOf = (seen: Status, id: string): StatusUnit => seen.units.find((one) => one.id === id) as StatusUnit;
 async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + withinMs;

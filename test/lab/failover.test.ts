@@ -18,7 +18,7 @@ let project: HcProject;
 let lab: Lab;
 let address: Record<string, string>;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 /** What a person would look at. */
 async function picture(): Promise<string> {
   const said = [(await project.hc(["status"])).stdout, (await project.hc(["why", "ledger"])).stdout];

@@ -15,7 +15,7 @@ let project: HcProject;
 let lab: Lab;
 let address: Record<string, string>;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {

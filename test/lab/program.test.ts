@@ -9,7 +9,7 @@ import { HcProject, stepText } from "../support/hc-project.js";
 jest.setTimeout(240_000);
 let project: HcProject;
 const site = (unit: string, status: Status) => status.units.find((one) => one.id === unit);
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 async function eventually<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + 60_000;
   for (;;) {

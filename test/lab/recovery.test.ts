@@ -21,7 +21,7 @@ let project: HcProject;
 let lab: Lab;
 let address: Record<string, string>;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 const quorum = (): Promise<QuorumStatus> => project.json<QuorumStatus>(["quorum", "status"]);
 async function inside(node: string, line: string): Promise<string> {
   const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 60_000 });

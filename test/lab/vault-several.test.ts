@@ -19,7 +19,7 @@ const sites = ["blog", "forum", "shop"] as const;
 let project: HcProject;
 let lab: Lab;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {

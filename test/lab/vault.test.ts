@@ -16,7 +16,7 @@ const root = "/hc/site-shop";
 let project: HcProject;
 let lab: Lab;
 
-const status = (): Promise<Status> => project.json<Status>(["status"]);
+const status = (): Promise<Status> => project.status();
 async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {

@@ -14,7 +14,7 @@ const tell = (what: string, sinceMs: number): void => void process.stderr.write(
 async function allServing(withinMs: number): Promise<void> {
   const end = performance.now() + withinMs;
   for (;;) {
-    const { units } = await project.json<Status>(["status"]);
+    const { units } = await project.status();
     const missing = names.filter((name) => units.find((unit) => unit.name === name)?.state !== "serving");
     if (missing.length === 0) return;
     if (performance.now() > end) throw new Error(`${missing.length} of ${count} do not serve: ${missing.slice(0, 5).join(", ")}`);
@@ -44,7 +44,7 @@ test(`${count} sites are made, dropped by mistake and refused, dropped by force,
   const refused = await project.operate("up");
   expect(refused.ran.code).toBe(4);
   expect(refused.error).toContain(`--allow-delete=${count}`);
-  expect((await project.json<Status>(["status"])).units).toHaveLength(count);
+  expect((await project.status()).units).toHaveLength(count);
 
   sinceMs = performance.now();
   const forced = await project.hc(["up", "--yes", "--allow-delete", String(count)], { timeoutMs: 25 * minutes });

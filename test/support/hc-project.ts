@@ -1,6 +1,11 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connectionsFolder, workspaceDir } from "../../providers/core/workspace.js";
+import type { Connection } from "../../providers/schemas/connection.js";
+import { apiCall } from "../../providers/ssh/api-client.js";
+import { closeConnections } from "../../providers/ssh/pool.js";
+import type { Status } from "../../daemon/lib/status.js";
 import type { EngineEvent, OperationResult, PlannedStep } from "../../stacks/engine/types.js";
 import { plainEnv, type Ran, runProgram } from "./hc-process.js";
 
@@ -12,6 +17,7 @@ export class HcProject {
   public readonly folder = mkdtempSync(join(tmpdir(), "hc-project-"));
   public readonly env: NodeJS.ProcessEnv;
   public wish: Wish;
+  private looking: Promise<unknown> = Promise.resolve();
 
   public constructor(lab: string) {
     const root = process.cwd();
@@ -34,6 +40,22 @@ export class HcProject {
     } catch {
       throw new Error(`hc ${args.join(" ")}: ${ran.stdout.slice(-2000)}${ran.stderr.slice(-2000)}`);
     }
+  }
+  /** What `hc status --json` prints, and how it gets it (any node, over SSH), without a process for each look: tests that wait look often. */
+  public status(): Promise<Status> {
+    const look = this.looking.then(async () => {
+      const folder = connectionsFolder(workspaceDir(this.folder, this.env));
+      const name = readdirSync(folder).find((file) => file.endsWith(".json") && !file.endsWith(".pending.json"));
+      if (name === undefined) throw new Error(`${this.folder} has no cluster yet`);
+      const { connections } = JSON.parse(readFileSync(join(folder, name), "utf8")) as { connections: Connection[] };
+      try {
+        return await apiCall<Status>(connections, "GET", "/v1/status", undefined, { timeoutMs: 10_000 });
+      } finally {
+        await closeConnections(); // a process of its own would know no connection to a node that has died since
+      }
+    });
+    this.looking = look.catch(() => undefined);
+    return look;
   }
   /** An operation of the engine with its events. */
   public async operate(kind: "up" | "preview" | "destroy", args: readonly string[] = []): Promise<Said> {

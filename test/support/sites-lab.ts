@@ -80,7 +80,8 @@ export class SitesLab {
       if (performance.now() - begun > withinMs) throw new Error(`${names.length - there.length} of ${names.length} sites do not serve with their copies within ${withinMs / 1000} s: ${JSON.stringify(units.find((unit) => !there.includes(unit)))}`);
       if (performance.now() - told > 20_000) {
         told = performance.now();
-        tell(`  ${there.length} of ${names.length} in step after ${Math.round((told - begun) / 1000)} s`);
+        const missing = units.find((unit) => wanted.has(unit.name) && !there.includes(unit));
+        tell(`  ${there.length} of ${names.length} in step after ${Math.round((told - begun) / 1000)} s${missing === undefined ? "" : `; ${missing.name} is not: ${missing.state} ${JSON.stringify(missing.replicas)} ${missing.error}`}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 1_000));
     }

@@ -109,6 +109,17 @@ test("a change during a look stays for the next one; after an error everything s
   expect(disk.isStale("site-a")).toBe(false);
 });
 
+test("one look that took a minute does not blind the node for four", async () => {
+  const { clock, look, slow } = await setUp();
+  slow(60_000);
+  await look();
+  slow(0);
+  await clock.advance(29_000);
+  expect((await look()).asked).toEqual([]);
+  await clock.advance(1_000);
+  expect((await look()).asked).toEqual(whole);
+});
+
 test("many changed units are looked at by one look", async () => {
   const units = Array.from({ length: 17 }, (_, index) => `site-${index}`);
   const { disk, look } = await setUp(units);
