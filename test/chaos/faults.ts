@@ -12,14 +12,15 @@ const weights: readonly (readonly [FaultKind, number])[] = [
 ];
 export const faultKinds: readonly FaultKind[] = weights.map(([kind]) => kind);
 
-/** An endless row of faults; the same seed gives the same row. `homes`: the nodes where sites live now. Pure but for the generator's own state. */
-export function faultsOf(seed: number, nodes: readonly string[], only: readonly FaultKind[] = faultKinds): (homes: readonly string[]) => Fault {
+/** An endless row of faults; the same seed gives the same row. `homes`: the nodes where sites live now. `each`: the kinds in their order, again and again, all at homes. Pure but for the generator's own state. */
+export function faultsOf(seed: number, nodes: readonly string[], only: readonly FaultKind[] = faultKinds, each = false): (homes: readonly string[]) => Fault {
   const random = randomOf(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   const bag = weights.filter(([kind]) => only.includes(kind)).flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
+  let count = 0;
   return (homes) => {
-    const kind = pick(bag);
-    const [target, any, other, length] = [random(), pick(nodes), pick(nodes.slice(1)), random()];
+    const kind = each ? (only[count++ % only.length] as FaultKind) : pick(bag);
+    const [target, any, other, length] = [random() * (each ? 2 / 3 : 1), pick(nodes), pick(nodes.slice(1)), random()];
     const node = target < 2 / 3 && homes.length > 0 ? (homes[Math.floor(target * 1.5 * homes.length)] as string) : any;
     return { kind, node, peer: other === node ? (nodes[0] as string) : other, seconds: Math.round(kind.startsWith("kill-") ? 0 : 3 + length * length * 27) };
   };

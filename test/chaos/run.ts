@@ -11,7 +11,7 @@ import { judgeLedger, LedgerClient, ledgerContent, type Outcome, readLedger } fr
 import { type Fault, type FaultKind, faultKinds, faultsOf, faultText } from "./faults.js";
 import { inflict, prepareClock } from "./inflict.js";
 
-export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Ends after so many faults. */ faults?: number; /** How long each lasts, instead of the seed's word. */ seconds?: number; /** Every fault hits a home of a site, and every second one the node of etcd's leader (a site is moved there when none is). */ etcdLeader?: boolean; tell?(line: string): void }
+export interface ChaosOptions { seed: number; minutes: number; nodes?: number; sites?: number; only?: readonly FaultKind[]; /** Those in order, each at a home of a site. */ each?: boolean; /** Ends after so many faults. */ faults?: number; /** How long each lasts, instead of the seed's word. */ seconds?: number; /** Every fault hits a home of a site, and every second one the node of etcd's leader (a site is moved there when none is). */ etcdLeader?: boolean; tell?(line: string): void }
 /** One fault and what followed. Times in ms from its beginning; `gaps`: for each site the longest time without an acknowledged record anywhere. `parts` of failovers: declared dead, written, first record acknowledged. */
 export interface Struck { fault: string; kind: FaultKind; healedMs: number; gaps: Record<string, number>; failovers: { site: string; deadMs: number; writtenMs: number; servedMs: number; lossS: number }[]; lost: number; etcdLeader?: boolean }
 export interface ChaosReport { seed: number; nodes: number; sites: number; struck: Struck[]; acknowledged: number; refused: number; lost: number; violations: string[] }
@@ -39,7 +39,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
       await run.healed("clocks that can be put");
     }
     clients = await run.clients();
-    const next = faultsOf(seed, run.nodes, options.only);
+    const next = faultsOf(seed, run.nodes, options.only, options.each);
     const end = performance.now() + minutes * 60_000;
     for (let number = 1; performance.now() < end && number <= (options.faults ?? 1_000) && report.violations.length === 0; number += 1) {
       await delay(2_000); // records of a healthy time, for each site at each node

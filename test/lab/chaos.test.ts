@@ -20,4 +20,6 @@ test("a seed means the same faults everywhere, each kind comes, and sites' homes
   expect(new Set(row(3).map((text) => text.split(" ")[0]))).toEqual(new Set(faultKinds));
   expect(row(5).filter((text) => text.split(" ")[1] === "n2").length).toBeGreaterThan(180);
   for (const text of row(6)) if (text.startsWith("cut-link")) expect(text).not.toMatch(/(n\d) and \1/);
+  const inOrder = faultsOf(4, ["n1", "n2", "n3"], ["cut", "pause-hcd"], true);
+  expect([inOrder(["n2"]), inOrder(["n3"]), inOrder(["n1"])].map(({ kind, node }) => `${kind} ${node}`)).toEqual(["cut n2", "pause-hcd n3", "cut n1"]);
 });

@@ -43,6 +43,8 @@ const datasetsBelow = async (node: string, folder: string): Promise<string[]> =>
 const inStep = (site: string): Promise<StatusUnit> => eventually(`${site} serves, its replica is in step`, 90_000, async () => {
   const unit = await unitOf(site);
   if (unit?.state !== "serving" || !unit.replicas.every(({ state, lagSeconds }) => state === "replica" && lagSeconds === 0)) return undefined;
+  // a lag is known a moment after the write
+  if ((await inside(unit.home, `zfs get -Hp -o value written hpool/hc/site-${site}`)) !== "0") return undefined;
   const [here, there] = [await snapshotsOf(unit.home, site), await snapshotsOf(unit.replicas[0]?.node as string, site)];
   return here.at(-1) === there.at(-1) ? unit : undefined;
 });
