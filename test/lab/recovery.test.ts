@@ -45,8 +45,9 @@ async function eventually<T>(what: string, withinMs: number, look: () => Promise
 const inStep = (name: string): Promise<StatusUnit> => eventually(`${name} serves, its replica is in step`, 90_000, async () => {
   const unit = (await status()).units.find(({ id }) => id === `site-${name}`);
   if (unit?.state !== "serving" || unit.replicas.length !== 1 || !unit.replicas.every(({ state, lagSeconds }) => state === "replica" && lagSeconds === 0)) return undefined;
-  // a lag is known a moment after the write
-  return (await inside(unit.home, `zfs get -Hp -o value written hpool/hc/site-${name}`)) === "0" ? unit : undefined;
+  // a lag is known a moment after the write: the disks tell
+  const newest = (node: string): Promise<string> => inside(node, `zfs list -H -d 1 -t snapshot -o name -s createtxg hpool/hc/site-${name} | tail -1`);
+  return (await inside(unit.home, `zfs get -Hp -o value written hpool/hc/site-${name}`)) === "0" && (await newest(unit.home)) === (await newest(unit.replicas[0]!.node)) ? unit : undefined;
 });
 async function found(): Promise<void> {
   const home = join(project.folder, "home");
