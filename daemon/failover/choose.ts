@@ -5,8 +5,8 @@ import { parseSnapshotName } from "../zfs/snapshot-name.js";
 export interface CopyReport { node: string; snapshots: readonly Pick<SnapshotInfo, "name" | "guid" | "atMs">[] }
 
 export type Choice =
-  /** `last`: newest snapshot of the common history on that copy. `tail`: snapshots after it that belong to a history that lost; they go to the stash. */
-  | { kind: "chosen"; node: string; last: Pick<SnapshotInfo, "name" | "guid" | "atMs">; tail: number }
+  /** `last`: newest snapshot of the common history on that copy. `tail`: snapshots after it that belong to a history that lost; they go to the stash. `whole`: it holds the snapshot at which the record's epoch starts. */
+  | { kind: "chosen"; node: string; last: Pick<SnapshotInfo, "name" | "guid" | "atMs">; tail: number; whole: boolean }
   | { kind: "none"; why: string };
 
 interface Line { node: string; /** guid → position. */ positions: ReadonlyMap<string, number>; end: number; last: Pick<SnapshotInfo, "name" | "guid" | "atMs">; /** Holds the snapshot at which the record's epoch starts. */ whole: boolean; epoch: number; tail: number }
@@ -30,7 +30,7 @@ export function choose(record: Pick<UnitRecord, "home" | "epoch" | "epochStartGu
   }
   const rank = (node: string): number => (order.includes(node) ? order.indexOf(node) : order.length);
   const [first] = best.sort((a, b) => a.tail - b.tail || rank(a.node) - rank(b.node) || (a.node < b.node ? -1 : 1)) as [Line];
-  return { kind: "chosen", node: first.node, last: first.last, tail: first.tail };
+  return { kind: "chosen", node: first.node, last: first.last, tail: first.tail, whole: first.whole };
 }
 
 /** Is `line` as far as `other`, or further? */

@@ -153,6 +153,7 @@ export class Failover {
       home: state.observedUnits.get(record.home)?.get(unit),
       homeNode: state.observedNodes.get(record.home),
       lastAliveMs: context.clock.wallMs() - this.options.liveness.silentMs(record.home),
+      epochBeganMs: choice.whole && record.failover?.epoch === record.epoch ? record.failover.atMs : undefined,
     });
     const why = order !== undefined ? "" : refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);
     if (why !== "") return this.wait(unit, why);

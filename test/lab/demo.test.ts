@@ -27,7 +27,7 @@ async function eventually<T>(what: string, withinMs: number, look: () => Promise
   for (;;) {
     const seen = await look();
     if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["events"])).stdout}`);
     await delay(100);
   }
 }

@@ -59,7 +59,7 @@ describe("a unit that fails over again and again", () => {
 });
 
 test("the record after a failover: epoch + 1 from the chosen snapshot, the dead home a replica, no move", () => {
-  const choice = { kind: "chosen" as const, node: "n3", last: { name: "7-x", guid: "99", atMs: 1 }, tail: 0 };
+  const choice = { kind: "chosen" as const, node: "n3", last: { name: "7-x", guid: "99", atMs: 1 }, tail: 0, whole: true };
   const told = { generation: 4, atMs: 1_000, lossS: 3 };
   expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"], failovers: [7] }), choice, told)).toEqual(unit("a", { home: "n3", homeGeneration: 0, epoch: 8, epochStartGuid: "99", replicas: ["n2", "n1"], failovers: [7, 1000], failover: { from: "n1", epoch: 8, ...told } }));
   expect(promoted(unit("a", { move: { id: "m", target: "n3", phase: "presync", reason: "" }, replicas: ["n2"] }), { ...choice, node: "n2" }, told).replicas).toEqual(["n1"]);
@@ -83,6 +83,12 @@ describe("possible loss", () => {
   test("is small for an idle site: its home had told that nothing was missing", () => {
     expect(of({ home: told(0), homeNode: node(998_000) })).toBe(9);
     expect(of({ home: told(30), homeNode: node(998_000) })).toBe(39);
+  });
+  test("of a home that dies soon after it was chosen is no longer than it was the home, if the copy has what it began from", () => {
+    expect(of({ epochBeganMs: 987_500 })).toBe(13);
+    // what it has got since counts from there as before
+    expect(of({ epochBeganMs: 500_000, last: { guid: "1", atMs: 990_000 } })).toBe(17);
+    expect(of({ epochBeganMs: 1_000_500 })).toBe(0);
   });
   test("never takes a report for later than the home's last sign of life", () => {
     expect(of({ home: told(0), homeNode: node(2_000_000) })).toBe(7);
