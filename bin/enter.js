@@ -61,30 +61,41 @@ function ensureBuild(force) {
   run([node24, path.join(__dirname, "build.js")]);
 }
 
-/** Asks the built lab something; prints its one clear message and ends when it refuses. */
-function askLab(expression) {
-  const script = `const lab = require("./dist/providers/lab/preflight.js"); const { LocalRunner } = require("./dist/daemon/lib/local-runner.js");
+/** Asks a built module something; prints its one clear message and ends when it refuses. */
+function ask(file, expression) {
+  const script = `const lab = require("./dist/${file}"); const { LocalRunner } = require("./dist/daemon/lib/local-runner.js");
     Promise.resolve(${expression}).then((seen) => console.log(JSON.stringify(seen ?? null)), (error) => { console.error(error.message); process.exitCode = 1; });`;
   const answer = spawnSync(node24, ["-e", script], { cwd: root, env: environment(), encoding: "utf8" });
   if (answer.status !== 0) fail(answer.stderr.trim());
   return JSON.parse(answer.stdout);
 }
 
-/** What the lab needs of this machine: Debian packages are named first and installed then; the rest is tried out. */
+const askLab = (expression) => ask("providers/lab/preflight.js", expression);
+
+/** Debian packages that are missing are named first and installed then. */
+function installPackages(what, packages) {
+  if (packages.length === 0) return;
+  say(`${what} needs Debian packages that are not installed:`);
+  for (const item of packages) say(`  ${item.package.padEnd(16)} ${item.why}`);
+  const names = packages.map((item) => item.package);
+  const apt = (argv) => run(argv, { env: { DEBIAN_FRONTEND: "noninteractive" }, returns: true });
+  const install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names];
+  say(`Installing them: ${install.join(" ")}`);
+  if (apt(["apt-get", "update", "-qq"]) !== 0 || apt(install) !== 0) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
+}
+
+/** What the lab needs of this machine: missing packages are installed, the rest is tried out. */
 function ensureLab() {
   const tryOut = () => askLab(`lab.preflight(new LocalRunner(), require("node:path").join(require("node:os").homedir(), ".local", "state", "hybridcluster"))`);
   if (process.platform !== "linux" || process.getuid() !== 0) return void tryOut(); // says what can be done
-  const packages = askLab("lab.debianPackages()");
-  if (packages.length > 0) {
-    say("The lab (real nodes on this machine) needs Debian packages that are not installed:");
-    for (const item of packages) say(`  ${item.package.padEnd(14)} ${item.why}`);
-    const names = packages.map((item) => item.package);
-    const apt = (argv) => run(argv, { env: { DEBIAN_FRONTEND: "noninteractive" }, returns: true });
-    const install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names];
-    say(`Installing them: ${install.join(" ")}`);
-    if (apt(["apt-get", "update", "-qq"]) !== 0 || apt(install) !== 0) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
-  }
+  installPackages("The lab (real nodes on this machine)", askLab("lab.debianPackages()"));
   tryOut();
+}
+
+function ensureOpenZfs() {
+  ask("test/support/openzfs/needs.js", "lab.assertMachine()");
+  installPackages("The virtual machine with OpenZFS", ask("test/support/openzfs/needs.js", "lab.openZfsPackages()"));
+  run([node24, path.join(root, "dist", "test", "support", "openzfs", "build-image.js")]);
 }
 
 const hc = (args) => process.exit(run([node24, path.join(root, "dist", "cli", "main.js"), ...args], { returns: true }));
@@ -108,10 +119,12 @@ switch (command) {
   case "test":
   case "test:unit":
   case "test:lab":
+  case "test:openzfs":
   case "soak":
   case "bench":
     needs(ensurePackages, ensureBuild);
-    if (command !== "test:unit") ensureLab();
+    if (command === "test:openzfs") ensureOpenZfs();
+    else if (command !== "test:unit") ensureLab();
     node([path.join(__dirname, "test.js"), command, ...rest]);
     break;
   case "chaos":
@@ -131,5 +144,5 @@ switch (command) {
     hc(["destroy", "--stack", "local", "--yes", "--remove-stack", ...rest]);
     break;
   default:
-    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|bench|soak|chaos|start|stop|destroy");
+    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|test:openzfs|bench|soak|chaos|start|stop|destroy");
 }

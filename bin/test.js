@@ -16,6 +16,7 @@ const groups = {
   "test:unit": [{ levels: quick, workers: 2 }],
   "test:lab": lab(["lab"]),
   test: [{ levels: quick, workers: 2 }, ...lab(["program", "lab"])],
+  "test:openzfs": [{ levels: ["openzfs"], workers: 1 }],
   soak: [{ levels: ["soak"], workers: 1 }],
 }[command];
 

@@ -135,6 +135,8 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     if (found.user["trash"] !== id || !dataset.startsWith(`${trashRoot(context.cluster.dataset)}/`)) throw new HcError("ALREADY_EXISTS", `${dataset} is not trash of ours.`);
     if (found.mounted) await context.zfs.unmount(dataset);
     await releaseHolds(context.zfs, dataset, context.cluster.members.map((member) => member.node));
+    // a receive that was cut while this was a copy still clings to a snapshot
+    if (await context.zfs.resumable()) await context.zfs.abortReceive(dataset);
     // a stash that starts from a snapshot of it gets the common past for its own
     for (const { name, origin } of await context.zfs.datasets(context.cluster.dataset)) if (origin.startsWith(`${dataset}@`) && name.startsWith(`${stashRoot(context.cluster.dataset)}/`)) await context.zfs.promote(name);
     const snapshots = await context.zfs.snapshots(dataset);

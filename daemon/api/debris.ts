@@ -25,10 +25,11 @@ export async function findDebris(context: NodeContext): Promise<Debris> {
   const stray = datasets.filter(({ name }) => {
     if (name === root) return false;
     const inner = name.slice(root.length + 1);
-    if (inner === "trash" || inner === "stash" || inner === "vault") return false;
+    if (inner === "trash" || inner === "stash" || inner === "vault" || inner === "incoming") return false;
     if (inner.startsWith("stash/")) return false; // no record names a stash: `hc stash list` shows what lies there
     if (inner.startsWith("vault/")) return false; // clones that go by themselves: `hc vault list` shows them
     if (inner.startsWith("trash/")) return !(trash.get(inner.slice(6))?.nodes.includes(host.node) ?? false);
+    if (inner.startsWith("incoming/")) return !mine(inner.slice(9));
     if (inner.startsWith("tmpl-")) return !templates.has(inner.slice(5));
     return !mine(inner);
   });

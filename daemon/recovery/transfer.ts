@@ -1,6 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { HcError } from "../lib/errors.js";
-import { receiveInto } from "../replication/receiver.js";
+import { receiveInto } from "../replication/receive-into.js";
 import { userPrefix } from "../zfs/commands.js";
 import { makeSnapshotName } from "../zfs/snapshot-name.js";
 import type { Snapshot } from "../zfs/zfs.js";

@@ -4,37 +4,61 @@ import { crc32 } from "node:zlib";
 import { HcError, messageOf } from "../lib/errors.js";
 
 /**
- * Framing of a stream between nodes, version 1: magic "HCS1", then frames of 4 bytes length (big-endian), 4 bytes CRC-32 of that length and the frame's number, and that
+ * Framing of a stream between nodes. Version 1: magic "HCS1", then frames of 4 bytes length (big-endian), 4 bytes CRC-32 of that length and the frame's number, and that
  * many bytes. The first frame is the head (JSON), the others are the payload; a frame of length 0 ends it and is followed by the SHA-256 of head and payload. Without the
  * CRC a damaged length shifts the frames, and the whole payload may be given out before the digest is looked at.
+ * Version 2 ("HCS2", for receives that can be resumed): the head and every frame are followed by a link of a chain, SHA-256 of the link before and the frame (of the head alone for the first), and a frame is given out
+ * only after its link matched. So whatever a receive keeps when the stream is cut is what the sender gave, and the digest reaches over all parts that make the snapshot up.
  * HTTP trailers would do the same but get lost in intermediate layers; the end of a connection is never taken for the end of a stream.
  */
-const magic = Buffer.from("HCS1");
+const magics = { 1: Buffer.from("HCS1"), 2: Buffer.from("HCS2") } as const;
+export type FrameVersion = keyof typeof magics;
+const linkBytes = 32;
 const maxHeadBytes = 256 * 1024;
 const maxFrameBytes = 1024 * 1024;
 
 export interface FramedCounts { payloadBytes: number }
 
 /** Head and payload as framed bytes. Errors of the payload end the framed stream with an error. */
-export function frame(head: unknown, payload: AsyncIterable<Uint8Array>, counts?: FramedCounts): Readable {
+export function frame(head: unknown, payload: AsyncIterable<Uint8Array>, counts?: FramedCounts, version: FrameVersion = 1): Readable {
   async function* generate(): AsyncGenerator<Buffer> {
     const headBytes = Buffer.from(JSON.stringify(head));
     if (headBytes.length > maxHeadBytes) throw new HcError("LIMIT_EXCEEDED", `The head of a stream has ${headBytes.length} bytes, more than ${maxHeadBytes}.`, { retry: "never" });
     let number = 0;
     const prefix = (bytes: number): Buffer => prefixOf(bytes, number++);
-    yield Buffer.concat([magic, prefix(headBytes.length), headBytes]);
-    const hash = createHash("sha256").update(headBytes);
+    const digest = new Digest(headBytes, version);
+    yield Buffer.concat([magics[version], prefix(headBytes.length), headBytes, digest.link]);
     for await (const chunk of payload)
       for (let at = 0; at < chunk.length; at += maxFrameBytes) {
         const part = Buffer.from(chunk.buffer, chunk.byteOffset + at, Math.min(maxFrameBytes, chunk.length - at));
-        hash.update(part);
+        digest.add(part);
         if (counts !== undefined) counts.payloadBytes += part.length;
         yield prefix(part.length);
         yield part;
+        if (digest.link.length > 0) yield digest.link;
       }
-    yield Buffer.concat([prefix(0), hash.digest()]);
+    yield Buffer.concat([prefix(0), digest.end()]);
   }
   return Readable.from(generate(), { objectMode: false });
+}
+
+/** What is known of all bytes so far: one hash of everything (version 1), or the newest link of the chain (version 2). */
+class Digest {
+  private readonly whole = createHash("sha256");
+  /** Follows the frame that was added last; empty in version 1. */
+  public link: Buffer = Buffer.alloc(0);
+  public constructor(head: Buffer, private readonly version: FrameVersion) {
+    this.add(head);
+  }
+  public add(part: Buffer): void {
+    if (this.version === 1) this.whole.update(part);
+    else this.link = createHash("sha256").update(this.link).update(part).digest();
+  }
+  public end(): Buffer {
+    if (this.version === 1) return this.whole.digest();
+    this.add(Buffer.alloc(0));
+    return this.link;
+  }
 }
 
 const prefixBytes = 8;
@@ -53,6 +77,7 @@ async function lengthOf(reader: ByteReader, number: number): Promise<number> {
 }
 
 export interface Unframed {
+  version: FrameVersion;
   head: unknown;
   /**
    * The payload, verified: its last frame is given out only after the digest was seen to match, so that what reads it
@@ -65,25 +90,32 @@ export interface Unframed {
 export async function unframe(source: Readable, counts?: FramedCounts): Promise<Unframed> {
   const reader = new ByteReader(source);
   try {
-    if (!(await reader.take(4)).equals(magic)) throw broken("it does not begin with HCS1");
+    const magic = await reader.take(4);
+    const version = magic.equals(magics[1]) ? 1 : magic.equals(magics[2]) ? 2 : undefined;
+    if (version === undefined) throw broken("it does not begin with HCS1 or HCS2");
     const headLength = await lengthOf(reader, 0);
     if (headLength > maxHeadBytes) throw broken("its head is too long");
-    const headBytes = await reader.take(headLength);
+    const headBytes = Buffer.from(await reader.take(headLength));
+    const digest = new Digest(headBytes, version);
+    await checkLink(reader, digest, 0);
     let head: unknown;
     try {
       head = JSON.parse(headBytes.toString("utf8"));
     } catch {
       throw broken("its head is not JSON");
     }
-    return { head, payload: Readable.from(verified(reader, headBytes, counts), { objectMode: false }) };
+    return { version, head, payload: Readable.from(verified(reader, digest, counts), { objectMode: false }) };
   } catch (error) {
     await reader.close();
     throw error;
   }
 }
 
-async function* verified(reader: ByteReader, headBytes: Buffer, counts?: FramedCounts): AsyncGenerator<Buffer> {
-  const hash = createHash("sha256").update(headBytes);
+async function checkLink(reader: ByteReader, digest: Digest, number: number): Promise<void> {
+  if (digest.link.length > 0 && !(await reader.take(linkBytes)).equals(digest.link)) throw broken(`the SHA-256 of frame ${number} does not match`);
+}
+
+async function* verified(reader: ByteReader, digest: Digest, counts?: FramedCounts): AsyncGenerator<Buffer> {
   let held: Buffer | undefined;
   try {
     for (let number = 1; ; number += 1) {
@@ -91,12 +123,13 @@ async function* verified(reader: ByteReader, headBytes: Buffer, counts?: FramedC
       if (length > maxFrameBytes) throw broken("a frame is too long");
       if (length === 0) break;
       const part = await reader.take(length);
-      hash.update(part);
+      digest.add(part);
+      await checkLink(reader, digest, number);
       if (counts !== undefined) counts.payloadBytes += part.length;
       if (held !== undefined) yield held;
       held = part;
     }
-    if (!(await reader.take(32)).equals(hash.digest())) throw broken("its SHA-256 does not match");
+    if (!(await reader.take(32)).equals(digest.end())) throw broken("its SHA-256 does not match");
     if (held !== undefined) yield held;
   } finally {
     await reader.close();

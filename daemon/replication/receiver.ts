@@ -6,13 +6,15 @@ import { keys, type SessionRecord, type UnitRecord } from "../lib/records.js";
 import { isRecovering } from "../state/cluster-state.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
-import type { Dataset, Snapshot, Zfs } from "../zfs/zfs.js";
+import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
 import { holdTag, keepTag } from "./holds.js";
 import type { Counters } from "./metrics.js";
+import { Partials } from "./partials.js";
+import { changedProperties, drain, receiveInto, watchIdle } from "./receive-into.js";
 import { keepsOut, laterSeal, parseSeal, type Seal, sealText } from "./seal.js";
 import { Stasher } from "./stash.js";
-import { readHead, readSeal, readStash, type StreamAck, type StreamHead, type UnitSnapshots, wireVersion } from "./wire.js";
+import { readHead, readSeal, readStash, type StreamAck, type StreamHead, partsVersion, readAbandon, type UnitSnapshots, wireVersion } from "./wire.js";
 
 export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "store" | "session" | "clock" | "log" | "event">;
 /** A sender that is silent for so long is taken for gone, ms. */
@@ -21,7 +23,7 @@ const maxRemembered = 10_000;
 
 /**
  * The replica's side. Invariants: a stream is taken only from the home that the record names, at an epoch that is not below any this node knows of the unit
- * (OWNERSHIP 10), never after a seal, never into a mounted dataset, never with -F; nothing is acknowledged that `zfs get` does not show with the sender's guid.
+ * (OWNERSHIP 10), never after a seal, never into a mounted dataset, never with -F, and one that continues a cut one (partials.ts) is under all the same rules; nothing is acknowledged that `zfs get` does not show with the sender's guid.
  */
 export class Receiver {
   /** unit → guids held by keepTag since this epoch (a change of roles may have released them); what is not known is held again, which is success. */
@@ -35,11 +37,13 @@ export class Receiver {
   /** What homes were promised while etcd did not commit; never what is sealed, and the other way round. */
   public readonly promises: Promises;
   private readonly stasher: Stasher;
+  private readonly partials: Partials;
   public constructor(
     private readonly context: ReceiverContext,
     private readonly parts: { counters: Counters; wantTemplate(name: string, version: string, from: string): void },
   ) {
     this.stasher = new Stasher(context);
+    this.partials = new Partials(context);
     this.promises = new Promises(context, (unit) => this.seals.get(unit));
   }
 
@@ -50,10 +54,20 @@ export class Receiver {
     return this.context.zfs.look(this.dataset(unit));
   }
 
-  /** `GET /peer/v1/units/<id>/snapshots[?template=&version=&guid=]`: what is here, live. Asks for the template when it is not here. */
+  /**
+   * `GET /peer/v1/units/<id>/snapshots[?template=&version=&guid=][&wire=2]`: what is here, live. Asks for the template when it is not here. `wire=2`, from a home that can continue streams: what is kept
+   * of a cut one is told too. The home is done with it then, so a receive that has not noticed yet is ended first.
+   */
   public async snapshots(unit: string, query: URLSearchParams, from: string): Promise<UnitSnapshots> {
-    const seen = await this.look(unit);
-    return this.describe(seen, await this.origin(seen === undefined, query, from));
+    const answer = async (): Promise<UnitSnapshots> => {
+      const seen = await this.look(unit);
+      return this.describe(seen, await this.origin(seen === undefined, query, from));
+    };
+    if (query.get("wire") !== String(partsVersion) || !this.partials.isOn || this.context.view.current().units.get(unit)?.value.home !== from) return answer();
+    return this.alone(unit, async () => {
+      const { guid, epoch, generation, token } = this.partials.of(unit) ?? {};
+      return { ...(await answer()), version: partsVersion, parts: true, ...(guid === undefined || epoch === undefined || generation === undefined || token === undefined ? {} : { partial: { guid, epoch, generation, token } }) };
+    });
   }
   /** Is the template's snapshot here that a first stream would be an increment of? It is asked for when not. */
   private async origin(isWanted: boolean, query: URLSearchParams, from: string): Promise<boolean> {
@@ -95,6 +109,7 @@ export class Receiver {
     const seal = laterSeal(this.seals.get(unit), { epoch, generation }); // in the same turn: no promise can come between
     this.seals.set(unit, seal);
     return this.alone(unit, async () => {
+      await this.partials.abandon(unit, "sealed");
       await this.stasher.finish(unit);
       const seen = await this.look(unit);
       if (seen !== undefined && seen.dataset.user["sealed"] !== sealText(seal)) await this.context.zfs.set(this.dataset(unit), { [`${userPrefix}sealed`]: sealText(seal) });
@@ -106,19 +121,39 @@ export class Receiver {
   public async stash(unit: string, body: unknown, from: string): Promise<{ version: number; stash: string }> {
     const { epoch, common, modified } = readStash(body);
     const record = await this.record({ unit, epoch }, from);
-    return { version: wireVersion, stash: await this.alone(unit, () => this.stasher.take(unit, { common, modified, owner: record.epoch })) };
+    return { version: wireVersion, stash: await this.takeAway(unit, { common, modified, owner: record.epoch }) };
   }
   /** The same for a copy that is about to become the home here: everything after the snapshot at which its epoch starts. */
   public async stashTail(unit: string, record: Pick<UnitRecord, "epoch" | "epochStartGuid">): Promise<string> {
-    return this.alone(unit, () => this.stasher.take(unit, { common: record.epochStartGuid, modified: false, owner: record.epoch }));
+    return this.takeAway(unit, { common: record.epochStartGuid, modified: false, owner: record.epoch });
+  }
+  private takeAway(unit: string, what: Parameters<Stasher["take"]>[1]): Promise<string> {
+    return this.alone(unit, async () => {
+      await this.partials.abandon(unit, "the history that it belongs to goes out of the way");
+      return this.stasher.take(unit, what);
+    });
+  }
+  /** `POST /peer/v1/units/<id>/abandon`, from the home: it has no use for what is kept here of a cut stream. */
+  public async abandon(unit: string, body: unknown, from: string): Promise<{ version: number }> {
+    const { epoch } = readAbandon(body);
+    await this.record({ unit, epoch }, from);
+    await this.alone(unit, () => this.partials.abandon(unit, "the home has its snapshot no more"));
+    return { version: wireVersion };
+  }
+  /** Gives up what is kept of cut streams that nobody will continue. */
+  public async sweep(): Promise<void> {
+    if (isRecovering(this.context.view.current())) return;
+    for (const unit of this.partials.stale()) await this.alone(unit, async () => (this.partials.stale().includes(unit) ? this.partials.abandon(unit, "its owner is not the home any more, or no copy is wanted here") : undefined));
   }
   /** What a crash has left half done is finished, and what was sealed is known again, before anything is answered. */
   public async recover(): Promise<void> {
     const root = `${this.context.cluster.dataset}/`;
-    for (const { name, user } of await this.context.zfs.datasets(this.context.cluster.dataset)) {
+    const all = await this.context.zfs.datasets(this.context.cluster.dataset);
+    for (const { name, user } of all) {
       const seal = parseSeal(user["sealed"]);
       if (seal !== undefined && name.startsWith(root)) this.seals.set(name.slice(root.length), seal);
     }
+    await this.partials.recover(all);
     await this.stasher.finish();
   }
 
@@ -160,8 +195,10 @@ export class Receiver {
     const abort = new AbortController();
     const watch = watchIdle(request.stream, idleMs);
     try {
-      const { head: raw, payload } = await unframe(request.stream, counts);
+      const { version, head: raw, payload } = await unframe(request.stream, counts);
       const head = readHead(raw);
+      // only frames of version 2 are each verified before zfs may keep them
+      if (version !== head.version) throw new HcError("INVALID_INPUT", `A stream in frames of version ${version} has a head of version ${head.version}.`);
       if (head.unit !== unit) throw new HcError("INVALID_INPUT", `The stream is of ${head.unit}, not of ${unit}.`);
       const record = await this.record(head, request.from);
       const before = this.running.get(unit);
@@ -206,7 +243,11 @@ export class Receiver {
       if (seen !== undefined && (head.baseGuid === "" || head.clone)) throw new HcError("ALREADY_EXISTS", `${me} already holds ${head.unit}; a first stream is refused.`);
       if (seen === undefined && head.baseGuid !== "" && !head.clone) throw new HcError("NOT_FOUND", `${me} does not hold ${head.unit}; an increment is refused.`);
       if (seen !== undefined && seen.snapshots.at(-1)?.guid !== head.baseGuid) throw new HcError("NO_COMMON_SNAPSHOT", `${me}: the newest snapshot of ${head.unit} is not the base of the increment.`);
-      await receiveInto(this.context.zfs, name, payload, changedProperties(head, seen?.dataset), signal);
+      const partial = head.resume === true ? this.partials.assertFits(head.unit, owner, seal, head.guid) : undefined;
+      if (partial === undefined) await this.partials.abandon(head.unit, "another stream came");
+      const properties = changedProperties(head, seen?.dataset);
+      if (head.version < partsVersion || !this.partials.isOn) await receiveInto(this.context.zfs, name, payload, properties, signal);
+      else await this.partials.receive({ unit: head.unit, guid: head.guid, owner, isFirst: seen === undefined, partial }, (dataset, more) => receiveInto(this.context.zfs, dataset, payload, { ...properties, ...more }, signal, { resumable: true }));
     }
     const after = await this.context.zfs.snapshots(name);
     if (after.at(-1)?.guid !== head.guid) throw new HcError("INTERNAL", `${me}: ${head.unit}@${head.snapshot} has guid ${after.at(-1)?.guid ?? "none"} after the receive, not ${head.guid}; not acknowledged.`);
@@ -242,60 +283,5 @@ export class Receiver {
   public async stop(): Promise<void> {
     for (const { abort } of this.running.values()) abort.abort();
     await Promise.allSettled([...this.running.values()].map(({ ended }) => ended));
-  }
-}
-
-/** zfs receive of a verified payload; what was wrong with the payload is told before what zfs then said of it. */
-export async function receiveInto(zfs: Zfs, dataset: string, payload: Readable, properties: Record<string, string>, signal: AbortSignal): Promise<void> {
-  let damage: Error | undefined;
-  payload.once("error", (error) => {
-    damage = error;
-  });
-  try {
-    await zfs.receive(dataset, payload, properties, signal);
-  } catch (error) {
-    throw damage ?? error;
-  } finally {
-    payload.destroy();
-  }
-}
-
-/** Properties that the receive sets: only what differs, each costs a command on some ZFS. */
-function changedProperties(head: StreamHead, dataset: Dataset | undefined): Record<string, string> {
-  const changed: Record<string, string> = dataset === undefined ? { readonly: "on", canmount: "noauto" } : dataset.readonly ? {} : { readonly: "on" };
-  for (const [name, value] of Object.entries(head.properties)) if (value !== "" && dataset?.user[name] !== value) changed[userPrefix + name] = value;
-  return changed;
-}
-
-/** Ends `stream` with an error when it delivers nothing for `ms`. Returns the function that ends the watch. */
-export function watchIdle(stream: Readable, ms: number): () => void {
-  let timer: NodeJS.Timeout;
-  const arm = (): void => {
-    clearTimeout(timer);
-    timer = setTimeout(() => stream.destroy(new HcError("TIMEOUT", `The stream was silent for ${ms} ms.`)), ms);
-  };
-  arm();
-  stream.on("data", arm);
-  stream.pause(); // the listener alone must not make it flow
-  return () => {
-    clearTimeout(timer);
-    stream.off("data", arm);
-  };
-}
-
-/** Takes in what is left of a short refused body, so that the sender reads the answer and not a reset. */
-async function drain(stream: Readable): Promise<void> {
-  const limit = 4 * 1024 * 1024;
-  let seen = 0;
-  const watch = watchIdle(stream, 1_000);
-  try {
-    for await (const chunk of stream) {
-      seen += (chunk as Buffer).length;
-      if (seen > limit) break;
-    }
-  } catch {
-    // the sender is gone: nothing to drain
-  } finally {
-    watch();
   }
 }

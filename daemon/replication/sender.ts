@@ -7,11 +7,11 @@ import { type FramedCounts, frame } from "./frames.js";
 import { holdTag, keepTag, PairHolds, releaseTags } from "./holds.js";
 import type { InUse } from "./in-use.js";
 import type { LagBook } from "./lag.js";
-import { type Decision, decide, type Origin, type RemoteState, type Step, stepsOf } from "./logic.js";
+import { type Decision, decide, type Origin, type Step, stepsOf } from "./logic.js";
 import { Locks } from "../lib/locks.js";
 import type { Counters } from "./metrics.js";
 import type { RateLimit } from "./rate-limit.js";
-import { readAck, readUnitSnapshots, type StreamHead, wireVersion } from "./wire.js";
+import { readAck, readUnitSnapshots, type StreamHead, partsVersion, type UnitSnapshots, wireVersion } from "./wire.js";
 
 export type SenderContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "session" | "peers" | "clock" | "log">;
 /** A stream with no byte for so long is given up, ms. */
@@ -19,6 +19,8 @@ const idleTimeoutMs = 20_000;
 
 export interface Sent { guid: string; snapshot: string; bytes: number; kind: Decision["kind"] }
 interface Pair { holds: PairHolds; /** The last attempt failed after a stream began: what the replica has is not known. */ doubtful: boolean }
+/** The replica takes streams in parts; `partial`: what it kept of a cut one. */
+interface Parts { partial: UnitSnapshots["partial"] }
 interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; keep: Snapshot[]; definition: string | undefined; endUse: () => void }
 
 /**
@@ -90,12 +92,15 @@ export class Sender {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
       }
     const origin = await this.originOf(record, dataset);
-    const query = origin === undefined ? "" : `?${new URLSearchParams({ template: record.origin.template, version: record.origin.version, guid: origin.guid }).toString()}`;
-    const answer = await this.context.peers.call(node, "GET", `/peer/v1/units/${unit}/snapshots${query}`, undefined, { timeoutMs: 15_000, signal });
-    const remote: RemoteState = readUnitSnapshots(answer, node);
+    // after a look the stream is a first one, or one after another that broke: these may be large, and are sent so that they can be continued, where both can do that
+    const inParts = await this.context.zfs.resumable();
+    const query = new URLSearchParams({ ...(origin === undefined ? {} : { template: record.origin.template, version: record.origin.version, guid: origin.guid }), ...(inParts ? { wire: String(partsVersion) } : {}) }).toString();
+    const answer = await this.context.peers.call(node, "GET", `/peer/v1/units/${unit}/snapshots${query === "" ? "" : `?${query}`}`, undefined, { timeoutMs: 15_000, signal });
+    const remote = readUnitSnapshots(answer, node);
     const plan = await this.plan(record, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
     if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
-    return await this.carryOut(record, node, dataset, pair, plan, signal);
+    if (remote.partial !== undefined && plan.steps.length === 0) await this.context.peers.call(node, "POST", `/peer/v1/units/${unit}/abandon`, { version: partsVersion, epoch: record.epoch }, { timeoutMs: 60_000, signal });
+    return await this.carryOut(record, node, dataset, pair, plan, signal, remote.parts === true ? { partial: remote.partial } : undefined);
   }
 
   private fromMemory(unit: string, node: string, local: readonly Snapshot[]): Decision {
@@ -139,13 +144,13 @@ export class Sender {
     });
   }
 
-  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal): Promise<Sent> {
+  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal, parts?: Parts): Promise<Sent> {
     let bytes = 0;
     try {
       if (plan.steps.length > 0) pair.doubtful = true;
-      for (const step of plan.steps) {
+      for (const [index, step] of plan.steps.entries()) {
         const keep = plan.keep.filter((snapshot) => snapshot !== step.target).map((snapshot) => snapshot.guid);
-        bytes += await this.stream(record, node, dataset, step, { keep, definition: plan.definition }, signal);
+        bytes += await this.stream(record, node, dataset, step, { keep, definition: plan.definition, parts: index === 0 || parts === undefined ? parts : { partial: undefined } }, signal);
         this.parts.lag.confirmed(record.unit, node, { guid: step.target.guid, snapshot: step.target.name }, this.context.clock.wallMs());
       }
       await pair.holds.keepOnly([plan.target.name], () => this.context.zfs.snapshots(dataset));
@@ -160,19 +165,20 @@ export class Sender {
   }
 
   /** Sends one snapshot and returns the bytes when the replica has acknowledged its guid. */
-  private async stream(record: UnitRecord, node: string, dataset: string, { base, target }: Step<Snapshot>, { keep, definition }: { keep: string[]; definition: string | undefined }, signal: AbortSignal): Promise<number> {
+  private async stream(record: UnitRecord, node: string, dataset: string, { base, target }: Step<Snapshot>, { keep, definition, parts }: { keep: string[]; definition: string | undefined; parts: Parts | undefined }, signal: AbortSignal): Promise<number> {
     const { unit } = record;
-    const kind = base === undefined ? "full" : base.clone ? "from-origin" : "incremental";
+    const token = await this.tokenFor(record, `${dataset}@${target.name}`, target.guid, parts?.partial);
+    const kind = token !== undefined ? "resumed" : base === undefined ? "full" : base.clone ? "from-origin" : "incremental";
     const counts: FramedCounts = { payloadBytes: 0 };
     const abort = new AbortController();
     const ended = AbortSignal.any([signal, abort.signal]);
     try {
       // the unit's identity, so that a pulled disk tells what it holds; other properties are each node's own
       const properties = { unit, epoch: String(record.epoch), home: record.home, ...(definition === undefined ? {} : { definition }) };
-      const head: StreamHead = { version: wireVersion, unit, epoch: record.epoch, generation: record.homeGeneration, snapshot: target.name, guid: target.guid, baseGuid: base?.guid ?? "", clone: base?.clone ?? false, properties, keep };
-      const { stream, done } = this.context.zfs.send(`${dataset}@${target.name}`, base?.snapshot, ended);
+      const head: StreamHead = { version: parts === undefined ? wireVersion : partsVersion, unit, epoch: record.epoch, generation: record.homeGeneration, snapshot: target.name, guid: target.guid, baseGuid: base?.guid ?? "", clone: base?.clone ?? false, properties, keep, ...(parts === undefined ? {} : { resume: token !== undefined }) };
+      const { stream, done } = token === undefined ? this.context.zfs.send(`${dataset}@${target.name}`, base?.snapshot, ended) : this.context.zfs.resume(token, ended);
       done.catch(() => undefined); // its error also ends the stream
-      const body = frame(head, this.parts.rate.through(stream, ended), counts);
+      const body = frame(head, this.parts.rate.through(stream, ended), counts, parts === undefined ? 1 : 2);
       const answer = await this.context.peers.upload(node, `/peer/v1/streams/${unit}`, { "content-type": "application/x-hybridcluster-stream" }, body, { idleTimeoutMs, signal: ended });
       const ack = readAck(answer, node);
       await done;
@@ -180,7 +186,7 @@ export class Sender {
       return counts.payloadBytes;
     } catch (error) {
       if (errorCode(error) === "DIVERGED" && base !== undefined) throw new HcError("DIVERGED", `${unit}: the copy on ${node} was written to after the last snapshot that it has from here; that must be stashed first.`, { context: { unit, node, common: base.guid, modified: true }, cause: error });
-      // a receive leaves all or nothing, so whatever became of the stream, it may be tried again
+      // a receive leaves all, nothing, or a part that the next look tells of, so whatever became of the stream, it may be tried again
       if (errorCode(error) !== "COMMAND_FAILED" && errorCode(error) !== "INTERNAL") throw error;
       throw new HcError("COMMAND_FAILED", messageOf(error), { retry: "transient", cause: error, context: (error as HcError).context });
     } finally {
@@ -188,6 +194,20 @@ export class Sender {
       this.parts.counters.add("hc_replication_sent_bytes_total", { peer: node }, counts.payloadBytes);
       this.parts.counters.add("hc_replication_streams_total", { peer: node, kind });
     }
+  }
+
+  /** The token by which a cut stream of this snapshot is continued. Undefined: it begins anew, and the replica gives up what it kept. */
+  private async tokenFor(record: UnitRecord, snapshot: string, guid: string, partial: NonNullable<UnitSnapshots["partial"]> | undefined): Promise<string | undefined> {
+    if (partial === undefined || partial.guid !== guid || partial.epoch !== record.epoch || partial.generation > record.homeGeneration) return undefined;
+    try {
+      // the token comes from another node: it must not make this one send something else
+      const meant = await this.context.zfs.readToken(partial.token);
+      if (meant.snapshot === snapshot && meant.guid === guid) return partial.token;
+      this.context.log.warn({ unit: record.unit, meant: meant.snapshot, snapshot }, "a resume token is for something else; the stream begins anew");
+    } catch (error) {
+      this.context.log.info({ unit: record.unit, snapshot, err: error }, "a cut stream cannot be continued and begins anew");
+    }
+    return undefined;
   }
 
   /** Once every replica has its own hold: what this node kept for others as a replica, and for nodes that are replicas no more, is let go. */

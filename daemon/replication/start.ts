@@ -152,6 +152,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/seal", async (request) => receiver.seal(unitOf(request), await request.json()));
     context.peerRoutes.route("POST", "/peer/v1/promises", async (request) => receiver.promises.answer(await request.json(), request.from));
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/stash", async (request) => receiver.stash(unitOf(request), await request.json(), request.from));
+    context.peerRoutes.route("POST", "/peer/v1/units/:unit/abandon", async (request) => receiver.abandon(unitOf(request), await request.json(), request.from));
     context.peerRoutes.route("GET", "/peer/v1/units/:unit/snapshots", (request) => receiver.snapshots(unitOf(request), request.query, request.from));
     context.peerRoutes.route("GET", "/peer/v1/templates/:name/:version", async (request, response) => {
       await source.serve(request.params["name"] ?? "", request.params["version"] ?? "", request.query.get("have") ?? "", response);
@@ -170,7 +171,10 @@ export async function startReplication(context: NodeContext, options: Replicatio
         }
       }),
       every(options.templateMs ?? 1_000, "templates", () => puller.round(signal)),
-      every(options.pruneMs ?? 60_000, "prune", () => pruner.round(signal)),
+      every(options.pruneMs ?? 60_000, "prune", async () => {
+        await receiver.sweep();
+        await pruner.round(signal);
+      }),
     );
   }
 

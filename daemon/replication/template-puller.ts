@@ -6,7 +6,7 @@ import { zfsFailure } from "../zfs/errors.js";
 import { unframe } from "./frames.js";
 import { heldTemplates } from "./held-templates.js";
 import type { Counters } from "./metrics.js";
-import { receiveInto, watchIdle } from "./receiver.js";
+import { receiveInto, watchIdle } from "./receive-into.js";
 import { readHead } from "./wire.js";
 
 const idleTimeoutMs = 20_000;

@@ -4,6 +4,11 @@ import { failuresText, validate } from "../lib/schema.js";
 
 /** Version of heads and answers between nodes; a node understands the version before its own (DESIGN invariant 10). */
 export const wireVersion = 1;
+/**
+ * Version of the two messages that streams in parts need: the answer about a unit's snapshots, given only to a home that asks for it (`wire=2`), and the head of a stream, sent only to a replica that answered so.
+ * A node of the version before asks for neither and gets neither; all other messages stay as they were.
+ */
+export const partsVersion = 2;
 
 /** Head of a stream of one snapshot (first frame, see frames.ts). */
 export interface StreamHead {
@@ -24,6 +29,8 @@ export interface StreamHead {
   properties: Record<string, string>;
   /** guids of older snapshots that are, or may be, the newest of other replicas: the receiver keeps them too. */
   keep: string[];
+  /** Version 2: the payload continues what the receiver kept of this very snapshot; absent or false: it begins anew. */
+  resume?: boolean;
 }
 const decimal = { type: "string", pattern: "^[0-9]{1,20}$" } as const;
 const headSchema = {
@@ -31,7 +38,7 @@ const headSchema = {
   additionalProperties: false,
   required: ["version", "unit", "epoch", "snapshot", "guid", "baseGuid", "clone", "properties", "keep"],
   properties: {
-    version: { type: "integer", minimum: 1, maximum: wireVersion },
+    version: { type: "integer", minimum: 1, maximum: partsVersion },
     unit: { type: "string", pattern: "^[a-z][a-z0-9-]{1,40}$" },
     epoch: { type: "integer", minimum: 0 },
     generation: { type: "integer", minimum: 0 },
@@ -41,6 +48,7 @@ const headSchema = {
     clone: { type: "boolean" },
     properties: { type: "object", maxProperties: 64, propertyNames: { pattern: "^[a-z0-9._-]{1,64}$" }, additionalProperties: { type: "string", maxLength: 8192 } },
     keep: { type: "array", maxItems: 256, items: decimal },
+    resume: { type: "boolean" },
   },
 } as const;
 
@@ -69,6 +77,10 @@ export interface UnitSnapshots {
   epoch: number;
   snapshots: SnapshotInfo[];
   holdsOrigin: boolean;
+  /** Version 2: streams may come in parts, with a head of version 2. */
+  parts?: boolean;
+  /** Version 2: what is kept of a cut stream, whose it was, and what continues it. */
+  partial?: { guid: string; epoch: number; generation: number; token: string };
 }
 const snapshotSchema = {
   type: "object",
@@ -81,12 +93,19 @@ const snapshotsSchema = {
   additionalProperties: false,
   required: ["version", "exists", "mounted", "epoch", "snapshots", "holdsOrigin"],
   properties: {
-    version: { type: "integer", minimum: 1, maximum: wireVersion },
+    version: { type: "integer", minimum: 1, maximum: partsVersion },
     exists: { type: "boolean" },
     mounted: { type: "boolean" },
     epoch: { type: "integer", minimum: 0 },
     snapshots: { type: "array", items: snapshotSchema },
     holdsOrigin: { type: "boolean" },
+    parts: { type: "boolean" },
+    partial: {
+      type: "object",
+      additionalProperties: false,
+      required: ["guid", "epoch", "generation", "token"],
+      properties: { guid: decimal, epoch: { type: "integer", minimum: 0 }, generation: { type: "integer", minimum: 0 }, token: { type: "string", pattern: "^[0-9a-f-]{8,9000}$" } },
+    },
   },
 } as const;
 
@@ -114,6 +133,14 @@ const stashSchema = {
   required: ["version", "epoch", "common", "modified"],
   properties: { version: { type: "integer", minimum: 1, maximum: wireVersion }, epoch: { type: "integer", minimum: 1 }, common: { type: "string", pattern: "^[0-9]{0,20}$" }, modified: { type: "boolean" } },
 } as const;
+/** Body of `POST /peer/v1/units/<id>/abandon`, sent by the home to a replica that told of a partial. */
+export interface AbandonRequest { version: number; epoch: number }
+const abandonSchema = {
+  type: "object",
+  additionalProperties: false,
+  required: ["version", "epoch"],
+  properties: { version: { type: "integer", minimum: 1, maximum: partsVersion }, epoch: { type: "integer", minimum: 1 } },
+} as const;
 function body<T>(schema: object, value: unknown, what: string): T {
   const failures = validate(schema, value);
   if (failures.length > 0) throw new HcError("INVALID_INPUT", `${what} cannot be used: ${failuresText(failures)}`);
@@ -121,3 +148,4 @@ function body<T>(schema: object, value: unknown, what: string): T {
 }
 export const readSeal = (value: unknown): SealRequest => body(sealSchema, value, "A seal");
 export const readStash = (value: unknown): StashRequest => body(stashSchema, value, "A request to stash");
+export const readAbandon = (value: unknown): AbandonRequest => body(abandonSchema, value, "A request to give up a cut stream");

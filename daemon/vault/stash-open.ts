@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import { HcError } from "../lib/errors.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { unframe } from "../replication/frames.js";
-import { receiveInto, watchIdle } from "../replication/receiver.js";
+import { receiveInto, watchIdle } from "../replication/receive-into.js";
 import { parseStashId, presentName, stashRoot } from "../replication/stash.js";
 import { readHead } from "../replication/wire.js";
 import type { VaultSnapshot } from "./choose-snapshot.js";

@@ -28,10 +28,22 @@ export async function probeCapabilities(runner: CommandRunner): Promise<ZfsCapab
   const version = (await ask("version")).trim().split("\n")[0] ?? "";
   const fuse = /fuse/i.test(version);
   const knows = (answer: string): boolean => !/unrecognized command|invalid option|usage:|internal error|unsupported/i.test(answer);
-  const bookmarks = knows(await ask("bookmark", `${absent}@a`, `${absent}#a`));
+  // OpenZFS 2.1.11 complains, and tells the usage of this one command besides
+  const bookmark = await ask("bookmark", `${absent}@a`, `${absent}#a`);
+  const bookmarks = knows(bookmark) || /^\s*bookmark </m.test(bookmark);
   const holdListing = knows(await ask("holds", "-H", `${absent}@a`));
-  // the lab's zfs swallows send flags that its zfs-fuse lacks, so these are told by the usage text and the version together
   const usage = await ask("send");
   const flags = (letter: string): boolean => !fuse && new RegExp(`-[A-Za-z]*${letter}|\\[-[A-Za-z]*${letter}[A-Za-z]*\\]`).test(usage);
-  return { version, bookmarks, resumeTokens: !fuse && /receive_resume_token|-t\b/.test(usage), rawSend: flags("w"), compressedSend: flags("c"), holdListing };
+  return { version, bookmarks, resumeTokens: !fuse && tokens(usage), rawSend: flags("w"), compressedSend: flags("c"), holdListing };
+}
+// the lab's zfs swallows send flags that its zfs-fuse lacks, so these are told by the usage text and the version together
+const tokens = (usage: string): boolean => /receive_resume_token|-t\b/.test(usage);
+
+/** Resume tokens alone, for each start of hcd: one command where the version says enough, else two. */
+export async function probeResumeTokens(runner: CommandRunner): Promise<boolean> {
+  const ask = async (...args: string[]): Promise<string> => {
+    const result = await runner.run(["zfs", ...args], { timeoutMs: 10_000 });
+    return `${result.stdout}\n${result.stderr}`;
+  };
+  return !/fuse/i.test(await ask("version")) && tokens(await ask("send"));
 }

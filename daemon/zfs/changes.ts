@@ -25,7 +25,7 @@ export class ZfsChanges {
   }
 }
 
-const changing = ["create", "clone", "snapshot", "set", "inherit", "rename", "destroy", "mount", "unmount", "receive", "promote", "rollback"] as const;
+const changing = ["create", "clone", "snapshot", "set", "inherit", "rename", "destroy", "mount", "unmount", "receive", "abortReceive", "promote", "rollback"] as const;
 
 /** `zfs`, telling `changes` of everything that is done through it: after it ended, well or not, as a failed command may have changed something. */
 export function noticed(zfs: Zfs, changes: ZfsChanges): Zfs {

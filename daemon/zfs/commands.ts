@@ -7,7 +7,7 @@
  * User properties that are read back, without the prefix. `zfs get` needs them by name (`all` would print about fifty lines a
  * dataset), so a new one is added here first.
  */
-export const userProperties = ["unit", "epoch", "home", "definition", "config", "revision", "customer", "template", "version", "recipe", "state", "trash", "deleted", "stash", "sealed", "vault"] as const;
+export const userProperties = ["unit", "epoch", "home", "definition", "config", "revision", "customer", "template", "version", "recipe", "state", "trash", "deleted", "stash", "sealed", "vault", "partial"] as const;
 export const userPrefix = "hybridcluster:";
 
 const datasetProperties = ["guid", "origin", "mounted", "mountpoint", "readonly", "used", "referenced", "available", "quota", ...userProperties.map((name) => userPrefix + name)];
@@ -39,7 +39,13 @@ export const zfsCommands = {
   release: (tag: string, snapshots: readonly string[]): string[] => ["zfs", "release", tag, ...snapshots],
   send: (snapshot: string, base: string | undefined): string[] => ["zfs", "send", ...(base === undefined ? [] : ["-i", base]), snapshot],
   /** `-u`: a received file system is never mounted by the receive. Never `-F` (OWNERSHIP 12). */
-  receive: (dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "receive", "-u", ...options(properties), dataset],
+  receive: (dataset: string, properties: Readonly<Record<string, string>>, how: { resumable?: boolean } = {}): string[] => ["zfs", "receive", "-u", ...(how.resumable === true ? ["-s"] : []), ...options(properties), dataset],
+  partials: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,value", "receive_resume_token", root],
+  /** `-n -v`: only tells what the token is for. */
+  readToken: (token: string): string[] => ["zfs", "send", "-n", "-v", "-t", token],
+  resume: (token: string): string[] => ["zfs", "send", "-t", token],
+  /** Only what `receive -s` has kept of a cut stream. */
+  abortReceive: (dataset: string): string[] => ["zfs", "receive", "-A", dataset],
   promote: (dataset: string): string[] => ["zfs", "promote", dataset],
   /** Without `-r`: only back to the newest snapshot. */
   rollback: (snapshot: string): string[] => ["zfs", "rollback", snapshot],

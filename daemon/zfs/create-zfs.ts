@@ -2,11 +2,12 @@ import { PassThrough, type Readable, Writable } from "node:stream";
 import { retry } from "../lib/backoff.js";
 import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
+import { probeResumeTokens } from "./capabilities.js";
 import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
-import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten } from "./parse.js";
+import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten, parseToken, parseTokens } from "./parse.js";
 import { Together } from "./together.js";
-import type { Snapshot, Zfs } from "./zfs.js";
+import type { Sending, Snapshot, Zfs } from "./zfs.js";
 
 /** Longest life of a command that moves no data. */
 const shortMs = 60_000;
@@ -46,6 +47,14 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
       // past the deadline the last "busy" is what the caller wants to see
       throw zfsFailure((error as Error).cause) === "busy" ? (error as Error).cause : error;
     });
+  let probed: Promise<boolean> | undefined;
+  const resumable = (): Promise<boolean> => {
+    probed ??= probeResumeTokens(runner).catch((error: unknown) => {
+      probed = undefined; // asked again the next time
+      throw error;
+    });
+    return probed;
+  };
   const unique = (names: readonly string[]): string[] => [...new Set(names)];
   const looks = new Together<string, Awaited<ReturnType<Zfs["look"]>>>(async (names) => {
     const found = parseLooks(await once(commands.look(unique(names))));
@@ -96,24 +105,36 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     mounted: async () => parseMounted(await once(commands.mounted())),
     hold: tagged(commands.hold, ["already"]),
     release: tagged(commands.release, ["no-tag", "missing"]),
-    send(snapshot, base, signal) {
-      const stream = new PassThrough();
-      const argv = commands.send(snapshot, base);
-      const done = runner.run(argv, { timeoutMs: streamMs, output: forward(stream), signal }).then((result) => {
-        if (result.code !== 0) throw zfsError(argv, result);
-        stream.end();
-      });
-      done.catch((error: Error) => stream.destroy(error));
-      return { stream, done };
-    },
-    async receive(dataset, stream, properties, signal) {
-      const argv = commands.receive(dataset, properties);
+    send: (snapshot, base, signal) => sending(runner, commands.send(snapshot, base), signal),
+    async receive(dataset, stream, properties, signal, how = {}) {
+      const argv = commands.receive(dataset, properties, how);
       const result = await runner.run(argv, { timeoutMs: streamMs, input: stream as Readable, signal });
       if (result.code !== 0) throw zfsError(argv, result);
     },
+    resumable,
+    partials: async (root) => parseTokens(await once(commands.partials(root))),
+    readToken: async (token) => parseToken(await once(commands.readToken(checkedToken(token)))),
+    resume: (token, signal) => sending(runner, commands.resume(checkedToken(token)), signal),
+    abortReceive: (dataset) => allowing(["no-partial", "missing"], patient(commands.abortReceive(dataset))),
     promote: async (dataset) => void (await patient(commands.promote(dataset))),
     rollback: async (snapshot) => void (await patient(commands.rollback(snapshot))),
   };
+}
+
+/** A token comes from another node: nothing but the form of one may reach a command line. */
+function checkedToken(token: string): string {
+  if (!/^1-[0-9a-f]{1,16}-[0-9a-f]{1,16}-[0-9a-f]{2,8192}$/.test(token)) throw new HcError("INVALID_INPUT", `${JSON.stringify(token.slice(0, 60))} is no resume token.`);
+  return token;
+}
+
+function sending(runner: CommandRunner, argv: readonly string[], signal: AbortSignal): Sending {
+  const stream = new PassThrough();
+  const done = runner.run(argv, { timeoutMs: streamMs, output: forward(stream), signal }).then((result) => {
+    if (result.code !== 0) throw zfsError(argv, result);
+    stream.end();
+  });
+  done.catch((error: Error) => stream.destroy(error));
+  return { stream, done };
 }
 
 /**

@@ -1,13 +1,8 @@
 import { createHash } from "node:crypto";
-import { Readable } from "node:stream";
-import { type ErrorCode, HcError } from "../lib/errors.js";
-import type { ZfsFailure } from "./errors.js";
-import { decodeFakeStream, encodeFakeStream } from "./fake-stream.js";
+import { HcError } from "../lib/errors.js";
+import { type FakeDataset, type FakeSnapshot, type Files, failed } from "./fake-dataset.js";
+import { fakeTransfers } from "./fake-transfers.js";
 import type { Dataset, Snapshot, Zfs } from "./zfs.js";
-
-type Files = Map<string, string>;
-interface FakeSnapshot { name: string; guid: string; createtxg: number; atMs: number; files: Files; tags: Set<string> }
-interface FakeDataset { guid: string; origin: string; mounted: boolean; properties: Map<string, string>; files: Files; dirty: boolean; snapshots: FakeSnapshot[] }
 
 /** Test access to the contents of a FakeZfs. */
 export interface FakeZfs extends Zfs {
@@ -21,13 +16,10 @@ export interface FakeZfs extends Zfs {
   onOperation: ((operation: string, name: string) => void) | undefined;
 }
 
-function failed(code: ErrorCode, failure: ZfsFailure, message: string): HcError {
-  return new HcError(code, message, { context: { zfs: failure }, ...(code === "CONFLICT" ? { retry: "never" as const } : {}) });
-}
 const size = (files: Files): number => [...files].reduce((sum, [name, text]) => sum + name.length + text.length, 0);
 
-/** An in-memory ZFS for unit tests and simulations; passes test/contract/zfs like the real one. `seed` makes its guids differ from other nodes'. */
-export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: () => number }): FakeZfs {
+/** An in-memory ZFS for unit tests and simulations; passes test/contract/zfs like the real one. `seed` makes its guids differ from other nodes'. `resumable`: it can receive in parts, as OpenZFS can and the lab's zfs cannot. */
+export function createFakeZfs(options: { pool?: string; seed: string; resumable?: boolean; nowMs?: () => number }): FakeZfs {
   const datasets = new Map<string, FakeDataset>();
   let txg = 1;
   const guid = (): string => createHash("sha256").update(`${options.seed}/${txg++}`).digest().readBigUInt64BE().toString();
@@ -71,10 +63,6 @@ export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: ()
   });
   const listed = (dataset: FakeDataset): Snapshot[] => dataset.snapshots.map((item) => ({ name: item.name, guid: item.guid, createtxg: String(item.createtxg), atMs: item.atMs, userrefs: item.tags.size }));
   const written = (dataset: FakeDataset): string => (dataset.dirty || dataset.snapshots.length === 0 ? String(Math.max(1, size(dataset.files))) : "0");
-  function difference(from: Files, to: Files): { put: Record<string, string>; removed: string[] } {
-    return { put: Object.fromEntries([...to].filter(([name, text]) => from.get(name) !== text)), removed: [...from.keys()].filter((name) => !to.has(name)) };
-  }
-
   const fake: FakeZfs = {
     onOperation: undefined,
     async datasets(root) {
@@ -149,7 +137,7 @@ export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: ()
         return;
       }
       const { dataset, snapshot } = getSnapshot(name);
-      if (clonesOf(name).length > 0) throw failed("CONFLICT", "has-clones", `cannot destroy '${name}': snapshot has dependent clones`);
+      if (clonesOf(name).length > 0 || dataset.partial?.fromGuid === snapshot.guid) throw failed("CONFLICT", "has-clones", `cannot destroy '${name}': snapshot has dependent clones`);
       if (snapshot.tags.size > 0) throw failed("NOT_READY", "busy", `cannot destroy '${name}': dataset is busy`);
       dataset.snapshots.splice(dataset.snapshots.indexOf(snapshot), 1);
     },
@@ -173,66 +161,7 @@ export function createFakeZfs(options: { pool?: string; seed: string; nowMs?: ()
       const [of = "", short = ""] = name.split("@");
       datasets.get(of)?.snapshots.find((item) => item.name === short)?.tags.delete(tag);
     },
-    send(name, base, signal) {
-      const bytes = (async () => {
-        operation("send", name);
-        if (signal.aborted) throw new HcError("ABORTED", "send: cancelled before it began.");
-        const { snapshot, dataset } = getSnapshot(name);
-        if (base === undefined) return encodeFakeStream({ guid: snapshot.guid, snapshot: snapshot.name, atMs: snapshot.atMs, fromGuid: "", clone: false, put: Object.fromEntries(snapshot.files), removed: [] });
-        const from = getSnapshot(base);
-        if (from.dataset !== dataset && dataset.origin !== base) throw new HcError("COMMAND_FAILED", "incremental source must be in same filesystem");
-        if (from.dataset === dataset && from.snapshot.createtxg >= snapshot.createtxg) throw new HcError("COMMAND_FAILED", `cannot send '${name}': not an earlier snapshot from the same fs`);
-        return encodeFakeStream({ guid: snapshot.guid, snapshot: snapshot.name, atMs: snapshot.atMs, fromGuid: from.snapshot.guid, clone: from.dataset !== dataset, ...difference(from.snapshot.files, snapshot.files) });
-      })();
-      const stream = Readable.from(
-        (async function* () {
-          const all = await bytes;
-          for (let at = 0; at < all.length; at += 64) yield all.subarray(at, at + 64);
-        })(),
-        { objectMode: false },
-      );
-      stream.on("error", () => undefined);
-      const onAbort = (): void => void stream.destroy(new HcError("ABORTED", "send: cancelled."));
-      signal.addEventListener("abort", onAbort, { once: true });
-      return { stream, done: bytes.then(() => undefined) };
-    },
-    async receive(name, stream, properties, signal) {
-      operation("receive", name);
-      const chunks: Buffer[] = [];
-      const onAbort = (): void => void stream.destroy(new HcError("ABORTED", "receive: cancelled."));
-      signal.addEventListener("abort", onAbort, { once: true });
-      try {
-        for await (const chunk of stream) chunks.push(Buffer.from(chunk as Uint8Array));
-      } finally {
-        signal.removeEventListener("abort", onAbort);
-      }
-      if (signal.aborted) throw new HcError("ABORTED", "receive: cancelled.");
-      const incoming = decodeFakeStream(Buffer.concat(chunks));
-      const existing = datasets.get(name);
-      if (existing === undefined) {
-        let origin = "";
-        let files: Files = new Map();
-        if (incoming.fromGuid !== "") {
-          if (!incoming.clone) throw failed("NOT_FOUND", "missing", `cannot receive incremental stream: destination '${name}' does not exist`);
-          const found = [...datasets].flatMap(([of, item]) => item.snapshots.map((snapshot) => ({ of, snapshot }))).find(({ snapshot }) => snapshot.guid === incoming.fromGuid);
-          if (found === undefined) throw failed("NOT_FOUND", "missing", `cannot receive: local origin for clone ${name} does not exist`);
-          origin = `${found.of}@${found.snapshot.name}`;
-          files = found.snapshot.files;
-        }
-        vacant(name);
-        datasets.set(name, make({}, files, origin));
-      } else {
-        if (incoming.fromGuid === "" || incoming.clone) throw failed("ALREADY_EXISTS", "exists", `cannot receive new filesystem stream: destination '${name}' exists`);
-        if (existing.snapshots.at(-1)?.guid !== incoming.fromGuid) throw failed("NO_COMMON_SNAPSHOT", "mismatch", `cannot receive incremental stream: most recent snapshot of ${name} does not match incremental source`);
-        if (existing.dirty) throw failed("DIVERGED", "modified", `cannot receive incremental stream: destination ${name} has been modified since most recent snapshot`);
-      }
-      const dataset = get(name);
-      for (const file of incoming.removed) dataset.files.delete(file);
-      for (const [file, text] of Object.entries(incoming.put)) dataset.files.set(file, text);
-      for (const [key, value] of Object.entries(properties)) dataset.properties.set(key, value);
-      txg += 1;
-      dataset.snapshots.push({ name: incoming.snapshot, guid: incoming.guid, createtxg: txg, atMs: incoming.atMs, files: new Map(dataset.files), tags: new Set() });
-    },
+    ...fakeTransfers({ datasets, get, getSnapshot, vacant, make, operation, nextTxg: () => (txg += 1) }, options.resumable === true),
     async promote(name) {
       operation("promote", name);
       const dataset = get(name);

@@ -100,6 +100,19 @@ export function parseWritten(output: string): Map<string, string> {
   return result;
 }
 
+/** Output of `zfsCommands.partials`: dataset → token. */
+export function parseTokens(output: string): Map<string, string> {
+  return new Map([...(rows(output, 2) as Iterable<[string, string]>)].filter(([, token]) => token !== "-" && token !== ""));
+}
+
+/** Output of `zfsCommands.readToken`: what the token holds, as the lines of a list of names and values. */
+export function parseToken(output: string): { snapshot: string; guid: string } {
+  const value = (name: string): string => new RegExp(`^\\s*${name} = (.+)$`, "m").exec(output)?.[1]?.trim() ?? "";
+  const [guid, snapshot] = [value("toguid"), value("toname")];
+  if (!/^0x[0-9a-f]+$/.test(guid) || !snapshot.includes("@")) throw new HcError("INTERNAL", `zfs told of a resume token ${JSON.stringify(output.slice(0, 300))}, without the snapshot that it is for.`);
+  return { snapshot, guid: BigInt(guid).toString() };
+}
+
 /** Order of two unsigned 64-bit numbers in decimal text. */
 export function compareDecimal(a: string, b: string): number {
   return a.length === b.length ? (a < b ? -1 : a > b ? 1 : 0) : a.length - b.length;

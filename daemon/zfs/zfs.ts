@@ -23,6 +23,9 @@ export interface Snapshot extends SnapshotInfo {
   userrefs: number;
 }
 
+/** A stream on its way: it ends with an error when the command fails; `done` settles with the command. */
+export interface Sending { stream: Readable; done: Promise<void> }
+
 /** Thin effects over the zfs command line (OpenZFS 2.1, `-Hp`). Pure argv in commands.ts, pure reading in parse.ts. The same code runs over SSH in handlers. */
 export interface Zfs {
   /** `root` and all below it. User properties: only those named in `userProperties` (commands.ts). */
@@ -53,10 +56,22 @@ export interface Zfs {
   /** Held already by this tag is success; so is releasing what is not held or not there. */
   hold(tag: string, snapshot: string): Promise<void>;
   release(tag: string, snapshot: string): Promise<void>;
-  /** Sends `snapshot` (full, or incremental from `base`, which may be a clone's origin) into a stream, which ends with an error when the command fails; `done` settles with the command. */
-  send(snapshot: string, base: string | undefined, signal: AbortSignal): { stream: Readable; done: Promise<void> };
-  /** Receives into `dataset`, unmounted; never with -F (OWNERSHIP 12). Throws NO_COMMON_SNAPSHOT (its newest snapshot is not the base), DIVERGED (written to since), ALREADY_EXISTS, NOT_FOUND (origin of a clone missing), LIMIT_EXCEEDED (space). */
-  receive(dataset: string, stream: Readable, properties: Record<string, string>, signal: AbortSignal): Promise<void>;
+  /** Sends `snapshot` (full, or incremental from `base`, which may be a clone's origin) into a stream. */
+  send(snapshot: string, base: string | undefined, signal: AbortSignal): Sending;
+  /**
+   * Receives into `dataset`, unmounted; never with -F (OWNERSHIP 12). Throws NO_COMMON_SNAPSHOT (its newest snapshot is not the base), DIVERGED (written to since), ALREADY_EXISTS, NOT_FOUND (origin of a clone missing), LIMIT_EXCEEDED (space),
+   * CONFLICT (an interrupted receive is kept there: finish it by `resume`, or `abortReceive`). `resumable`: what a broken stream has brought is kept; all of it must be good then. */
+  receive(dataset: string, stream: Readable, properties: Record<string, string>, signal: AbortSignal, how?: { resumable?: boolean }): Promise<void>;
+  /** Can it receive in parts? What follows is for those that can. Asked of the command line once. */
+  resumable(): Promise<boolean>;
+  /** Datasets of `root` and below (any depth) that keep an interrupted receive → its token. */
+  partials(root: string): Promise<Map<string, string>>;
+  /** What this machine would send for a token: the full name of the snapshot and its guid. Throws NOT_FOUND when the snapshot or its source is here no more. */
+  readToken(token: string): Promise<{ snapshot: string; guid: string }>;
+  /** Sends what is missing after an interrupted receive. */
+  resume(token: string, signal: AbortSignal): Sending;
+  /** Gives up what an interrupted receive has kept (of a first stream, the whole dataset). None there is success. */
+  abortReceive(dataset: string): Promise<void>;
   promote(dataset: string): Promise<void>;
   rollback(snapshot: string): Promise<void>;
 }

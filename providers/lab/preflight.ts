@@ -3,7 +3,7 @@ import { delimiter, join } from "node:path";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
 
-/** A Debian package that the lab needs on the machine itself. */
+/** A Debian package that is needed on the machine itself. */
 export interface NeededPackage { package: string; program: string; why: string }
 const needed: readonly NeededPackage[] = [
   { package: "mmdebstrap", program: "mmdebstrap", why: "builds the Debian root of the lab nodes" },
@@ -22,9 +22,12 @@ async function onPath(program: string): Promise<boolean> {
 }
 
 /** Debian packages that this machine lacks for a lab, each once, with the reason. */
-export async function debianPackages(present: (program: string) => Promise<boolean> = onPath): Promise<NeededPackage[]> {
+export const debianPackages = (present?: (program: string) => Promise<boolean>): Promise<NeededPackage[]> => missingPackages(needed, present);
+
+/** Those of `wanted` that this machine lacks, each once. */
+export async function missingPackages(wanted: readonly NeededPackage[], present: (program: string) => Promise<boolean> = onPath): Promise<NeededPackage[]> {
   const missing: NeededPackage[] = [];
-  for (const each of needed) if (!missing.some((known) => known.package === each.package) && !(await present(each.program))) missing.push(each);
+  for (const each of wanted) if (!missing.some((known) => known.package === each.package) && !(await present(each.program))) missing.push(each);
   return missing;
 }
 

@@ -70,6 +70,8 @@ export class SshRunner implements CommandRunner {
     const label = redact(`${argv.slice(0, 6).join(" ")} on ${this.target.address}`, options.secrets);
     if (options.signal?.aborted) throw new HcError("ABORTED", `${label}: cancelled before it began.`);
     for (const [name, value] of Object.entries(options.env ?? {})) if (value.includes("\n") || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new HcError("INVALID_INPUT", `environment ${name}: no line breaks, and names of A-Z, 0-9 and _`);
+    // it may end with an error while the channel is being opened: seen in follow()
+    if (options.input instanceof Readable) options.input.on("error", () => undefined);
     const pooled = await connectionTo(this.target);
     const release = await pooled.place();
     try {
@@ -91,11 +93,14 @@ export class SshRunner implements CommandRunner {
       let group: string | undefined;
       let missing = false;
       let seen = false;
+      let mark: () => void = () => undefined;
+      const marked = new Promise<void>((done) => { mark = done; });
       const end = (error: HcError): void => {
         if (failure !== undefined) return;
         failure = error;
         // sshd passes no signals on in a root session (OpenSSH, session_signal_req): a second channel kills the group
-        const killed = group === undefined ? Promise.resolve() : open(client, `exec /bin/sh -c '${this.target.user === "root" ? "" : "sudo -n "}kill -s KILL -- -${group}'`).then((kill) => drained(kill.channel));
+        // a program that has not told its group yet is on its way: ended too, or it would wait for its input until its own deadline
+        const killed = marked.then(() => group === undefined ? undefined : open(client, `exec /bin/sh -c '${this.target.user === "root" ? "" : "sudo -n "}kill -s KILL -- -${group}'`).then((kill) => drained(kill.channel)));
         void Promise.race([killed.catch(() => undefined), delay(killMs)]).then(() => {
           channel.destroy();
           settle();
@@ -134,17 +139,23 @@ export class SshRunner implements CommandRunner {
           seen = true;
           group = found[1];
           missing = group === undefined;
+          mark();
           err = Buffer.concat([err.subarray(0, found.index), err.subarray(found.index + found[0].length)]);
         }
         err = err.subarray(-stderrTail);
       });
       channel.on("error", () => undefined); // close follows
-      channel.on("close", settle);
+      channel.on("close", () => {
+        mark();
+        settle();
+      });
       if (options.env !== undefined) channel.write(`${Object.entries(options.env).map(([name, value]) => `${name}=${value}`).join("\n")}${Object.keys(options.env).length > 0 ? "\n" : ""}\n`);
       if (options.input instanceof Readable) {
         options.input.on("error", () => end(new HcError("COMMAND_FAILED", `${label}: its input ended with an error.`)));
         options.input.pipe(channel);
+        if (options.input.destroyed && !options.input.readableEnded) end(new HcError("COMMAND_FAILED", `${label}: its input ended with an error.`));
       } else channel.end(options.input ?? "");
+      if (options.signal?.aborted === true) onAbort(); // while the channel was being opened
     });
   }
 }

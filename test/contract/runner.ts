@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { Readable, Writable } from "node:stream";
+import { PassThrough, Readable, Writable } from "node:stream";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 
 /** What every CommandRunner does. `pidLives` looks at the machine where commands run. */
@@ -79,6 +79,17 @@ export function runnerContract(subject: RunnerSubject): void {
       await expect(running).rejects.toMatchObject({ code: "ABORTED" });
       await gone(subject, Number(output.text.trim()));
       await expect(run(["true"], { timeoutMs, signal: abort.signal })).rejects.toMatchObject({ code: "ABORTED" });
+    });
+    it("ends a program that is cancelled, or whose input breaks, before it has begun", async () => {
+      const abort = new AbortController();
+      const waiting = run(["cat"], { timeoutMs: 60_000, input: new PassThrough(), signal: abort.signal });
+      abort.abort();
+      await expect(waiting).rejects.toMatchObject({ code: "ABORTED" });
+      const input = new PassThrough();
+      const fed = run(["cat"], { timeoutMs: 60_000, input });
+      input.write("some");
+      input.destroy(new Error("the sender went away"));
+      await expect(fed).rejects.toMatchObject({ code: "COMMAND_FAILED" });
     });
     it("bounds what it keeps", async () => {
       await expect(run(["yes"], { timeoutMs, maxOutputBytes: 1 << 20 })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });

@@ -9,7 +9,7 @@ import { SimClock } from "../support/sim-clock.js";
  * 2. what a replica has acknowledged it still has, or something newer of the same history;
  * 3. snapshots of one guid have one content, wherever they lie;
  * 4. a receive, a prune or a change of direction has destroyed nothing at a home: its files are what was written.
- * After healing, every replica catches up by itself.
+ * After healing, every replica catches up by itself, and nothing is kept of any cut stream.
  */
 const root = "hpool/hc";
 const names = ["n1", "n2", "n3"];
@@ -41,7 +41,8 @@ class Simulation {
   public readonly trace: string[] = [];
   public moves = 0;
   private counter = 0;
-  public constructor(public readonly random: () => number) {}
+  /** `resumable`: nodes whose zfs can receive in parts. */
+  public constructor(public readonly random: () => number, private readonly resumable: readonly string[]) {}
 
   public pick<T>(items: readonly T[]): T {
     return items[Math.floor(this.random() * items.length)] as T;
@@ -54,7 +55,7 @@ class Simulation {
   }
   public async begin(): Promise<void> {
     for (const name of names) {
-      const zfs = createFakeZfs({ seed: name, nowMs: () => this.clock.wallMs() });
+      const zfs = createFakeZfs({ seed: name, resumable: this.resumable.includes(name), nowMs: () => this.clock.wallMs() });
       await zfs.create(root, {});
       this.zfs.set(name, zfs);
       this.cluster.addNode(name, zfs);
@@ -187,7 +188,8 @@ class Simulation {
 }
 
 test.each(Array.from({ length: seeds }, (_, index) => index + 1))("seed %i", async (seed) => {
-  const simulation = new Simulation(random(seed * 7919));
+  // by turns nobody, everybody, and some: a mixed cluster
+  const simulation = new Simulation(random(seed * 7919), [[], names, ["n1", "n2"], names][seed % 4] ?? []);
   try {
     await simulation.begin();
     await simulation.check();
@@ -207,6 +209,7 @@ test.each(Array.from({ length: seeds }, (_, index) => index + 1))("seed %i", asy
         expect(simulation.cluster.replication(record?.home ?? "").report().get(unit)?.[node]).toMatchObject({ lagS: 0, error: "" });
         expect((await simulation.of(node).datasets(`${root}/${unit}`))[0]?.origin).toBe(`${root}/tmpl-php@1`);
       }
+      for (const node of names) expect([...(await simulation.of(node).partials(root)).keys()]).toEqual([]);
       // bounded, whatever happened
       for (const node of names) expect((await simulation.of(node).snapshots(`${root}/${unit}`).catch(() => [])).length).toBeLessThan(20);
     }
