@@ -36,6 +36,8 @@ export class FenceKeeper {
   private told = 0;
   /** Is this the first control process since the machine was started? */
   private first = false;
+  /** The deadline that the process before this one has left. */
+  private leftMs = Number.POSITIVE_INFINITY;
   /** That this process has seen. */
   public fences = 0;
   private readonly startedMs: number;
@@ -50,6 +52,7 @@ export class FenceKeeper {
     const before = this.folder.order();
     const note = this.note();
     if (before.kind === "read") {
+      this.leftMs = before.value.deadlineMs;
       for (const unit of before.value.units) this.units.set(unit.unit, unit);
       // a unit with a deadline of its own lives by promises that this process knows nothing of
       if (before.value.units.every(({ deadlineMs }) => deadlineMs === undefined)) this.before = before.value;
@@ -82,6 +85,10 @@ export class FenceKeeper {
     this.write({ generation, deadlineMs: Math.floor(deadlineMs + offset), held: own });
     // the fencer notes first and reads the order then, we write the order first and read the note then: one of us sees the other
     this.assertFree(generation);
+  }
+
+  public missed(): boolean {
+    return machineMs() >= this.leftMs;
   }
 
   /** Before a unit is mounted writable. Throws when the fencer cannot be told. */
