@@ -84,7 +84,7 @@ function putNode(w: Writer, n: Node, now: Pic): void {
 }
 function getNode(r: Reader, now: Pic): Node {
   const count = now.sess.length;
-  const [up, ctl, fencer, worker, done, fencerDone, at, fencerBack, cut, deaf] = [r.bool(), r.num(), r.num(), r.bool(), r.bool(), r.bool(), r.num(), r.num(), r.num(), r.num()];
+  const [up, ctl, fencer, worker, done, fencerDone, at, fencerBack, cut, deaf] = [r.bool(), r.num(), r.num(), r.bool(), r.bool(), r.bool(), r.num(), r.bool(), r.num(), r.num()];
   const lag = r.num();
   const view = lag === 0 ? undefined : lag === 1 ? now : getPic(r, count);
   const [gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil] = [r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num(), r.num()];

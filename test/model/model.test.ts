@@ -9,10 +9,11 @@ const most = 400_000;
 
 describe("every state of a small cluster, whatever is late, lost, cut, stopped or killed", () => {
   test.each([
-    { nodes: 2, faults: 1, moves: 1, least: 20_000 },
-    { nodes: 3, faults: 1, moves: 0, least: 10_000 },
-  ] as const)("$nodes nodes, $faults fault, $moves moves: one writer, nothing acknowledged lost, moves done or undone, served in the end", ({ nodes, faults, moves, least }) => {
-    const { violation, exhausted, states, healS } = explore(makeModel({ nodes, faults, moves, kinds: faultKinds, rules: daemonRules }), { most });
+    { nodes: 2, faults: 1, moves: 1, kinds: faultKinds, least: 20_000 },
+    { nodes: 3, faults: 1, moves: 0, kinds: faultKinds, least: 10_000 },
+    { nodes: 2, faults: 2, moves: 0, kinds: ["power", "cut"] as const, least: 5_000 },
+  ] as const)("$nodes nodes, $faults faults of $kinds, $moves moves: one writer, nothing acknowledged lost, a move done or undone, served in the end", ({ nodes, faults, moves, kinds, least }) => {
+    const { violation, exhausted, states, healS } = explore(makeModel({ nodes, faults, moves, kinds, rules: daemonRules }), { most });
     expect([violation?.what, ...(violation?.trace ?? [])]).toEqual([undefined]);
     expect(exhausted).toBe(true);
     // the faults do reach the mechanism
