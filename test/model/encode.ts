@@ -72,7 +72,7 @@ function putNode(w: Writer, n: Node, now: Pic): void {
   w.put(lag);
   if (lag === 2) putPic(w, n.view!, now);
   w.put(n.gen, n.deadline, n.lost, n.promise, n.pendingSince, n.answered, n.liveSince, n.liveUntil, ...n.seen);
-  w.put(n.won === undefined ? 0 : n.won.rev === now.leaderRev ? 2 : 1, n.won?.gen ?? 0, n.attempts, n.started, n.checked, n.wasLive, n.age, n.given, moverStates.indexOf(n.mover), n.moverTarget, n.moverEpoch, n.lastGuid);
+  w.put(n.won === undefined ? 0 : n.won.rev === now.leaderRev ? 2 : 1, n.won?.gen ?? 0, n.attempts, n.started, n.checked, n.wasLive, n.age, n.given, n.inherits, moverStates.indexOf(n.mover), n.moverTarget, n.moverEpoch, n.lastGuid);
   w.put(n.active, n.mounted, n.mounting, n.stray, n.tableHome, n.open, n.gate, n.gateHeld, n.dirty, n.readonly, n.diskEpoch);
   if (n.order === undefined) w.put(-1);
   else w.put(n.order.gen, n.order.deadline, n.order.unit ?? -1, n.order.has);
@@ -89,7 +89,7 @@ function getNode(r: Reader, now: Pic): Node {
   const view = lag === 0 ? undefined : lag === 1 ? now : getPic(r, count);
   const [gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil] = [r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num(), r.num()];
   const seen = Array.from({ length: count }, () => r.num());
-  const [has, wonGen, attempts, started, checked, wasLive, age, given, mover, moverTarget, moverEpoch, lastGuid] = [r.num(), r.num(), r.num(), r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num(), r.num(), r.num()];
+  const [has, wonGen, attempts, started, checked, wasLive, age, given, inherits, mover, moverTarget, moverEpoch, lastGuid] = [r.num(), r.num(), r.num(), r.num(), r.num(), r.bool(), r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num()];
   const [active, mounted, mounting, stray, tableHome, open, gate, gateHeld, dirty, readonly, diskEpoch] = [r.bool(), r.bool(), r.bool(), r.bool(), r.bool(), r.num(), r.num(), r.num(), r.bool(), r.bool(), r.num()];
   const order = ((gen: number): Node["order"] => {
     if (gen < 0) return undefined;
@@ -99,7 +99,7 @@ function getNode(r: Reader, now: Pic): Node {
   const note = ((gen: number): Node["note"] => (gen < 0 ? undefined : { gen, state: noteStates[r.num()]! }))(r.num());
   const seal = ((epoch: number): Node["seal"] => (epoch < 0 ? undefined : { epoch, generation: r.num() }))(r.num());
   const won = has === 0 ? undefined : { gen: wonGen, rev: has === 2 ? current : current - 1 };
-  return { up, ctl, fencer, worker, done, fencerDone, at, fencerBack, cut, deaf, view, gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil, seen, won, attempts, started, checked, wasLive, age, given, mover: moverStates[mover]!, moverTarget, moverEpoch, lastGuid, active, mounted, mounting, stray, tableHome, open, gate, gateHeld, dirty, readonly, diskEpoch, order, note, seal, snaps: r.list() };
+  return { up, ctl, fencer, worker, done, fencerDone, at, fencerBack, cut, deaf, view, gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil, seen, won, attempts, started, checked, wasLive, age, given, inherits, mover: moverStates[mover]!, moverTarget, moverEpoch, lastGuid, active, mounted, mounting, stray, tableHome, open, gate, gateHeld, dirty, readonly, diskEpoch, order, note, seal, snaps: r.list() };
 }
 
 /** The canonical text; `state` is settled by it. */
@@ -116,7 +116,7 @@ export function encode(state: State): string {
   for (const { compare, op } of state.late) {
     w.put(compare.rec !== undefined, compare.leader !== undefined, compare.sess?.node ?? -1);
     if (op.put === "rec") { w.put(0, acts.indexOf(op.act)); putRec(w, op.value); }
-    else if (op.put === "sess") w.put(1, op.node, op.gen, op.dead);
+    else if (op.put === "sess") w.put(1, op.node, op.gen, op.dead, op.foreign === true);
     else w.put(2, op.node, op.gen);
   }
   w.put(state.streams.length);
@@ -139,7 +139,7 @@ export function decode(text: string): State {
       const act = acts[r.num()]!;
       return { compare, op: { put: "rec" as const, value: getRec(r), act } };
     }
-    return kind === 1 ? { compare, op: { put: "sess" as const, node: r.num(), gen: r.num(), dead: r.bool() } } : { compare, op: { put: "leader" as const, node: r.num(), gen: r.num() } };
+    return kind === 1 ? { compare, op: { put: "sess" as const, node: r.num(), gen: r.num(), dead: r.bool(), foreign: r.bool() } } : { compare, op: { put: "leader" as const, node: r.num(), gen: r.num() } };
   });
   const streams = Array.from({ length: r.num() }, () => ({ from: r.num(), to: r.num(), epoch: r.num(), gen: r.num(), base: r.num(), guid: r.num() }));
   return { outage, faults, moves, handed, undone, etcd, nodes, guids, late, streams };

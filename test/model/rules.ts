@@ -8,7 +8,7 @@ import { asked, heldUnits, promised, promiseMs, quietMs, refusal as promiseRefus
 import { afterTry, fenceOrder, planFence, whyNotFree } from "../../daemon/fencer/plan-fence.js";
 import { leaderIsGone } from "../../daemon/membership/leader.js";
 import { countsAsAlive, silentFor } from "../../daemon/membership/liveness.js";
-import { afterCommit, afterLoss, afterPromises, heldBy, isLive, isStanding, nextGeneration, ownsUnit } from "../../daemon/membership/standing.js";
+import { afterCommit, afterLoss, afterPromises, heldBy, isLive, isStanding, mayInherit, nextGeneration, ownsUnit } from "../../daemon/membership/standing.js";
 import { nextState } from "../../daemon/migration/fsm.js";
 import { handedOver, judge, stopSeen, withoutMove } from "../../daemon/migration/mover.js";
 import { checkMove } from "../../daemon/migration/plan-move.js";
@@ -24,7 +24,7 @@ import { keepsOut, laterSeal, sealRefusal, takesStream } from "../../daemon/repl
  */
 export const daemonRules = {
   // membership
-  afterCommit, afterLoss, afterPromises, heldBy, isLive, isStanding, nextGeneration, ownsUnit, countsAsAlive, silentFor, leaderIsGone,
+  afterCommit, afterLoss, afterPromises, heldBy, isLive, isStanding, mayInherit, nextGeneration, ownsUnit, countsAsAlive, silentFor, leaderIsGone,
   // failover
   planDeath, victims, choose, promoted, policyRefusal,
   // failsafe

@@ -32,6 +32,7 @@ function lose(w: World, n: Node): void {
   stands(n, w.rules.afterLoss(standingOf(n)));
   n.liveUntil = Math.min(n.liveUntil, 0);
   n.pendingSince = never;
+  n.inherits = false;
 }
 
 function committed(w: World, me: number, generation: number, sentAt: number): void {
@@ -42,6 +43,7 @@ function committed(w: World, me: number, generation: number, sentAt: number): vo
   n.pendingSince = never;
   if (late) return lose(w, n);
   if (!announce(w, me, standing)) return;
+  n.inherits = false;
   n.liveSince = 0 < n.liveUntil ? n.liveSince : 0;
   n.liveUntil = tickOf(standing.deadlineMs);
   stands(n, standing);
@@ -59,6 +61,16 @@ export function beat(w: World, me: number): void {
   const name = nameOf(me);
   const sess = w.s.etcd.sess[me]!;
   if (n.lost) {
+    // an order with a deadline of the unit's own lives by promises that this process knows nothing of
+    const before = n.inherits && n.order !== undefined && n.order.unit === undefined && w.reachesEtcd(me) ? { generation: n.order.gen, deadlineMs: msOf(n.order.deadline) } : undefined;
+    if (before !== undefined && w.rules.mayInherit(before, { generation: sess.gen, dead: sess.dead }, n.note?.gen ?? 0, nowMs)) {
+      n.gen = before.generation;
+      n.deadline = n.order!.deadline;
+      const seen = w.txn(me, { sess: { node: me, rev: sess.rev } }, { put: "sess", node: me, gen: n.gen, dead: false }, `session of ${name}, taken over`);
+      if (seen === "ok" || seen === "refused") n.answered = 0;
+      if (seen === "ok") committed(w, me, n.gen, 0);
+      return;
+    }
     const generation = w.rules.nextGeneration(sess.gen, n.gen, n.note?.gen);
     const seen = w.txn(me, { sess: { node: me, rev: sess.rev } }, { put: "sess", node: me, gen: generation, dead: false }, `session of ${name}, generation ${generation}`);
     if (seen !== "away" && seen !== "unsure") n.answered = 0;

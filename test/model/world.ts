@@ -94,12 +94,17 @@ export class World {
       this.checkRecord(op);
       s.etcd = { ...before, rec: op.value, recRev: before.recRev + 1 };
     } else if (op.put === "leader") s.etcd = { ...before, leader: op.node, leaderGen: op.gen, leaderRev: before.leaderRev + 1 };
-    else s.etcd = { ...before, sess: before.sess.map((sess, node) => (node === op.node ? { gen: op.gen, dead: op.dead, rev: sess.rev + 1, mine: unanswered && !op.dead } : sess)) };
+    else s.etcd = { ...before, sess: before.sess.map((sess, node) => (node === op.node ? { gen: op.gen, dead: op.dead, rev: sess.rev + 1, mine: unanswered && !op.dead && op.foreign !== true } : sess)) };
     for (let node = 0; node < this.count; node += 1) if (this.follows(node)) this.show(node, s.etcd);
   }
   /** A mutant's: the record changes, and its revision does not. */
   public unfence(value: Pic["rec"]): void {
     this.amend({ ...this.s.etcd, rec: value });
+  }
+  /** A control process is gone: heartbeats name their process, so none of its own is taken for one of the next. */
+  public forget(me: number): void {
+    this.found(me);
+    this.s.late = this.s.late.map((txn) => (txn.op.put === "sess" && !txn.op.dead && txn.op.node === me ? { ...txn, op: { ...txn.op, foreign: true } } : txn));
   }
   /** The answer of a heartbeat was found after all. */
   public found(me: number): void {
