@@ -12,13 +12,14 @@ const plans = new WeakMap<object, Map<string, UnitPlan>>();
 function planOf(w: World, me: number): UnitPlan {
   const { view } = w.node(me);
   const [live, held] = [isLive(w, me), holdsUnit(w, me)];
-  let known = plans.get(w.rules.planUnit);
-  if (known === undefined) plans.set(w.rules.planUnit, (known = new Map()));
+  const known = plans.get(w.rules.planUnit) ?? new Map<string, UnitPlan>();
+  plans.set(w.rules.planUnit, known);
   const key = planKey(w.s, me, view!, live, held);
   let plan = known.get(key);
   if (plan === undefined) {
     const { input, unitInput } = inputsOf(w.s, me, view!, live, held);
-    known.set(key, (plan = w.rules.planUnit(input, unitInput)));
+    plan = w.rules.planUnit(input, unitInput);
+    known.set(key, plan);
   }
   return plan;
 }

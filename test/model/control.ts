@@ -12,12 +12,12 @@ import { Stopped, type World } from "./world.js";
 /** failover.ts: a living copy that does not answer is asked so often before one is chosen without it. */
 const patience = 3;
 
-/** Failover.step and bringBack, for one unit. */
-function failover(w: World, me: number): void {
+/** Failover.step and bringBack, for one unit. "waits": it could not be brought back now; undefined: there is nothing to bring back, or it was. */
+function bringBack(w: World, me: number): "waits" | "failed" | undefined {
   const n = w.node(me);
   const guard = guardOf(w, me);
-  if (guard === undefined) return void (n.attempts = 0);
-  if (n.view!.leaderRev < guard) return; // a picture from before the own election
+  if (guard === undefined) return undefined;
+  if (n.view!.leaderRev < guard) return "failed"; // a picture from before the own election
   for (const write of w.rules.planDeath(w.view(me), silentMs(w, me))) {
     w.mayStop(me);
     const value = JSON.parse((write.ops[0] as { value: string }).value) as SessionRecord;
@@ -25,9 +25,8 @@ function failover(w: World, me: number): void {
     w.txn(me, { leader: guard, sess: { node, rev: Number(write.compare[0]!.modRevision) } }, { put: "sess", node, gen: value.generation, dead: true }, `death of ${value.node}`);
   }
   const victim = w.rules.victims(w.view(me), alive(w, me))[0];
-  if (victim === undefined) return void (n.attempts = 0);
-  const wait = (): void => void (n.attempts = Math.min(patience, n.attempts + 1));
-  if (victim.copies.length === 0) return wait();
+  if (victim === undefined) return undefined;
+  if (victim.copies.length === 0) return "waits";
   const reports: CopyReport[] = [];
   const silent: string[] = [];
   let promised = "";
@@ -40,13 +39,21 @@ function failover(w: World, me: number): void {
     else silent.push(copy);
     if (seen?.kind === "none" && seen.promise !== "" && called === "ok") promised = seen.promise;
   }
-  if (promised !== "" || (silent.length > 0 && reports.length > 0 && n.attempts < patience)) return wait();
+  if (promised !== "" || (silent.length > 0 && reports.length > 0 && n.attempts < patience)) return "waits";
   const choice = w.rules.choose(victim.record, reports, victim.record.replicas);
-  if (choice.kind === "none" || w.rules.policyRefusal({ policy: "safe", maxLossS: 60 }, 0, "a") !== "") return wait();
+  if (choice.kind === "none" || w.rules.policyRefusal({ policy: "safe", maxLossS: 60 }, 0, "a") !== "") return "waits";
   const next = recOf(w.rules.promoted(victim.record, choice, { generation: victim.session.generation, atMs: 0, lossS: 0 }));
   w.mayStop(me);
   const compare = { leader: guard, rec: Number(victim.revision), sess: { node: nodeOf(victim.record.home), rev: Number(victim.session.revision) } };
-  if (w.txn(me, compare, { put: "rec", value: next, act: "promote" }, `promotion of ${choice.node}`) === "ok") n.attempts = 0;
+  if (w.txn(me, compare, { put: "rec", value: next, act: "promote" }, `promotion of ${choice.node}`) === "ok") return undefined;
+  return "failed";
+}
+
+function failover(w: World, me: number): void {
+  const n = w.node(me);
+  const outcome = bringBack(w, me);
+  if (outcome === "waits") n.attempts = Math.min(patience, n.attempts + 1);
+  else if (outcome === undefined) n.attempts = 0;
 }
 
 /** Failsafe.step, the home's side of OWNERSHIP 14. */

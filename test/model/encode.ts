@@ -43,7 +43,7 @@ function getRec(r: Reader): Rec {
 function putPic(w: Writer, pic: Pic, now: Pic): void {
   putRec(w, pic.rec);
   w.put(pic.recRev === now.recRev, pic.leader, pic.leaderGen, pic.leaderRev === now.leaderRev);
-  pic.sess.forEach((sess, node) => w.put(sess.gen, sess.dead, sess.mine, sess.rev === now.sess[node]!.rev));
+  for (const [node, sess] of pic.sess.entries()) w.put(sess.gen, sess.dead, sess.mine, sess.rev === now.sess[node]!.rev);
   w.put(...pic.serving);
 }
 function getPic(r: Reader, count: number): Pic {

@@ -186,7 +186,8 @@ function healing(count: number, next: Ints, good: Ints, withinS: number): { bad:
     for (const id of path.reverse()) {
       base = base === never ? never : base > 0 || good.get(id) === 0 ? base + (next.get(id) & 1) : 0;
       // not served, and the second is not over: it still costs one when it does not serve
-      cost[id] = base === 0 && good.get(id) === 0 ? (base = 1) : base;
+      if (base === 0 && good.get(id) === 0) base = 1;
+      cost[id] = base;
     }
     if (cost[start] === never || cost[start]! > withinS) return { bad: start, healS };
     healS = Math.max(healS, cost[start]!);

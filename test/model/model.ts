@@ -24,6 +24,8 @@ function initialState({ nodes: count, faults, moves }: Bounds, leader: number): 
   return { outage: false, faults, moves, etcd, nodes, guids: [{ epoch: 1, node: 0 }], late: [], streams: [], handed: false, undone: false };
 }
 
+const set = (w: World, me: number, values: Partial<Node>): void => void Object.assign(w.node(me), values);
+
 /** `mends`: the node that is away no more by it. */
 interface Act { label: string; mends?: number; ticks?: number; run(w: World): void }
 
@@ -45,18 +47,18 @@ function ordinary(w: World): Act[] {
     s.nodes.forEach((n, me) => {
       if (!n.up) acts.push({ label: `${at(me)} is switched on`, mends: me, run: (v) => powerOn(v.node(me)) });
       else if (n.ctl === 0) acts.push({ label: `hcd on ${at(me)} starts again`, mends: me, run: (v) => void Object.assign(v.node(me), { ctl: 1, age: 0 }) });
-      if (n.cut !== 0) acts.push({ label: `${at(me)} is reached again`, mends: me, run: (v) => { v.node(me).cut = 0; v.catchUp(me); } });
-      if (n.deaf === 1) acts.push({ label: `the watch of ${at(me)} goes on`, run: (v) => { v.node(me).deaf = 0; v.catchUp(me); } });
+      if (n.cut !== 0) acts.push({ label: `${at(me)} is reached again`, mends: me, run: (v) => { set(v, me, { cut: 0 }); v.catchUp(me); } });
+      if (n.deaf === 1) acts.push({ label: `the watch of ${at(me)} goes on`, run: (v) => { set(v, me, { deaf: 0 }); v.catchUp(me); } });
     });
-    if (s.outage) acts.push({ label: "etcd has a quorum again", run: (v) => void (v.s.outage = false) });
+    if (s.outage) acts.push({ label: "etcd has a quorum again", run: (v) => void Object.assign(v.s, { outage: false }) });
   }
   s.nodes.forEach((n, me) => {
     if (n.ctl === 2) {
-      acts.push({ label: `hcd on ${at(me)} goes on`, mends: me, run: (v) => { v.node(me).ctl = 1; v.catchUp(me); } });
+      acts.push({ label: `hcd on ${at(me)} goes on`, mends: me, run: (v) => { set(v, me, { ctl: 1 }); v.catchUp(me); } });
       if (n.view !== s.etcd && n.deaf === 0) acts.push({ label: `hcd on ${at(me)} goes on, with its old picture`, mends: me, run: (v) => void Object.assign(v.node(me), { ctl: 1, deaf: 2 }) });
     }
     if (n.fencer === 2 && n.up) acts.push({ label: `the fencer on ${at(me)} goes on`, run: (v) => void Object.assign(v.node(me), { fencer: 1, fencerBack: true }) });
-    if (!n.worker && n.up) acts.push({ label: `the worker on ${at(me)} goes on`, run: (v) => void (v.node(me).worker = true) });
+    if (!n.worker && n.up) acts.push({ label: `the worker on ${at(me)} goes on`, run: (v) => set(v, me, { worker: true }) });
     if (n.mounting) acts.push({ label: `the mount on ${at(me)} is done`, run: (v) => void Object.assign(v.node(me), { mounting: false, mounted: true, stray: true }) });
   });
   s.late.forEach(({ compare, op }, index) => {
@@ -88,14 +90,14 @@ function faults(w: World, kinds: ReadonlySet<FaultKind>): Act[] {
     const name = nameOf(me);
     if (!n.up) return;
     add("power", `${name} loses power`, (v) => { powerOff(v.node(me)); v.forget(me); });
-    if (n.ctl !== 0) add("crash", `hcd on ${name} is killed`, (v) => { v.node(me).ctl = 0; v.forget(me); });
-    if (n.fencer === 1) add("stop-fencer", `the fencer on ${name} is stopped`, (v) => void (v.node(me).fencer = 2));
-    if (n.worker && n.open > 0) add("stop-worker", `the worker on ${name} is stopped`, (v) => void (v.node(me).worker = false));
-    if (n.cut === 0) add("cut", `${name} is cut off`, (v) => void (v.node(me).cut = 1));
-    if (n.cut === 0) add("cut-etcd", `${name} does not reach etcd`, (v) => void (v.node(me).cut = 2));
-    if (n.deaf === 0 && n.ctl === 1) add("deaf", `the watch of ${name} lags`, (v) => void (v.node(me).deaf = 1));
+    if (n.ctl !== 0) add("crash", `hcd on ${name} is killed`, (v) => { set(v, me, { ctl: 0 }); v.forget(me); });
+    if (n.fencer === 1) add("stop-fencer", `the fencer on ${name} is stopped`, (v) => set(v, me, { fencer: 2 }));
+    if (n.worker && n.open > 0) add("stop-worker", `the worker on ${name} is stopped`, (v) => set(v, me, { worker: false }));
+    if (n.cut === 0) add("cut", `${name} is cut off`, (v) => set(v, me, { cut: 1 }));
+    if (n.cut === 0) add("cut-etcd", `${name} does not reach etcd`, (v) => set(v, me, { cut: 2 }));
+    if (n.deaf === 0 && n.ctl === 1) add("deaf", `the watch of ${name} lags`, (v) => set(v, me, { deaf: 1 }));
   });
-  if (!w.s.outage) add("quorum", "etcd has no quorum", (v) => void (v.s.outage = true));
+  if (!w.s.outage) add("quorum", "etcd has no quorum", (v) => void Object.assign(v.s, { outage: true }));
   return acts;
 }
 

@@ -1,4 +1,4 @@
-import { judge as daemonJudge } from "../../daemon/migration/mover.js";
+import type { judge as daemonJudge } from "../../daemon/migration/mover.js";
 import type { MoveEvent, MoveStateName } from "../../daemon/migration/fsm.js";
 import type { LocalDataset } from "../../daemon/agent/model.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";

@@ -120,7 +120,11 @@ function prune(state: State): void {
   state.guids = guids;
   const pics = new Map<Pic, Pic>();
   const rec = (value: Rec): Rec => ({ ...value, start: to(value.start) });
-  const pic = (value: Pic): Pic => pics.get(value) ?? (pics.set(value, { ...value, rec: rec(value.rec) }), pics.get(value)!);
+  const pic = (value: Pic): Pic => {
+    const next = pics.get(value) ?? { ...value, rec: rec(value.rec) };
+    pics.set(value, next);
+    return next;
+  };
   state.etcd = pic(state.etcd);
   for (const node of nodes) if (node.view !== undefined) node.view = pic(node.view);
   state.late = state.late.map((txn) => (txn.op.put === "rec" ? { ...txn, op: { ...txn.op, value: rec(txn.op.value) } } : txn));
