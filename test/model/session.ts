@@ -41,7 +41,10 @@ function committed(w: World, me: number, generation: number, sentAt: number): vo
   n.gen = generation;
   n.promise = Math.max(0, tickOf(standing.promises.get(unit) ?? nowMs));
   n.pendingSince = never;
-  if (late) return lose(w, n);
+  if (late) {
+    lose(w, n);
+    return;
+  }
   if (!announce(w, me, standing)) return;
   n.inherits = false;
   n.liveSince = 0 < n.liveUntil ? n.liveSince : 0;
@@ -83,10 +86,12 @@ export function beat(w: World, me: number): void {
   const seen = w.txn(me, { sess: { node: me, rev: own } }, { put: "sess", node: me, gen: n.gen, dead: false }, `heartbeat of ${name}`);
   if (seen === "away" || seen === "unsure") return;
   n.answered = 0;
-  if (seen === "ok") return committed(w, me, n.gen, 0);
-  if (!sess.mine || sess.dead || sess.gen !== n.gen) return lose(w, n);
-  w.found(me);
-  committed(w, me, n.gen, n.pendingSince);
+  if (seen === "ok") committed(w, me, n.gen, 0);
+  else if (!sess.mine || sess.dead || sess.gen !== n.gen) lose(w, n);
+  else {
+    w.found(me);
+    committed(w, me, n.gen, n.pendingSince);
+  }
 }
 
 // ---- liveness and election

@@ -126,7 +126,7 @@ export class World {
   private show(me: number, next: Pic): void {
     const n = this.node(me);
     next.sess.forEach((sess, node) => {
-      if (!sess.dead && n.view?.sess[node]!.rev !== sess.rev) n.seen[node] = 0;
+      if (!sess.dead && n.view?.sess[node]?.rev !== sess.rev) n.seen[node] = 0;
     });
     n.view = next;
   }
