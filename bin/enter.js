@@ -131,6 +131,10 @@ switch (command) {
     needs(ensurePackages, ensureBuild, ensureLab);
     node([path.join(root, "dist", "test", "chaos", "main.js"), ...rest]);
     break;
+  case "model":
+    needs(ensurePackages, ensureBuild);
+    node(["--max-old-space-size=6000", path.join(root, "dist", "test", "model", "main.js"), ...rest]);
+    break;
   case "start":
     needs(ensurePackages, ensureBuild, ensureLab);
     hc(["start", ...rest]);
@@ -144,5 +148,5 @@ switch (command) {
     hc(["destroy", "--stack", "local", "--yes", "--remove-stack", ...rest]);
     break;
   default:
-    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|test:openzfs|bench|soak|chaos|start|stop|destroy");
+    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|test:openzfs|bench|soak|chaos|model|start|stop|destroy");
 }

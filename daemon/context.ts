@@ -34,6 +34,8 @@ export interface FenceCover {
   open(unit: FenceUnit): void;
   /** What was seen mounted or running; `settled`: nothing is being done for this unit, so if it is not among those it may be forgotten. */
   seen(here: readonly FenceUnit[], settled: (unit: string) => boolean): void;
+  /** Has the deadline passed that the process before this one has left? What it served is over. Missing: nobody knows. */
+  missed?(): boolean;
 }
 
 /** Calls to the control port of other nodes, mutual TLS, the certificate's name checked against the node's. */

@@ -16,6 +16,7 @@ import { planNode } from "./plan.js";
 import { roleOf } from "./plan-unit.js";
 import { Publisher } from "./publish.js";
 import { Runner } from "./runner.js";
+import { knowsStanding } from "./start-grace.js";
 import type { Action, NodePlan } from "./steps.js";
 import type { AgentTools } from "./tools.js";
 
@@ -30,11 +31,6 @@ const fenceLookMs = 200;
 const roundGapMs = 20;
 const manyBusy = 4;
 const longestGapMs = 1_000;
-/**
- * A control process that comes up again has no live session for a moment, and must not stop what its predecessor left serving: that one's
- * last sign of life is at most 5 s old when it is fenced by its workers, others promote 8 s after it (OWNERSHIP 5, 9).
- */
-const startGraceMs = 3_000;
 
 const names = (record: UnitRecord, node: string): boolean => record.home === node || record.replicas.includes(node) || record.move?.target === node;
 
@@ -185,7 +181,7 @@ export class AgentLoop implements Agent {
   private counted(): { live: boolean; known: boolean } {
     const live = this.context.session.isLive();
     if (live) this.wasLive = true;
-    return { live, known: live || this.wasLive || this.context.clock.monotonicMs() - this.startedMs > startGraceMs };
+    return { live, known: knowsStanding({ live, wasLive: this.wasLive, sinceStartMs: this.context.clock.monotonicMs() - this.startedMs, missed: this.context.fence.missed?.() ?? false }) };
   }
 
   private async pause(ms: number): Promise<void> {

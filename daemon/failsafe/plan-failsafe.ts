@@ -61,3 +61,11 @@ export function refusal(state: ClusterState, me: string, asking: Asking, seal: S
   if (keepsOut(seal, { epoch, generation })) return `${me} has sealed ${unit} after that owner`;
   return "";
 }
+
+/** Pure: may a home still count on this copy? "promised" until when, "started" when this process does not know what the one before it has promised, with the ms that are left. */
+export function standingPromise(untilMs: number | undefined, startedMs: number, nowMs: number): { why: "promised" | "started"; leftMs: number } | undefined {
+  if (untilMs !== undefined && untilMs > nowMs) return { why: "promised", leftMs: untilMs - nowMs };
+  return startedMs + graceMs > nowMs ? { why: "started", leftMs: startedMs + graceMs - nowMs } : undefined;
+}
+/** Pure: does etcd commit here? Then its word counts and not a promise: a home that is cut off from it is replaced. */
+export const seesQuorum = (silentMs: number): boolean => silentMs < quietMs;

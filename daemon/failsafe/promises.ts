@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import { HcError } from "../lib/errors.js";
 import { failuresText, validate } from "../lib/schema.js";
 import type { Seal } from "../replication/seal.js";
-import { graceMs, promiseMs, quietMs, refusal } from "./plan-failsafe.js";
+import { promiseMs, refusal, seesQuorum, standingPromise } from "./plan-failsafe.js";
 
 export const promiseVersion = 1;
 /** Units of one question. */
@@ -40,8 +40,7 @@ export class Promises {
     const { host, view, session, clock } = this.context;
     const nowMs = clock.monotonicMs();
     const answer: PromiseAnswer = { version: promiseVersion, granted: [], refused: {} };
-    // where etcd commits, its word counts and not ours: a home that is cut off from it is replaced
-    const quorum = session.silentMs() < quietMs ? `etcd commits on ${host.node}` : "";
+    const quorum = seesQuorum(session.silentMs()) ? `etcd commits on ${host.node}` : "";
     for (const [unit, untilMs] of this.given) if (untilMs <= nowMs) this.given.delete(unit);
     const state = view.current();
     for (const { unit, epoch } of units) {
@@ -58,12 +57,11 @@ export class Promises {
 
   /** Throws PROMISED while this unit's home may still count on this copy. */
   public assertNone(unit: string): void {
-    const nowMs = this.context.clock.monotonicMs();
+    const stands = standingPromise(this.given.get(unit), this.startedMs, this.context.clock.monotonicMs());
+    if (stands === undefined) return;
     const { node } = this.context.host;
-    const seconds = (untilMs: number): string => `${Math.max(0.1, (untilMs - nowMs) / 1000).toFixed(1)} s`;
-    const untilMs = this.given.get(unit) ?? 0;
-    if (untilMs > nowMs) throw new HcError("PROMISED", `${node} has promised the home of ${unit} not to take it for another ${seconds(untilMs)}.`);
-    if (this.startedMs + graceMs > nowMs) throw new HcError("PROMISED", `hcd on ${node} has just started, and may have promised ${unit} to its home before: another ${seconds(this.startedMs + graceMs)}.`);
+    const left = `another ${Math.max(0.1, stands.leftMs / 1000).toFixed(1)} s`;
+    throw new HcError("PROMISED", stands.why === "promised" ? `${node} has promised the home of ${unit} not to take it for ${left}.` : `hcd on ${node} has just started, and may have promised ${unit} to its home before: ${left}.`);
   }
 
   /** Promises that stand. */

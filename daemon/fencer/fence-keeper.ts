@@ -3,7 +3,8 @@ import { machineMs } from "../lib/clock.js";
 import { HcError, messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import { FenceFolder } from "./fence-folder.js";
-import { type FencerSign, type FenceNote, type FenceUnit, fenceVersion, type WatchdogSign } from "./parse-fence.js";
+import type { FencerSign, FenceNote, FenceUnit, WatchdogSign } from "./parse-fence.js";
+import { fenceOrder, whyNotFree } from "./plan-fence.js";
 
 /** A fencer that was silent for so long is told to people, ms. */
 const silentMs = 4_000;
@@ -35,6 +36,8 @@ export class FenceKeeper {
   private told = 0;
   /** Is this the first control process since the machine was started? */
   private first = false;
+  /** The deadline that the process before this one has left. */
+  private leftMs = Number.POSITIVE_INFINITY;
   /** That this process has seen. */
   public fences = 0;
   private readonly startedMs: number;
@@ -49,6 +52,7 @@ export class FenceKeeper {
     const before = this.folder.order();
     const note = this.note();
     if (before.kind === "read") {
+      this.leftMs = before.value.deadlineMs;
       for (const unit of before.value.units) this.units.set(unit.unit, unit);
       // a unit with a deadline of its own lives by promises that this process knows nothing of
       if (before.value.units.every(({ deadlineMs }) => deadlineMs === undefined)) this.before = before.value;
@@ -70,10 +74,7 @@ export class FenceKeeper {
 
   /** Why no sign of life may be sent; "" when one may. */
   public problem(): string {
-    const note = this.note();
-    if (note?.state === "fencing") return `the fencer is ending what was at home here (generation ${note.generation})`;
-    if (note?.state === "unfit") return `unfit until it is rebooted: ${note.left.map(({ unit, why }) => `${unit}: ${why}`).join("; ") || note.units.join(", ")} after the session was lost`;
-    return "";
+    return whyNotFree(this.note(), Number.POSITIVE_INFINITY);
   }
 
   /** Orders the fence for `deadlineMs` of `clock.monotonicMs()`, that of the units in `held` for theirs when it is later. Throws when this generation may not live, or when it cannot be written. */
@@ -84,6 +85,10 @@ export class FenceKeeper {
     this.write({ generation, deadlineMs: Math.floor(deadlineMs + offset), held: own });
     // the fencer notes first and reads the order then, we write the order first and read the note then: one of us sees the other
     this.assertFree(generation);
+  }
+
+  public missed(): boolean {
+    return machineMs() >= this.leftMs;
   }
 
   /** Before a unit is mounted writable. Throws when the fencer cannot be told. */
@@ -170,10 +175,8 @@ export class FenceKeeper {
   }
 
   private assertFree(generation: number): void {
-    const problem = this.problem();
-    if (problem !== "") throw new HcError("NOT_READY", problem);
-    const lost = this.lostGeneration();
-    if (generation <= lost) throw new HcError("NOT_READY", `generation ${lost} missed its deadline and was fenced`);
+    const why = whyNotFree(this.note(), generation);
+    if (why !== "") throw new HcError("NOT_READY", why);
   }
 
   /** The units have changed: the order as it stands, with them. */
@@ -182,10 +185,7 @@ export class FenceKeeper {
   }
   private write(order: Order): void {
     if (this.folder === undefined) throw new HcError("INTERNAL", "The fence was not begun.");
-    const { generation, deadlineMs, held } = order;
-    // the whole node's deadline is its last unit's: a missed one ends the generation
-    const units = [...this.units.values()].map(({ unit, dataset, mountpoint }): FenceUnit => ({ unit, dataset, mountpoint, ...(held.size === 0 ? {} : { deadlineMs: held.get(unit) ?? deadlineMs }) }));
-    this.folder.writeOrder({ version: fenceVersion, bootId: this.folder.bootId, generation, deadlineMs: Math.max(deadlineMs, ...held.values()), units });
+    this.folder.writeOrder(fenceOrder(this.folder.bootId, order, [...this.units.values()]));
     this.order = order;
   }
 }

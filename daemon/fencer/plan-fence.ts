@@ -1,4 +1,4 @@
-import type { FenceNote, FenceOrder, FenceUnit } from "./parse-fence.js";
+import { type FenceNote, type FenceOrder, type FenceUnit, fenceVersion } from "./parse-fence.js";
 
 /** The order is looked at again at least this often, ms: a deleted one must not be acted on for long. */
 export const lookMs = 500;
@@ -35,6 +35,21 @@ export function planFence(order: FenceOrder | undefined, note: FenceNote | undef
   if (due.length > 0) return { do: "part", units: due };
   const next = order.units.reduce((first, unit) => Math.min(first, unit.deadlineMs ?? order.deadlineMs), order.deadlineMs);
   return { do: "wait", ms: Math.min(lookMs, Math.max(1, next - nowMs)) };
+}
+
+/** Why this generation may not live: a fence is under way, could not be finished, or has ended it; "" when it may. Pure. */
+export function whyNotFree(note: FenceNote | undefined, generation: number): string {
+  if (note?.state === "fencing") return `the fencer is ending what was at home here (generation ${note.generation})`;
+  if (note?.state === "unfit") return `unfit until it is rebooted: ${note.left.map(({ unit, why }) => `${unit}: ${why}`).join("; ") || note.units.join(", ")} after the session was lost`;
+  return generation <= (note?.generation ?? 0) ? `generation ${note?.generation ?? 0} missed its deadline and was fenced` : "";
+}
+
+/** What the fencer is told. `held`: unit → its own, later deadline. The whole order's deadline is its last unit's: a missed one ends the generation. Pure. */
+export function fenceOrder(bootId: string, { generation, deadlineMs, held }: { generation: number; deadlineMs: number; held: ReadonlyMap<string, number> }, units: readonly FenceUnit[]): FenceOrder {
+  return {
+    version: fenceVersion, bootId, generation, deadlineMs: Math.max(deadlineMs, ...held.values()),
+    units: units.map(({ unit, dataset, mountpoint }): FenceUnit => ({ unit, dataset, mountpoint, ...(held.size === 0 ? {} : { deadlineMs: held.get(unit) ?? deadlineMs }) })),
+  };
 }
 
 /** The note after a try: what is left decides, and how long it has been tried. Pure. */

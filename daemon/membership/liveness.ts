@@ -1,8 +1,19 @@
 import type { Clock } from "../lib/clock.js";
+import type { SessionRecord } from "../lib/records.js";
 import type { ClusterState } from "../state/cluster-state.js";
 
 /** A node counts as away for planning and display after this silence. It is not a verdict of death: that is a write, 8 s after the last commit seen (OWNERSHIP 3, 9). */
 export const awayMs = 4000;
+
+/** A stretch of uninterrupted life of the own session, monotonic ms; `untilMs` is ahead while it lasts. */
+export interface LiveSpan { sinceMs: number; untilMs: number }
+
+/** Pure: ms of the own live time since a session was last seen to change; Infinity when it never was. */
+export function silentFor(seenMs: number | undefined, { sinceMs, untilMs }: LiveSpan, nowMs: number): number {
+  return seenMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, Math.min(nowMs, untilMs) - Math.max(seenMs, sinceMs));
+}
+/** Pure: for placement, election and display. */
+export const countsAsAlive = (session: SessionRecord | undefined, silentMs: number): boolean => session !== undefined && session.dead !== true && silentMs < awayMs;
 
 /**
  * Everybody times everybody (OWNERSHIP 2): own monotonic clock, from the moment the last change was seen. Silence counts only
@@ -13,7 +24,7 @@ export class Liveness {
   private readonly seenMs = new Map<string, number>();
 
   /** `ownLive`: the own session's last time of uninterrupted life, monotonic ms. */
-  public constructor(private readonly clock: Clock, private readonly ownLive: () => { sinceMs: number; untilMs: number }) {}
+  public constructor(private readonly clock: Clock, private readonly ownLive: () => LiveSpan) {}
 
   /** The sessions of these nodes changed just now. */
   public seen(nodes: readonly string[]): void {
@@ -23,15 +34,11 @@ export class Liveness {
 
   /** ms of the own live time since the node's session was last seen to change; Infinity when never. */
   public silentMs(node: string): number {
-    const at = this.seenMs.get(node);
-    if (at === undefined) return Number.POSITIVE_INFINITY;
-    const { sinceMs, untilMs } = this.ownLive();
-    return Math.max(0, Math.min(this.clock.monotonicMs(), untilMs) - Math.max(at, sinceMs));
+    return silentFor(this.seenMs.get(node), this.ownLive(), this.clock.monotonicMs());
   }
 
   public isAlive(state: ClusterState, node: string): boolean {
-    const session = state.sessions.get(node)?.value;
-    return session !== undefined && session.dead !== true && this.silentMs(node) < awayMs;
+    return countsAsAlive(state.sessions.get(node)?.value, this.silentMs(node));
   }
 
   public alive(state: ClusterState): Set<string> {

@@ -5,11 +5,12 @@ import type { Logger } from "../lib/log.js";
 import { type FenceRecord, keys, recordVersion, type SessionRecord } from "../lib/records.js";
 import type { Session } from "../context.js";
 import type { Store } from "../state/store.js";
+import { afterCommit, afterLoss, afterPromises, fenceMs, heldBy, isLive, isStanding, mayInherit, nextGeneration, noStanding, ownsUnit, type Standing } from "./standing.js";
 
+export { fenceMs };
 /** OWNERSHIP "Numbers". */
 export const heartbeatMs = 1000;
 export const tryMs = 400;
-export const fenceMs = 5000;
 
 export interface SessionOptions {
   node: string;
@@ -34,7 +35,7 @@ export interface SessionOptions {
 }
 
 /**
- * This node's sign of life (OWNERSHIP 1–5). Invariants:
+ * This node's sign of life (OWNERSHIP 1–5); what follows from an answer and from the time is decided in standing.ts. Invariants:
  * 1. A heartbeat is a committed compare-and-swap on the record as this generation last wrote it.
  * 2. The deadline is `fenceMs` after *sending* the last heartbeat that committed; it never moves back and is never moved after it has passed.
  * 3. A generation that was lost (deadline missed, marked dead, overwritten) never renews: the next one is greater.
@@ -47,14 +48,11 @@ export interface SessionOptions {
  * 6. Promises of all copies of a unit (daemon/failsafe) are a deadline of that unit alone. While one stands the generation is not lost, and may renew: nobody can have promoted the unit.
  */
 export class NodeSession implements Session {
-  private current = 0;
+  private standing: Standing = noStanding;
   private counter = 0;
   private revision = "0";
-  private deadline = Number.NEGATIVE_INFINITY;
-  private lost = true;
   private answeredAt = Number.NEGATIVE_INFINITY;
   private span = { sinceMs: Number.POSITIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
-  private promises: ReadonlyMap<string, number> = new Map();
   private pending: { text: string; revision: string; firstSentAt: number } | undefined;
   private problemText = "no sign of life has committed yet";
   /** In each heartbeat: else one that another process of this node wrote would be taken for an own one whose answer was lost. */
@@ -65,7 +63,7 @@ export class NodeSession implements Session {
   public constructor(private readonly options: SessionOptions) {}
 
   public get generation(): number {
-    return this.current;
+    return this.standing.generation;
   }
 
   /** Is this the generation that the control process before this one had? */
@@ -74,20 +72,19 @@ export class NodeSession implements Session {
   }
 
   public isLive(): boolean {
-    return !this.lost && this.options.clock.monotonicMs() < this.deadline;
+    return isLive(this.standing, this.options.clock.monotonicMs());
   }
 
   public deadlineMs(): number {
-    return this.lost ? 0 : this.deadline;
+    return this.standing.lost ? 0 : this.standing.deadlineMs;
   }
 
   public owns(unit: string): boolean {
-    return !this.lost && this.options.clock.monotonicMs() < Math.max(this.deadline, this.promises.get(unit) ?? 0);
+    return ownsUnit(this.standing, unit, this.options.clock.monotonicMs());
   }
 
   public held(): ReadonlyMap<string, number> {
-    const now = this.options.clock.monotonicMs();
-    return this.lost ? new Map() : new Map([...this.promises].filter(([, untilMs]) => untilMs > this.deadline && now < untilMs));
+    return heldBy(this.standing, this.options.clock.monotonicMs());
   }
 
   /** The last time for which this session was live without a break; `untilMs` is ahead while it is. */
@@ -102,7 +99,7 @@ export class NodeSession implements Session {
 
   /** Live, or held by promises: this generation may still renew. */
   public isStanding(): boolean {
-    return !this.lost && this.options.clock.monotonicMs() < this.lastDeadline();
+    return isStanding(this.standing, this.options.clock.monotonicMs());
   }
 
   /**
@@ -110,13 +107,10 @@ export class NodeSession implements Session {
    * Throws what the fencer's folder says: then nothing is held.
    */
   public hold(generation: number, units: ReadonlyMap<string, number>): void {
-    if (generation !== this.current || !this.isStanding() || units.size === 0) return;
-    const now = this.options.clock.monotonicMs();
-    // what its copies did not promise in time stays lost until they promise anew, and that is a new start of the unit, not of the deadline
-    const next = new Map([...this.promises].filter(([, untilMs]) => now < untilMs));
-    for (const [unit, untilMs] of units) next.set(unit, Math.max(untilMs, next.get(unit) ?? 0));
-    this.options.fence?.announce(generation, this.deadline, next);
-    this.promises = next;
+    const next = afterPromises(this.standing, generation, units, this.options.clock.monotonicMs());
+    if (next === undefined) return;
+    this.options.fence?.announce(generation, next.deadlineMs, next.promises);
+    this.standing = next;
     this.options.onChange?.();
   }
 
@@ -146,12 +140,12 @@ export class NodeSession implements Session {
   /** One heartbeat, or the start of a new generation. True when it committed. */
   public async beat(signal?: AbortSignal): Promise<boolean> {
     const { log, node } = this.options;
-    if (!this.lost && (this.options.fence?.lostGeneration() ?? 0) >= this.current) this.lose(`generation ${this.current} was ended by the fencer`);
+    if (!this.standing.lost && (this.options.fence?.lostGeneration() ?? 0) >= this.generation) this.lose(`generation ${this.generation} was ended by the fencer`);
     const disk = this.options.diskProblem();
     if (disk !== "") return await this.onlyAsk(disk);
-    if (!this.lost && !this.isStanding()) this.lose("the deadline passed without a committed sign of life");
+    if (!this.standing.lost && !this.isStanding()) this.lose("the deadline passed without a committed sign of life");
     try {
-      if (this.lost) return await this.open(signal);
+      if (this.standing.lost) return await this.open(signal);
       return await this.renew(signal);
     } catch (error) {
       log.debug({ err: error, node }, "heartbeat failed");
@@ -163,17 +157,16 @@ export class NodeSession implements Session {
     const found = await this.options.store.get(keys.session(this.options.node));
     const old = found === undefined ? undefined : (JSON.parse(found.value) as SessionRecord);
     const before = this.inherits ? this.options.fence?.predecessor?.() : undefined;
-    if (before !== undefined && old?.generation === before.generation && old.dead !== true && before.generation > (this.options.fence?.lostGeneration() ?? 0) && this.options.clock.monotonicMs() < before.deadlineMs) {
-      this.current = before.generation;
-      this.deadline = before.deadlineMs;
+    if (before !== undefined && old !== undefined && mayInherit(before, old, this.options.fence?.lostGeneration() ?? 0, this.options.clock.monotonicMs())) {
+      this.standing = { ...this.standing, generation: before.generation, deadlineMs: before.deadlineMs };
       return this.write({ generation: before.generation, counter: old.counter + 1 }, found?.modRevision ?? "0", signal);
     }
-    const generation = Math.max(old?.generation ?? 0, this.current, this.options.fence?.lostGeneration() ?? 0, this.options.knownGeneration?.() ?? 0) + 1;
+    const generation = nextGeneration(old?.generation, this.generation, this.options.fence?.lostGeneration(), this.options.knownGeneration?.());
     return this.write({ generation, counter: 1 }, found?.modRevision ?? "0", signal);
   }
 
   private renew(signal?: AbortSignal): Promise<boolean> {
-    return this.write({ generation: this.current, counter: this.counter + 1 }, this.revision, signal);
+    return this.write({ generation: this.generation, counter: this.counter + 1 }, this.revision, signal);
   }
 
   private async write(next: { generation: number; counter: number }, revision: string, signal?: AbortSignal): Promise<boolean> {
@@ -192,19 +185,16 @@ export class NodeSession implements Session {
     // An earlier try whose answer was lost: it counts from when the first of them was sent.
     if (found?.value === text) return this.committed(next, found.modRevision, this.pending.firstSentAt);
     const order = await store.get(keys.fence(node));
-    this.lose(order === undefined ? lossReason(seen, next.generation, this.current) : `fenced by order: ${(JSON.parse(order.value) as FenceRecord).reason} (\`hc unfence ${node}\` lets it live again)`);
-    log.warn({ node, generation: this.current, found: seen, reason: this.problemText }, "session lost");
+    this.lose(order === undefined ? lossReason(seen, next.generation, this.generation) : `fenced by order: ${(JSON.parse(order.value) as FenceRecord).reason} (\`hc unfence ${node}\` lets it live again)`);
+    log.warn({ node, generation: this.generation, found: seen, reason: this.problemText }, "session lost");
     return false;
   }
 
   private committed(next: { generation: number; counter: number }, revision: string, sentAt: number): boolean {
     const { clock, log, node } = this.options;
-    const deadline = sentAt + fenceMs;
-    const fresh = next.generation !== this.current;
-    // The commit was seen too late to be of use: final (invariant 2).
-    const late = clock.monotonicMs() >= (fresh ? deadline : this.lastDeadline());
-    if (fresh) this.promises = new Map();
-    this.current = next.generation;
+    const fresh = next.generation !== this.generation;
+    const { late, standing } = afterCommit(this.standing, next.generation, sentAt, clock.monotonicMs());
+    this.standing = { ...this.standing, generation: next.generation, promises: standing.promises };
     this.counter = next.counter;
     this.revision = revision;
     if (late) {
@@ -212,7 +202,7 @@ export class NodeSession implements Session {
       return false;
     }
     try {
-      this.options.fence?.announce(next.generation, deadline, this.promises);
+      this.options.fence?.announce(next.generation, standing.deadlineMs, standing.promises);
     } catch (error) {
       log.warn({ node, generation: next.generation, reason: messageOf(error) }, "a sign of life that does not count");
       return this.failed(messageOf(error));
@@ -223,9 +213,8 @@ export class NodeSession implements Session {
       if (this.inherited) log.info({ node, generation: next.generation }, "session taken over from the process before");
     }
     const now = clock.monotonicMs();
-    this.span = { sinceMs: now < this.span.untilMs ? this.span.sinceMs : now, untilMs: deadline };
-    this.deadline = deadline;
-    this.lost = false;
+    this.span = { sinceMs: now < this.span.untilMs ? this.span.sinceMs : now, untilMs: standing.deadlineMs };
+    this.standing = standing;
     this.problemText = "";
     if (fresh) log.info({ node, generation: next.generation }, "session started");
     this.options.onChange?.();
@@ -249,19 +238,12 @@ export class NodeSession implements Session {
     return false;
   }
 
-  private lastDeadline(): number {
-    let last = this.deadline;
-    for (const untilMs of this.promises.values()) if (untilMs > last) last = untilMs;
-    return last;
-  }
-
   private lose(why: string): void {
     this.problemText = why;
     this.inherits = false;
     this.inherited = false;
-    this.lost = true;
+    this.standing = afterLoss(this.standing);
     this.span = { sinceMs: this.span.sinceMs, untilMs: Math.min(this.span.untilMs, this.options.clock.monotonicMs()) };
-    this.promises = new Map();
     this.options.onChange?.();
   }
 }

@@ -1,4 +1,5 @@
 import type { Agent } from "../agent/agent.js";
+import type { UnitInput } from "../agent/model.js";
 import { assertLive, untilSeen } from "../agent/records.js";
 import type { NodeContext } from "../context.js";
 import { withDeadline } from "../lib/abort.js";
@@ -37,10 +38,24 @@ export function withoutMove(record: UnitRecord): UnitRecord {
   return rest;
 }
 
+/**
+ * What a round of the agent says of the stop that was announced at `announced` (revision of the record). Pure. "waits": it does not know of it yet (a picture from before the move names none, and the site
+ * runs on), or is about to do it; "gone": the record names the move no more.
+ */
+export function stopSeen(seen: Pick<UnitInput, "record" | "local" | "service"> | undefined, announced: string, busy: boolean): "waits" | "stopped" | "gone" {
+  const record = seen?.record;
+  if (record !== undefined && BigInt(record.revision) < BigInt(announced)) return "waits";
+  if (record?.value.move === undefined) return "gone";
+  if (record.value.move.phase !== "stopping" || busy) return "waits";
+  return seen?.local?.mounted === false && seen.service !== "active" ? "stopped" : "waits";
+}
+
 /** The acts of one move at its source, one a state of fsm.ts. Each can be repeated; none assumes that the one before was done by this process. */
 export function moveActions({ context, replication, agent }: MoveParts, unit: string, epoch: number, move: Pick<MoveState, "id" | "target">): Actions {
   const source = context.cluster.node;
   let lastGuid = "";
+  /** Revision of the record as our last write of it that was answered has left it. */
+  let written = "0";
   const read = async (): Promise<{ record: UnitRecord | undefined; revision: string }> => {
     const found = await context.store.get(keys.unit(unit));
     return { record: found === undefined ? undefined : (JSON.parse(found.value) as UnitRecord), revision: found?.modRevision ?? "0" };
@@ -54,6 +69,7 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
     try {
       const { succeeded, revision: committed } = await context.store.txn([{ key: keys.unit(unit), modRevision: revision }], [{ put: keys.unit(unit), value: JSON.stringify(change(record as UnitRecord)) }]);
       if (!succeeded) return { event: "lost", detail: "the record changed meanwhile" };
+      written = committed;
       await untilSeen(context, () => BigInt(context.view.current().units.get(unit)?.revision ?? committed) >= BigInt(committed), unit).catch(() => undefined);
       return { event: "ok", detail: "" };
     } catch (error) {
@@ -90,9 +106,8 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
     quieting: (signal) =>
       guarded(withinMs.quieting, `stop of ${unit}`, signal, (inner) =>
         agent.untilRound((input) => {
-          const seen = input.units.find((item) => item.id === unit);
-          if (seen?.record?.value.move?.phase !== "stopping" || agent.isBusy(unit)) return seen?.record?.value.move === undefined ? "" : undefined;
-          return seen.local?.mounted === false && seen.service !== "active" ? "stopped and unmounted" : undefined;
+          const seen = stopSeen(input.units.find((item) => item.id === unit), written, agent.isBusy(unit));
+          return seen === "waits" ? undefined : seen === "gone" ? "" : "stopped and unmounted";
         }, inner),
       ),
     finalizing: (signal) =>

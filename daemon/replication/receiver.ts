@@ -12,7 +12,7 @@ import { holdTag, keepTag } from "./holds.js";
 import type { Counters } from "./metrics.js";
 import { Partials } from "./partials.js";
 import { changedProperties, drain, receiveInto, watchIdle } from "./receive-into.js";
-import { keepsOut, laterSeal, parseSeal, type Seal, sealText } from "./seal.js";
+import { keepsOut, laterSeal, parseSeal, type Seal, sealRefusal, sealText, takesStream } from "./seal.js";
 import { Stasher } from "./stash.js";
 import { readHead, readSeal, readStash, type StreamAck, type StreamHead, partsVersion, readAbandon, type UnitSnapshots, wireVersion } from "./wire.js";
 
@@ -101,10 +101,9 @@ export class Receiver {
     const me = this.context.host.node;
     const stored = await this.context.store.get(keys.unit(unit));
     const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
-    if (record === undefined || record.epoch !== epoch || record.homeGeneration > generation) throw new HcError("CONFLICT", `${me} seals ${unit} not after epoch ${epoch}, generation ${generation}: its record ${record === undefined ? "is gone" : `says ${record.epoch}, ${record.homeGeneration}`}.`);
-    const session = await this.context.store.get(keys.session(record.home));
-    const owner = session === undefined ? undefined : (JSON.parse(session.value) as SessionRecord);
-    if (owner !== undefined && owner.dead !== true) throw new HcError("CONFLICT", `${me} does not seal ${unit}: its home ${record.home} is not declared dead.`);
+    const session = record === undefined ? undefined : await this.context.store.get(keys.session(record.home));
+    const why = sealRefusal(record, session === undefined ? undefined : (JSON.parse(session.value) as SessionRecord), { epoch, generation });
+    if (why !== "") throw new HcError("CONFLICT", `${me} does not seal ${unit}: ${why}.`);
     this.promises.assertNone(unit);
     const seal = laterSeal(this.seals.get(unit), { epoch, generation }); // in the same turn: no promise can come between
     this.seals.set(unit, seal);
@@ -179,7 +178,7 @@ export class Receiver {
     const me = this.context.host.node;
     if (isRecovering(this.context.view.current())) throw new HcError("NOT_READY", `${me} takes no stream while the cluster recovers: no record is trusted.`);
     const cached = this.context.view.current().units.get(head.unit)?.value;
-    const fits = (record: UnitRecord): boolean => record.epoch === head.epoch && record.home === from && (record.replicas.includes(me) || record.move?.target === me);
+    const fits = (record: UnitRecord): boolean => takesStream(record, me, from, head.epoch);
     if (cached !== undefined && fits(cached)) return cached;
     const stored = await this.context.store.get(keys.unit(head.unit));
     const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);

@@ -1,4 +1,4 @@
-import type { NodeContext } from "../context.js";
+import type { NodeContext, Session } from "../context.js";
 import { errorCode } from "../lib/errors.js";
 import type { SnapshotInfo, UnitRecord } from "../lib/records.js";
 import { makeSnapshotName } from "../zfs/snapshot-name.js";
@@ -15,6 +15,12 @@ export interface SnapshotterParts {
   /** What was written could not be made a snapshot; it is tried again at each look. */
   failed(unit: string, error: unknown): void;
 }
+
+/**
+ * Pure: may what was written here become a snapshot of the record's epoch? Only once this session has taken the unit: until then it may be the tail of an owner that had lost (this copy was a home
+ * once, and came back), which is stashed or mounted as it is; a snapshot of the new epoch upon it could be neither, and the unit would wait for a person.
+ */
+export const mayRecord = (record: Pick<UnitRecord, "unit" | "homeGeneration">, session: Pick<Session, "generation" | "owns">): boolean => record.homeGeneration === session.generation && session.owns(record.unit);
 
 /** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
 export class Snapshotter {
@@ -56,7 +62,7 @@ export class Snapshotter {
     const here = new Set(homes.map(({ unit }) => unit));
     for (const unit of this.known) if (!here.has(unit)) this.known.delete(unit);
     for (const unit of here) this.known.add(unit);
-    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && this.context.session.owns(record.unit));
+    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && mayRecord(record, this.context.session));
     if (due.length === 0) return;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {

@@ -71,6 +71,20 @@ test("a write becomes a snapshot within a second or two and reaches the replicas
   expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("hello");
 });
 
+test("a home that was just named makes no snapshot before its session has taken the unit: what is written there may be the tail of an owner that had lost", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const before = await w.newest("n1", "site-a");
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], epoch: 3, epochStartGuid: before as string, homeGeneration: 0 });
+  w.zfs("n1").write(`${root}/site-a`, "tail", "written before it had lost the unit");
+  await w.clock.advance(10_000);
+  expect(await w.newest("n1", "site-a")).toBe(before);
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], epoch: 3, epochStartGuid: before as string, homeGeneration: 1 });
+  await w.clock.advance(2_100);
+  expect(await w.newest("n1", "site-a")).not.toBe(before);
+});
+
 test("no unit at home: zfs is not even asked what was written", async () => {
   w = await world(["n1", "n2"]);
   await site(w, ["n2"]);

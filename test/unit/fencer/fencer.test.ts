@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FenceFolder, noteFile, orderFile } from "../../../daemon/fencer/fence-folder.js";
+import { knowsStanding } from "../../../daemon/agent/start-grace.js";
 import { FenceKeeper } from "../../../daemon/fencer/fence-keeper.js";
 import { Fencer } from "../../../daemon/fencer/fencer.js";
 import type { FenceNote, FenceOrder } from "../../../daemon/fencer/parse-fence.js";
@@ -217,6 +218,18 @@ describe("the control process' side", () => {
     expect(read(run).generation).toBe(1);
     next.announce(2, systemClock.monotonicMs() + 5000);
     expect(read(run)).toMatchObject({ generation: 2, units: [fenceUnit("a")] });
+  });
+
+  test("a new process knows whether its predecessor's deadline has passed: what that one served is over then, and is not spared", async () => {
+    const run = runFolder();
+    const { keeper: first } = await keeperOf(run);
+    expect(first.missed()).toBe(false); // nobody was there before
+    first.announce(1, systemClock.monotonicMs() + 5000);
+    expect((await keeperOf(run)).keeper.missed()).toBe(false);
+    first.announce(1, systemClock.monotonicMs() - 1);
+    expect((await keeperOf(run)).keeper.missed()).toBe(true);
+    const unsure = { live: false, wasLive: false, sinceStartMs: 500 };
+    expect([knowsStanding({ ...unsure, missed: false }), knowsStanding({ ...unsure, missed: true }), knowsStanding({ ...unsure, sinceStartMs: 3_001, missed: false })]).toEqual([false, true, true]);
   });
 
   test("when the fencer cannot be told, nothing is mounted and no session lives", async () => {

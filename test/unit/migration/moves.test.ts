@@ -1,5 +1,6 @@
+import type { LocalDataset } from "../../../daemon/agent/model.js";
 import type { NodeRecord, UnitRecord } from "../../../daemon/lib/records.js";
-import { handedOver, judge, withoutMove } from "../../../daemon/migration/mover.js";
+import { handedOver, judge, stopSeen, withoutMove } from "../../../daemon/migration/mover.js";
 import { makeMoveId, OperationBook, operationOf, parseMoveId } from "../../../daemon/migration/operations.js";
 import { checkMove } from "../../../daemon/migration/plan-move.js";
 import type { ClusterState } from "../../../daemon/state/cluster-state.js";
@@ -28,6 +29,24 @@ describe("records of a move", () => {
     expect(judge({ ...record, state: "deleting" }, "n1", 3, move)).toBe("lost");
     expect(judge({ ...record, home: "n3", epoch: 4 }, "n1", 3, move)).toBe("lost");
     expect(judge(undefined, "n1", 3, move)).toBe("lost");
+  });
+});
+
+describe("the stop of the source", () => {
+  const seen = (value: UnitRecord, revision: string, mounted: boolean, service: "active" | "inactive") => ({ record: { value, revision }, local: { mounted } as LocalDataset, service });
+  it("is seen when the agent has stopped and unmounted what the announced record says", () => {
+    expect(stopSeen(seen(record, "20", true, "active"), "20", false)).toBe("waits");
+    expect(stopSeen(seen(record, "20", false, "active"), "20", false)).toBe("waits");
+    expect(stopSeen(seen(record, "20", false, "inactive"), "20", true)).toBe("waits");
+    expect(stopSeen(seen(record, "20", false, "inactive"), "20", false)).toBe("stopped");
+  });
+  it("is not seen in a picture from before the move, which names none: the site runs on", () => {
+    expect(stopSeen(seen(withoutMove(record), "18", true, "active"), "20", false)).toBe("waits");
+    expect(stopSeen(seen({ ...record, move: { ...move, phase: "presync" } }, "19", true, "active"), "20", false)).toBe("waits");
+  });
+  it("is of no use when another write has ended the move, or the unit is gone", () => {
+    expect(stopSeen(seen(withoutMove(record), "21", true, "active"), "20", false)).toBe("gone");
+    expect(stopSeen(undefined, "20", false)).toBe("gone");
   });
 });
 
