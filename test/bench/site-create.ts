@@ -3,7 +3,6 @@ import { get } from "node:http";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { delay } from "../../daemon/lib/abort.js";
-import type { Status } from "../../daemon/lib/status.js";
 import type { EngineEvent } from "../../stacks/engine/types.js";
 import { HcProject } from "../support/hc-project.js";
 

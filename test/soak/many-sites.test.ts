@@ -1,5 +1,4 @@
 import type { TrashRecord } from "../../daemon/lib/records.js";
-import type { Status } from "../../daemon/lib/status.js";
 import { delay } from "../../daemon/lib/abort.js";
 import { HcProject } from "../support/hc-project.js";
 
