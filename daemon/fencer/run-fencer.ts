@@ -17,7 +17,8 @@ import { artefactOf, LinuxWatchdog } from "./watchdog-device.js";
 const busyWithinMs = 700;
 /** A watchdog resets the machine 1.4 s after the deadline: the forced unmount, and the look after it, must come before. */
 const hurriedMs = 300;
-const askMs = 1_000;
+/** At a shutdown all services ask at once, ms. */
+const askMs = 5_000;
 
 /** hcd.cjs fencer: a process of its own, so that it acts when the control process cannot. It knows no network, no etcd, no key. */
 export async function runFencer(host: HostConfig, hostFile: string): Promise<void> {
@@ -54,7 +55,8 @@ async function leavingOf(runner: CommandRunner, host: HostConfig, hostFile: stri
   }
   const heir = device === host.watchdog?.device && artefact !== "" && artefactOf(host.paths.lib) === artefact;
   const state = await runner.run(["systemctl", "is-system-running"], { timeoutMs: askMs }).then(({ stdout }) => stdout.trim(), () => "");
-  return { heir, down: state === "stopping" };
+  // who cannot be asked is on the way down too: it is guarded on until all is ended
+  return { heir, down: !/^(running|degraded|starting|initializing|maintenance)$/.test(state) };
 }
 
 /** Units that are mounted, when there is no order that would name them (the table of mounts knows no more than their names). */

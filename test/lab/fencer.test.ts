@@ -65,10 +65,13 @@ test("a restart of hcd by its supervisor, killed or asked to, fences nothing: th
   const on = await home();
   const container = await pid(on, `hc-${unit}`);
   for (const how of ["kill -9 $(systemctl show -p MainPID --value hcd.service)", "systemctl restart hcd.service"]) {
-    const before = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
+    const [before, process] = [(await file<FenceOrder>(on, "fence.json")) as FenceOrder, await pid(on, "hcd")];
     await on.sh(how);
-    const after = await eventually("a new generation", 30_000, () => file<FenceOrder>(on, "fence.json"), (order) => order !== undefined && order.generation > before.generation);
-    expect(after?.units.map((item) => item.unit)).toEqual([unit]);
+    await eventually("another process", 30_000, () => pid(on, "hcd"), (now) => now !== process && now !== "0");
+    const next = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
+    const after = await eventually("its sign of life", 30_000, () => file<FenceOrder>(on, "fence.json"), (order) => order !== undefined && order.deadlineMs > next.deadlineMs);
+    // the session was handed over: the homes are what they were
+    expect([after?.generation, after?.units.map((item) => item.unit)]).toEqual([before.generation, [unit]]);
     await ready(on, 60_000);
     expect(await home()).toBe(on);
   }
