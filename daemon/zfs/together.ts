@@ -1,10 +1,12 @@
+import { errorCode } from "../lib/errors.js";
+
 /** Longest list of names on one command line. */
 const most = 100;
 
 /**
  * Calls that come while one runs go together into the next one: an idle node answers each at once, and a busy one starts a process for many of them instead of for each (a zfs command costs
  * 10–30 ms of CPU before it does anything). Invariants: a call is answered by a command that began after it was made; one command at a time; when one for several fails,
- * each is asked by itself, so that one name's trouble is told to its own caller only.
+ * each is asked by itself, so that one name's trouble is told to its own caller only; a command that did not end in time is the pool's trouble, and everybody's.
  */
 export class Together<Item, Answer> {
   private waiting: { item: Item; resolve(answer: Answer): void; reject(error: unknown): void }[] = [];
@@ -25,7 +27,7 @@ export class Together<Item, Answer> {
         const answers = await this.act(calls.map(({ item }) => item));
         for (const [at, { resolve }] of calls.entries()) resolve(answers[at] as Answer);
       } catch (error) {
-        if (calls.length === 1) calls[0]?.reject(error);
+        if (calls.length === 1 || errorCode(error) === "COMMAND_TIMEOUT") for (const { reject } of calls) reject(error);
         else for (const { item, resolve, reject } of calls) await this.act([item]).then(([answer]) => resolve(answer as Answer), reject);
       }
     }

@@ -1,3 +1,4 @@
+import { HcError } from "../../daemon/lib/errors.js";
 import { Together } from "../../daemon/zfs/together.js";
 
 /** A command that ends when it is told to, with the names that it was given. */
@@ -41,6 +42,18 @@ test("when a command for several fails, each is asked by itself and only the one
   commands[3]?.end(new Error("gone: dataset does not exist"));
   expect(await bad).toBe("gone: dataset does not exist");
   expect(commands).toHaveLength(4);
+});
+
+test("a pool that hangs is waited for once, not once for each name", async () => {
+  const { commands, together } = gated();
+  void together.call("a");
+  const others = ["b", "c"].map((name) => together.call(name).catch((error: Error) => error.message));
+  commands[0]?.end();
+  await turn();
+  commands[1]?.end(new HcError("COMMAND_TIMEOUT", "zfs get: ended at its deadline of 60000 ms."));
+  expect(await Promise.all(others)).toEqual(["zfs get: ended at its deadline of 60000 ms.", "zfs get: ended at its deadline of 60000 ms."]);
+  await turn();
+  expect(commands).toHaveLength(2);
 });
 
 test("one command names at most a hundred", async () => {
