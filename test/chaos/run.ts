@@ -170,7 +170,8 @@ class Run {
       this.report.refused += own.length - verdict.acknowledged;
       for (const lost of verdict.lost) {
         // a record may be missing when the failover of a fault said so: not older than that many seconds before the fault
-        const excused = this.struck.filter(({ atMs, into }) => into.failovers.some((one) => one.site === site && lost.endMs >= atMs - one.lossS * 1000 && lost.endMs <= atMs + one.writtenMs));
+        // (an answer that had left a worker before its node was cut off is delivered by the kernel when the cable is plugged in again, and counts from when it was asked; what is asked later is a violation, as is any late answer of processes that were stopped)
+        const excused = this.struck.filter(({ fault, atMs, into }) => into.failovers.some((one) => one.site === site && lost.endMs >= atMs - one.lossS * 1000 && (fault.kind.startsWith("cut") ? lost.sentMs : lost.endMs) <= atMs + one.writtenMs));
         if (excused.length === 0) this.report.violations.push(`${site}: ${lost.id}, acknowledged ${new Date(lost.endMs).toISOString()} by ${lost.node} at epoch ${lost.epoch}, is gone, and no failover told of it`);
         for (const { into } of excused.slice(-1)) into.lost += 1;
         this.report.lost += 1;
