@@ -42,10 +42,10 @@ export interface SessionOptions {
  * 4. After a lost answer the same heartbeat is tried again on the same revision; when the swap fails the record is read, and the heartbeat
  *    counts only when exactly it is there (DESIGN invariant 7).
  * 5. The fencer knows a deadline before this process goes by it, and what it has fenced is lost.
+ * 6. Promises of all copies of a unit (daemon/failsafe) are a deadline of that unit alone. While one stands the generation is not lost, and may renew: nobody can have promoted the unit.
  * 7. While `/hc/fence/<node>` exists (`hc fence`) nothing commits.
  * 8. A control process that starts before its predecessor's deadline goes on with that generation (OWNERSHIP 6: an upgrade hands its session over): its first commit must be seen by then,
  *    and nobody has declared it dead or fenced it. Whatever goes wrong with that ends in a generation of its own.
- * 6. Promises of all copies of a unit (daemon/failsafe) are a deadline of that unit alone. While one stands the generation is not lost, and may renew: nobody can have promoted the unit.
  */
 export class NodeSession implements Session {
   private standing: Standing = noStanding;
