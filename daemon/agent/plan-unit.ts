@@ -127,14 +127,16 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
   // just named as home: whatever lies after the start of the epoch was written by an owner that had lost it
   const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && local.snapshots.at(-1)?.guid !== record.epochStartGuid ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
   const restore = restoreOf(record);
-  if (restore !== undefined) return waiting([...(tail.length > 0 ? quiet(unit) : unit.service === "active" ? [{ action: "stop", unit: unit.id } as const] : []), ...tail, ...take, ...opening(unit, local)], `is being restored to ${restore.snapshot}`);
+  if (restore !== undefined) return waiting([...(tail.length > 0 ? quiet(unit) : local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id } as const] : []), ...tail, ...take, ...opening(unit, local)], `is being restored to ${restore.snapshot}`);
   return planServing(input, unit, local, [...(tail.length > 0 ? quiet(unit) : []), ...tail, ...take, ...opening(unit, local)]);
 }
 
 /** Steps that end with a dataset that is writable and mounted. */
 function opening(unit: UnitInput, local: LocalDataset): Step[] {
   const wanted = different(local, { [property("epoch")]: String(unit.record?.value.epoch) });
-  const mount: Step[] = local.mounted && !local.readonly ? [] : [{ action: "mount-writable", unit: unit.id, dataset: local.dataset }];
+  // a container that still runs on a mount that is gone holds it, and not every zfs mounts anew then; where one does, it would go on with the old mount
+  const stop: Step[] = !local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id }] : [];
+  const mount: Step[] = local.mounted && !local.readonly ? [] : [...stop, { action: "mount-writable", unit: unit.id, dataset: local.dataset }];
   return [...setting(unit, local.dataset, wanted), ...mount];
 }
 

@@ -58,6 +58,7 @@ export const metricTable = {
   // proxy
   hc_proxy_connections: ["gauge", "Open connections of the proxy."],
   hc_proxy_held: ["gauge", "Requests that are held now (a move or a failover is under way)."],
+  hc_proxy_restarts_total: ["counter", "Times that the proxy worker was started anew because it hung or was not there, since hcd started."],
   hc_proxy_held_total: ["counter", "Requests that were held, by unit."],
   hc_proxy_in_flight: ["gauge", "Requests in flight, by unit."],
   hc_proxy_requests_total: ["counter", "Requests answered, by unit and class of status."],

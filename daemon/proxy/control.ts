@@ -6,6 +6,7 @@ import { machineMs } from "../lib/clock.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
 import { proxyService } from "./service.js";
+import { beatMs, WorkerWatch } from "./worker-watch.js";
 import type { UnitStats } from "./worker-state.js";
 
 export interface ProxyControl extends Running {
@@ -20,6 +21,19 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const socketPath = `${paths.run}/proxy.sock`;
   const workers = new Map<Socket, Extract<ToControl, { type: "report" }> | undefined>();
   let table: RouteTable | undefined;
+  const service = proxyService(host);
+  const watch = new WorkerWatch<Socket>(async (why) => {
+    context.log.error({ why }, "the proxy worker is started anew");
+    context.event("", "proxy-restarted", `${host.node}: its proxy worker ${why}`);
+    try {
+      // killed first: what hangs does not answer a polite end, and its supervisor would wait for that
+      await context.platform.killServices([service.name]);
+      await context.platform.stopService(service.name);
+      await context.platform.startService(service.name);
+    } catch (error) {
+      context.log.error({ err: error }, "the proxy worker could not be started anew");
+    }
+  });
   const send = (socket: Socket, message: ToWorker): void => {
     // a worker that does not read is of no use: its table would grow old
     if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
@@ -33,9 +47,14 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   const server = createServer((socket) => {
     workers.set(socket, undefined);
+    watch.joined(socket);
     socket.on("error", () => undefined); // close follows
-    socket.once("close", () => workers.delete(socket));
+    socket.once("close", () => {
+      workers.delete(socket);
+      watch.left(socket);
+    });
     onLines(socket, (message) => {
+      watch.heard(socket);
       const said = message as ToControl;
       if (said.type === "report") workers.set(socket, said);
     });
@@ -78,8 +97,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const beat = setInterval(() => {
     const message = deadline();
     for (const socket of workers.keys()) send(socket, message);
-  }, 250);
-  const service = proxyService(host);
+    watch.beat();
+  }, beatMs);
   if (await context.platform.defineService(service)) await context.platform.restartService(service.name);
   else await context.platform.startService(service.name);
   const reports = (): Extract<ToControl, { type: "report" }>[] => [...workers.values()].filter((report) => report !== undefined);
@@ -97,13 +116,13 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   context.peerRoutes.route("GET", "/peer/v1/proxy/:unit", async ({ params }) => viewOf(params["unit"] as string));
   return {
     unit: viewOf,
-    metrics: () => reports().flatMap((report) => [
+    metrics: () => [{ name: "hc_proxy_restarts_total", labels: {}, value: watch.restarts }, ...reports().flatMap((report) => [
       { name: "hc_proxy_connections", labels: {}, value: report.connections },
       { name: "hc_proxy_held", labels: {}, value: report.held },
       ...Object.entries(report.inFlight).map(([unit, value]) => ({ name: "hc_proxy_in_flight", labels: { unit }, value })),
       ...Object.entries(report.units).map(([unit, stats]) => ({ name: "hc_proxy_held_total", labels: { unit }, value: stats.held })),
       ...Object.entries(report.units).flatMap(([unit, stats]) => Object.entries(stats.status).map(([code, value]) => ({ name: "hc_proxy_requests_total", labels: { unit, code }, value }))),
-    ]),
+    ])],
     stop: async () => {
       unwatch();
       clearInterval(beat);

@@ -1,6 +1,6 @@
 import { messageOf } from "../lib/errors.js";
 import { type ByteStream, writeAll } from "./byte-stream.js";
-import { exchange, type ExchangeResult, UpstreamError } from "./exchange.js";
+import { exchange, type ExchangeResult, fenced, UpstreamError } from "./exchange.js";
 import { requestOut } from "./heads-out.js";
 import type { RequestHead } from "./http-head.js";
 import { limits } from "./limits.js";
@@ -50,7 +50,7 @@ export async function toApache(worker: WorkerState, client: ByteStream, head: Re
         return result;
       } catch (error) {
         upstream.stream.socket.destroy();
-        const again = upstream.reused && error instanceof UpstreamError && !error.answered && mayRepeat(head) && error.message !== "fenced";
+        const again = upstream.reused && error instanceof UpstreamError && !error.answered && mayRepeat(head) && error.message !== fenced;
         if (!again) throw error;
       }
     }
@@ -59,13 +59,19 @@ export async function toApache(worker: WorkerState, client: ByteStream, head: Re
   }
 }
 
-/** Another node's proxy: asks first. Anything but `accepted` means that the request has not run. */
+/**
+ * Another node's proxy: asks first. Anything but `accepted` means that the request has not run. While it waits for a verdict or an answer, it is let go of as soon as the unit has another home:
+ * from the old one, dead, cut off or hung, no answer may be passed on any more.
+ */
 async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, unit: string, address: string): Promise<ExchangeResult | Verdict> {
   const table = worker.routes.table;
   const route = worker.routes.route(unit);
   if (table === undefined || route === undefined) return "not-home";
+  // without a verdict the home may have begun to run what has no body (the head is enough); else, or when it may run twice, it is as good as not run
+  const repeatable = head.framing.kind !== "none" || idempotent.has(head.method);
   for (let fresh = false; ; fresh = true) {
     const upstream = await worker.upstreams.peer(table, route.home, fresh);
+    const release = worker.routes.onPassed(unit, route.epoch, () => upstream.stream.socket.destroy());
     let verdict: Verdict;
     try {
       await writeAll(upstream.stream.socket, preludeLine({ unit, epoch: route.epoch, client: address, proto: "http" }) + headOut, limits.bodyIdleMs);
@@ -73,23 +79,31 @@ async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead
       if (line === undefined) throw new Error("no verdict");
       verdict = parseVerdict(line);
     } catch (error) {
+      release();
       upstream.stream.socket.destroy();
-      // Without a verdict the home may have begun to run it (the head is enough where there is no body), unless it may run twice.
-      if (upstream.reused && (head.framing.kind !== "none" || idempotent.has(head.method))) continue;
-      throw new UpstreamError(messageOf(error), false);
+      if (!repeatable) throw new UpstreamError(messageOf(error), false);
+      if (upstream.reused && !worker.routes.hasPassed(unit, route.epoch)) continue;
+      worker.error(unit, `no verdict of ${route.home}: ${messageOf(error)}`);
+      return "not-home";
     }
     if (verdict !== "accepted") {
+      release();
       worker.upstreams.giveBack(upstream.key, upstream.stream);
       return verdict;
     }
     try {
-      const result = await exchange(client, upstream.stream, head, undefined, () => (worker.routes.route(unit)?.epoch ?? 0) <= route.epoch);
+      const result = await exchange(client, upstream.stream, head, undefined, () => {
+        release();
+        return !worker.routes.hasPassed(unit, route.epoch);
+      });
       if (result.keepUpstream) worker.upstreams.giveBack(upstream.key, upstream.stream);
       else upstream.stream.socket.destroy();
       return result;
     } catch (error) {
       upstream.stream.socket.destroy();
       throw error;
+    } finally {
+      release();
     }
   }
 }
@@ -103,21 +117,22 @@ export async function dispatch(worker: WorkerState, client: ByteStream, head: Re
     for (;;) {
       const route = worker.routes.route(unit);
       if (route === undefined) return { own: 503 };
-      if (worker.routes.mayServe(unit) && !worker.full(unit)) return await toApache(worker, client, head, headOut, unit, () => worker.routes.mayServe(unit, route.epoch));
-      if (route.home !== worker.routes.table?.node) {
-        try {
+      try {
+        if (worker.routes.mayServe(unit) && !worker.full(unit)) return await toApache(worker, client, head, headOut, unit, () => worker.routes.mayAnswer(unit, route.epoch));
+        if (route.home !== worker.routes.table?.node) {
           const result = await toPeer(worker, client, head, headOut, unit, address);
           if (typeof result !== "string") return result;
-        } catch (error) {
-          // Not reached at all: surely not run. Lost after it was sent: not repeated.
-          if (error instanceof UpstreamError) throw error;
-          worker.error(unit, messageOf(error));
         }
+      } catch (error) {
+        // Not reached at all: surely not run. Lost after it was sent: repeated only where it may run twice and its home is one no more.
+        const lostHome = error instanceof UpstreamError && !error.answered && mayRepeat(head) && (error.message === fenced || worker.routes.hasPassed(unit, route.epoch));
+        if (error instanceof UpstreamError && !lostHome) throw error;
+        worker.error(unit, messageOf(error));
       }
       if (!holding && !worker.hold(unit)) return { own: 503 };
       holding = true;
       if (performance.now() > end || client.socket.destroyed) return { own: 503 };
-      await worker.routes.changed(250);
+      if (!worker.routes.hasPassed(unit, route.epoch)) await worker.routes.changed(250);
     }
   } finally {
     if (holding) worker.unhold(unit);

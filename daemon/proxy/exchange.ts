@@ -4,6 +4,8 @@ import { type RequestHead, type ResponseHead, headEnd, parseResponse } from "./h
 import { responseOut } from "./heads-out.js";
 import { limits } from "./limits.js";
 
+/** Why an answer was held back: this node is not its unit's home any more, or may not say so. */
+export const fenced = "fenced";
 export interface ExchangeResult { status: number; keepClient: boolean; keepUpstream: boolean }
 /** The upstream failed before a byte of its answer reached the client: an own page can still be sent, or another try made. */
 export class UpstreamError extends Error {
@@ -103,7 +105,7 @@ export async function exchange(client: ByteStream, upstream: ByteStream, head: R
       if (response.status >= 200 || response.status === 101) break;
       if (head.minor === 1) await writeAll(client.socket, responseOut(response, { keep: true, clientMinor: 1, dechunk: false }), limits.bodyIdleMs);
     }
-    if (!mayAnswer()) throw new Error("fenced");
+    if (!mayAnswer()) throw new Error(fenced);
     if (response.status === 101 && !head.upgrade) throw new Error("unasked 101");
     const dechunk = head.minor === 0 && response.framing.kind === "chunked";
     // an early answer with request bytes still unread closes the connection

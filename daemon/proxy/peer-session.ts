@@ -31,7 +31,7 @@ export async function peerSession(worker: WorkerState, socket: TLSSocket): Promi
       await writeAll(socket, verdictLine(verdict), limits.bodyIdleMs);
       if (verdict !== "accepted") continue;
       try {
-        const result = await toApache(worker, edge, head, bytes.toString("latin1"), prelude.unit, () => worker.routes.mayServe(prelude.unit, prelude.epoch));
+        const result = await toApache(worker, edge, head, bytes.toString("latin1"), prelude.unit, () => worker.routes.mayAnswer(prelude.unit, prelude.epoch));
         worker.count(prelude.unit, result.status);
         if (!result.keepClient) break;
       } catch (error) {

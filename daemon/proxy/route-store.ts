@@ -1,5 +1,5 @@
 import { machineMs } from "../lib/clock.js";
-import { type Deadlines, isServable, isWithin, laterDeadlines, noDeadlines } from "./gate.js";
+import { type Deadlines, isServable, isWithin, laterDeadlines, mayAnswer, noDeadlines } from "./gate.js";
 import type { RouteTable, UnitRoute } from "./routes.js";
 
 /** The worker's copy of the table, and the fence as data (OWNERSHIP 5): past the deadline nothing of this node's own is served. */
@@ -7,9 +7,16 @@ export class RouteStore {
   public table: RouteTable | undefined;
   private deadlines: Deadlines = noDeadlines;
   private readonly waiting = new Set<() => void>();
+  /** Requests at other nodes, each with what ends it when its unit has another home; as many as are in flight. */
+  private readonly sent = new Set<{ unit: string; epoch: number; end: () => void }>();
 
   public setTable(table: RouteTable): void {
     this.table = table;
+    for (const request of this.sent)
+      if (this.hasPassed(request.unit, request.epoch)) {
+        this.sent.delete(request);
+        request.end();
+      }
     this.wake();
   }
 
@@ -33,6 +40,22 @@ export class RouteStore {
 
   public mayServe(unit: string, epoch?: number): boolean {
     return isServable(this.table, this.deadlines, unit, machineMs(), epoch);
+  }
+
+  public mayAnswer(unit: string, epoch: number): boolean {
+    return mayAnswer(this.table, this.deadlines, unit, machineMs(), epoch);
+  }
+
+  /** Has the unit a later epoch than this? Then nothing that was sent in it can be answered (OWNERSHIP 5). */
+  public hasPassed(unit: string, epoch: number): boolean {
+    return (this.route(unit)?.epoch ?? epoch) > epoch;
+  }
+
+  /** Calls `end` when the unit's epoch has passed, at most once; what is returned lets go of it. */
+  public onPassed(unit: string, epoch: number, end: () => void): () => void {
+    const request = { unit, epoch, end };
+    this.sent.add(request);
+    return () => void this.sent.delete(request);
   }
 
   /** Settles at the next change of the table, or after `ms`. */

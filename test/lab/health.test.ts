@@ -68,6 +68,33 @@ test("a web server that hangs is started anew, and nothing moves", async () => {
   expect([after.home, after.epoch]).toEqual([before.home, before.epoch]);
 });
 
+test("a proxy worker that hangs is ended and started anew, and nothing moves", async () => {
+  const before = await inStep();
+  const client = clientAt(before.home, "worker");
+  await acknowledgedMore(client, 20_000);
+  await inside(before.home, "kill -STOP $(pgrep -f '[h]cd.cjs worker')");
+  await eventually("it was started anew", 40_000, async () => ((await project.hc(["events"])).stdout.includes("proxy-restarted") ? true : undefined));
+  await acknowledgedMore(client, 30_000);
+  await client.stop();
+  const after = await inStep();
+  expect([after.home, after.epoch]).toEqual([before.home, before.epoch]);
+});
+
+test.each([
+  ["that somebody unmounts", "zfs unmount -f hpool/hc/site-ledger"],
+  ["that zfs-fuse dies under", "kill -KILL $(pgrep -x zfs-fuse)"],
+])("a dataset %s is mounted again, its container started anew upon it, and nothing moves", async (_what, line) => {
+  const before = await inStep();
+  const client = clientAt(nodes.find((node) => node !== before.home) as string, `mount${line.length}`);
+  await acknowledgedMore(client, 20_000);
+  await inside(before.home, line);
+  await acknowledgedMore(client, 60_000);
+  const outcomes = await client.stop();
+  const after = await inStep();
+  expect(after.home).toBe(before.home);
+  expect(judgeLedger(outcomes, (await readLedger(address[after.home] as string, host)) ?? [])).toMatchObject({ violations: [], lost: [] });
+});
+
 test("a site that its home cannot start moves in order to its copy, and says why", async () => {
   const before = await inStep();
   const client = clientAt(nodes.find((node) => node !== before.home) as string, "start");

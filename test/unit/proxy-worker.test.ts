@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer as createHttpServer, request as httpRequest, type IncomingMessage, type Server } from "node:http";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { limits } from "../../daemon/proxy/limits.js";
 import { machineMs as monotonicMs } from "../../daemon/lib/clock.js";
@@ -19,6 +19,8 @@ const listen = (server: { listen(...args: unknown[]): unknown; address(): unknow
 let pki: Awaited<ReturnType<typeof edgePki>>;
 let apache: Server;
 let apachePort: number;
+/** Answers that "/slow" waits for. */
+const slow: (() => void)[] = [];
 let seen: { method: string; url: string; headers: IncomingMessage["headers"] }[] = [];
 /** Connections that are closed at their next request, as Apache closes idle ones at a reload. */
 const lastOn = new WeakSet<object>();
@@ -58,9 +60,9 @@ const until = async (what: () => boolean): Promise<void> => {
   }
   throw new Error(`never: ${what}`);
 };
-async function route(unit: Partial<UnitRoute>): Promise<void> {
+async function route(unit: Partial<UnitRoute>, others: RouteTable["nodes"] = {}): Promise<void> {
   const base = { home: "n2", epoch: 1, open: true, ...unit };
-  const nodes = { n1: { addresses: ["127.0.0.1"], port: edge.peerPort }, n2: { addresses: ["127.0.0.1"], port: home.peerPort } };
+  const nodes = { n1: { addresses: ["127.0.0.1"], port: edge.peerPort }, n2: { addresses: ["127.0.0.1"], port: home.peerPort }, ...others };
   const revision = String(Number(tables?.edge.revision ?? 0) + 1);
   const make = (node: string): RouteTable => ({ version: 1, revision, node, hosts: { "wiki.localhost": "site-wiki", "*.wild.example": "site-wiki" }, units: { "site-wiki": { ...base, open: base.open && base.home === node } }, nodes, apachePort });
   tables = { edge: make("n1"), home: make("n2") };
@@ -100,6 +102,7 @@ beforeAll(async () => {
     if (lastOn.has(request.socket)) return void request.socket.destroy();
     if (request.url === "/last") lastOn.add(request.socket);
     seen.push({ method: request.method ?? "", url: request.url ?? "", headers: request.headers });
+    if (request.url === "/slow") return void slow.push(() => response.end("late"));
     if (request.url === "/cut") {
       response.writeHead(200, { "content-length": "100" });
       response.write("half");
@@ -240,6 +243,46 @@ test("a closed gate holds the request at the edge until the picture changes; it 
   expect((await waiting).status).toBe(200);
   expect(seen.map((item) => item.url)).toEqual(["/held"]);
   expect(edge.state.held).toBe(0);
+  await route({});
+});
+test.each(["edge", "home"] as const)("what ran when the gate closed is answered, over the %s", async (at) => {
+  const waiting = ask({ method: "POST", path: "/slow", port: { edge, home }[at].httpPort });
+  await until(() => slow.length === 1);
+  await route({ open: false });
+  for (const go of slow.splice(0)) go();
+  expect([(await waiting).status, seen.length]).toEqual([200, 1]);
+  await route({});
+});
+test("a request at a home that is one no more is let go of at once: what may run twice goes to the new home, the rest fails", async () => {
+  const asked = (method: string): Promise<Answer> => ask({ method, path: "/slow" });
+  const [get, post] = [asked("GET"), asked("POST")];
+  await until(() => slow.length === 2);
+  await route({ home: "n1", epoch: 2 });
+  await until(() => slow.length === 3); // at the new home; the old one never answers
+  expect((await post).status).toBe(502);
+  (slow[2] as () => void)();
+  expect((await get).status).toBe(200);
+  expect(seen.map(({ method }) => method).sort()).toEqual(["GET", "GET", "POST"]);
+  for (const go of slow.splice(0)) go();
+  await route({});
+});
+test("a home that gives no verdict: what it cannot have run waits at the edge and runs once at the new home", async () => {
+  // it takes connections and requests, and says nothing, as a stopped process does
+  const { readFileSync } = await import("node:fs");
+  const keys = pki.of("n2");
+  const taken: string[] = [];
+  const hung = createTlsServer({ ca: readFileSync(keys.ca), cert: readFileSync(keys.cert), key: readFileSync(keys.key), requestCert: true }, (socket) => {
+    socket.on("error", () => undefined);
+    socket.on("data", (data) => taken.push(...(data.toString("latin1").match(/(GET|POST|PUT) \S+/g) ?? [])));
+  });
+  const port = await listen(hung as never, 0, "127.0.0.1");
+  await route({ home: "n2" }, { n2: { addresses: ["127.0.0.1"], port } });
+  const [get, post, bare] = [ask({ path: "/get" }), ask({ method: "POST", path: "/body", body: Buffer.from("x") }), ask({ method: "POST", path: "/bare" })];
+  await until(() => taken.length === 3);
+  await route({ home: "n1", epoch: 2 });
+  expect([(await get).status, (await post).status, (await bare).status]).toEqual([200, 200, 502]);
+  expect(seen.map(({ url }) => url).sort()).toEqual(["/body", "/get"]);
+  hung.close();
   await route({});
 });
 test.each(["edge", "home"] as const)("a unit with its share of Apache's workers taken waits at the %s and runs when one is free", async (at) => {

@@ -1,0 +1,70 @@
+import { absentBeats, beatMs, silentBeats, WorkerWatch } from "../../daemon/proxy/worker-watch.js";
+
+function setup() {
+  const restarts: string[] = [];
+  let ended: () => void = () => undefined;
+  const watch = new WorkerWatch<string>((why) => {
+    restarts.push(why);
+    return new Promise((resolve) => {
+      ended = resolve;
+    });
+  });
+  const beats = (count: number): void => {
+    for (let at = 0; at < count; at += 1) watch.beat();
+  };
+  const end = async (): Promise<void> => {
+    ended();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { watch, restarts, beats, end };
+}
+
+test("a worker that says something is left alone; one that was silent for 10 s is started anew, once", async () => {
+  const { watch, restarts, beats, end } = setup();
+  watch.joined("a");
+  for (let at = 0; at < 20; at += 1) {
+    beats(silentBeats - 1);
+    watch.heard("a");
+  }
+  expect(restarts).toEqual([]);
+  beats(silentBeats);
+  expect(restarts).toEqual(["gave no sign for 10 s"]);
+  beats(1000); // it is under way
+  expect(restarts).toHaveLength(1);
+  watch.left("a");
+  await end();
+  watch.joined("b");
+  watch.heard("b");
+  expect(watch.restarts).toBe(1);
+});
+
+test("the silence of a worker that has left counts no more, that of another one does", () => {
+  const { watch, restarts, beats } = setup();
+  watch.joined("a");
+  watch.joined("b");
+  beats(silentBeats - 1);
+  watch.left("a");
+  watch.heard("b");
+  beats(silentBeats - 1);
+  expect(restarts).toEqual([]);
+  beats(1);
+  expect(restarts).toHaveLength(1);
+});
+
+test("where none comes for 30 s it is started anew; while that does not help, with growing pauses", async () => {
+  const { restarts, beats, end } = setup();
+  beats(absentBeats - 1);
+  expect(restarts).toEqual([]);
+  beats(1);
+  expect(restarts).toEqual(["was not there for 30 s"]);
+  const pauses: number[] = [];
+  for (let round = 2; round < 8; round += 1) {
+    await end();
+    let count = 0;
+    for (; restarts.length < round && count < 10_000; count += 1) beats(1);
+    pauses.push((count * beatMs) / 1000);
+  }
+  expect(pauses[0]).toBeLessThanOrEqual(31);
+  expect(Math.max(...pauses)).toBeLessThanOrEqual(301);
+  expect(pauses.at(-1)).toBeGreaterThan(100);
+});
