@@ -16,7 +16,7 @@ const fail = (text) => {
 };
 const modules = path.join(root, "node_modules");
 const node24 = path.join(modules, "node", "bin", "node");
-const environment = () => ({ ...process.env, PATH: `${path.join(modules, "node", "bin")}:${path.join(modules, ".bin")}:${process.env.PATH}`, npm_config_update_notifier: "false" });
+const environment = () => ({ ...process.env, PATH: `${path.join(modules, "node", "bin")}:${path.join(modules, ".bin")}:${process.env.PATH}`, npm_config_update_notifier: "false", NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? path.join(modules, ".cache", "hc-compile") });
 
 /** Runs a program in the foreground; ends this process with its exit code when it fails. */
 function run(argv, options = {}) {

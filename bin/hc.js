@@ -3,6 +3,7 @@
 // `hc`: runs the command line with Node 22 or later; where the machine's is older, with the one of the npm package `node`.
 const { spawn } = require("node:child_process");
 const fs = require("node:fs");
+const os = require("node:os");
 const path = require("node:path");
 
 const main = path.join(path.dirname(__dirname), "dist", "cli", "main.js");
@@ -10,8 +11,13 @@ if (!fs.existsSync(main)) {
   process.stderr.write("hc is not built yet; run `npm run build` in its checkout.\n");
   process.exit(1);
 }
-if (Number(process.versions.node.split(".")[0]) >= 22) require(main);
-else {
+// what Node has compiled once is kept for the next start, of this process and of the program's and the providers' (nodejs.org/api/module.html, "Module compile cache")
+const state = process.env.HC_HOME || path.join(process.env.XDG_STATE_HOME || path.join(os.homedir(), ".local", "state"), "hybridcluster");
+process.env.NODE_COMPILE_CACHE ??= path.join(state, "compile-cache");
+if (Number(process.versions.node.split(".")[0]) >= 22) {
+  require("node:module").enableCompileCache?.();
+  require(main);
+} else {
   let binary;
   try {
     binary = path.join(path.dirname(require.resolve("node/package.json", { paths: [__dirname] })), "bin", "node");

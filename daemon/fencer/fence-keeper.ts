@@ -32,12 +32,11 @@ export class FenceKeeper {
   private folder: FenceFolder | undefined;
   private readonly units = new Map<string, FenceUnit>();
   private order: Order | undefined;
-  private before: { generation: number; deadlineMs: number } | undefined;
+  /** What the process before this one has ordered; `alone`: no unit of it had a deadline of its own. */
+  private left: { generation: number; deadlineMs: number; alone: boolean } | undefined;
   private told = 0;
   /** Is this the first control process since the machine was started? */
   private first = false;
-  /** The deadline that the process before this one has left. */
-  private leftMs = Number.POSITIVE_INFINITY;
   /** That this process has seen. */
   public fences = 0;
   private readonly startedMs: number;
@@ -52,10 +51,9 @@ export class FenceKeeper {
     const before = this.folder.order();
     const note = this.note();
     if (before.kind === "read") {
-      this.leftMs = before.value.deadlineMs;
-      for (const unit of before.value.units) this.units.set(unit.unit, unit);
-      // a unit with a deadline of its own lives by promises that this process knows nothing of
-      if (before.value.units.every(({ deadlineMs }) => deadlineMs === undefined)) this.before = before.value;
+      const { generation, deadlineMs, units } = before.value;
+      this.left = { generation, deadlineMs, alone: units.every((unit) => unit.deadlineMs === undefined) };
+      for (const unit of units) this.units.set(unit.unit, unit);
     }
     this.first = before.kind === "none";
     // a predecessor with a later generation has told it
@@ -67,9 +65,10 @@ export class FenceKeeper {
     return this.note()?.generation ?? 0;
   }
 
-  /** What the process before had ordered when this one began; in `clock.monotonicMs`. */
+  /** What the process before had ordered when this one began; in `clock.monotonicMs`. Undefined where a unit lives by promises that this process knows nothing of. */
   public predecessor(): { generation: number; deadlineMs: number } | undefined {
-    return this.before === undefined ? undefined : { generation: this.before.generation, deadlineMs: this.before.deadlineMs - (machineMs() - this.options.clock.monotonicMs()) };
+    const { left, options } = this;
+    return left?.alone === true ? { generation: left.generation, deadlineMs: left.deadlineMs - (machineMs() - options.clock.monotonicMs()) } : undefined;
   }
 
   /** Why no sign of life may be sent; "" when one may. */
@@ -87,8 +86,9 @@ export class FenceKeeper {
     this.assertFree(generation);
   }
 
+  /** Has the deadline of the process before passed? */
   public missed(): boolean {
-    return machineMs() >= this.leftMs;
+    return machineMs() >= (this.left?.deadlineMs ?? Number.POSITIVE_INFINITY);
   }
 
   /** Before a unit is mounted writable. Throws when the fencer cannot be told. */

@@ -1,9 +1,8 @@
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
+
 import { delay } from "../../daemon/lib/abort.js";
 import type { EventRecord } from "../../daemon/lib/records.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
+import type { Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
 import { debrisOf } from "../support/kill-matrix.js";
@@ -30,8 +29,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   try {
     const up = await project.operate("up");
     if (up.result?.result !== "succeeded") throw new Error(up.error);
-    const home = join(project.folder, "home");
-    const lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
+    const lab = project.lab();
     const run = new Run(project, lab, names, report, tell);
     await run.healed("the beginning");
     if ((options.only ?? faultKinds).includes("clock")) {

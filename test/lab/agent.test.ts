@@ -3,7 +3,7 @@ import { gzipSync } from "node:zlib";
 import { delay } from "../../daemon/lib/abort.js";
 import { type DesiredDocument, siteDefaults } from "../../daemon/lib/documents.js";
 import type { ObservedUnit, TrashRecord, UnitRecord } from "../../daemon/lib/records.js";
-import { api, eventually, makeCluster, prepareNode, ready } from "../support/hcd-lab.js";
+import { api, bringUp, eventually, prepareNode } from "../support/hcd-lab.js";
 import { type TestNode, withLab } from "../support/lab.js";
 
 const lab = withLab(3);
@@ -62,13 +62,7 @@ function archive(name: string, text: string): Buffer {
 
 beforeAll(async () => {
   const hosts = await Promise.all(lab.nodes.map((one, number) => prepareNode(one, number < 2 ? "a" : "b")));
-  const cluster = await makeCluster(lab, hosts);
-  for (const one of lab.nodes) await eventually("API answers", 20_000, () => api(one, "GET", "/v1/version"), ({ status }) => status === 200);
-  await Promise.all(lab.nodes.map(async (one) => expect((await api(one, "PUT", "/v1/identity", await cluster.identity(one.name))).status).toBe(200)));
-  for (const one of lab.nodes) await ready(one, 90_000);
-  await call("PUT", "/v1/documents/cluster/eu", { version: 1, kind: "cluster", name: "eu", origin: "git", spec: { redundancy: 2, nodes: ["n1", "n2", "n3"], settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 7, etcd: { heartbeatMs: 250, electionMs: 2500 } } } });
-  await call("PUT", "/v1/documents/customer/acme", { version: 1, kind: "customer", name: "acme", origin: "git", spec: { displayName: "Acme", contact: "" } });
-  await call("PUT", "/v1/documents/template/tiny", { version: 1, kind: "template", name: "tiny", origin: "git", spec: { recipe: "php", version: "1", settings: {} } });
+  await bringUp(lab, hosts);
 }, 180_000);
 
 test("a template is built on one node and is the same on all", async () => {

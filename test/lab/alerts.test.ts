@@ -1,9 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { delay } from "../../daemon/lib/abort.js";
 import type { AlertsReport } from "../../daemon/alerts/alerts.js";
 import type { Status } from "../../daemon/lib/status.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { parseExposition } from "../support/exposition.js";
 import { HcProject, stepText } from "../support/hc-project.js";
@@ -15,24 +13,11 @@ const nodes = ["n1", "n2", "n3"] as const;
 const sites = ["a", "b", "c", "d"] as const;
 const token = "T0KEN-4711-lab";
 let project: HcProject;
-let lab: Lab;
 let receivers: Receivers;
 
 const status = (): Promise<Status> => project.status();
-async function inside(node: string, line: string): Promise<string> {
-  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 30_000 });
-  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
-  return stdout.trim();
-}
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["alerts"])).stdout}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["events"])).stdout}`);
-    await delay(200);
-  }
-}
+const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["alerts"], ["status"], ["events"]]);
 const filesBelow = (root: string): string[] => readdirSync(root).flatMap((name) => (name === "labs" ? [] : statSync(join(root, name)).isDirectory() ? filesBelow(join(root, name)) : [join(root, name)]));
 
 beforeAll(async () => {
@@ -41,8 +26,6 @@ beforeAll(async () => {
   project.wish.hosts = Object.fromEntries(nodes.map((node) => [node, { ports: { metrics: 9437 } }]));
   const up = await project.operate("up");
   if (up.ran.code !== 0) throw new Error(up.error);
-  const home = join(project.folder, "home");
-  lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
   const gateway = (await status()).nodes[0]!.address.replace(/[0-9]+$/, "1");
   receivers = await Receivers.start(gateway, token);
   project.wish.alerts = receivers.wish({ downS: 60, clearS: 5 });

@@ -1,8 +1,7 @@
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
+
 import { delay } from "../../daemon/lib/abort.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
+import type { Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import type { StashAnswer } from "../../daemon/replication/stash-routes.js";
 import type { StashDiff } from "../../daemon/vault/stash-desk.js";
@@ -20,26 +19,8 @@ let address: Record<string, string>;
 
 const status = (): Promise<Status> => project.status();
 /** What a person would look at. */
-async function picture(): Promise<string> {
-  const said = [(await project.hc(["status"])).stdout, (await project.hc(["why", "ledger"])).stdout];
-  for (const node of nodes) said.push(`${node}:`, await inside(node, "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -25 | cut -c1-500").catch((error: Error) => error.message));
-  return said.join("\n");
-}
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${await picture()}`);
-    await delay(100);
-  }
-}
-/** A shell line in a node, through its namespaces: works while it is cut off. */
-async function inside(node: string, line: string): Promise<string> {
-  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 30_000 });
-  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
-  return stdout.trim();
-}
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["why", "ledger"]], nodes);
+const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
 const pidOf = async (node: string): Promise<number> => lab.pid(await lab.node(node)) as number;
 const guidsOf = async (node: string): Promise<string[]> => (await inside(node, "zfs list -H -d 1 -t snapshot -o guid -s createtxg hpool/hc/site-ledger")).split("\n");
 const stashesOf = async (node: string): Promise<string[]> => (await inside(node, "zfs list -H -d 1 -t filesystem -o name hpool/hc/stash 2>/dev/null || true")).split("\n").filter((name) => name.startsWith("hpool/hc/stash/"));
@@ -62,8 +43,7 @@ beforeAll(async () => {
   project.wish.sites = { ledger: { content: ledgerContent, quota: "256M" } };
   const up = await project.operate("up");
   if (up.ran.code !== 0) throw new Error(up.error);
-  const home = join(project.folder, "home");
-  lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
+  lab = project.lab();
   address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at]));
 }, 400_000);
 afterAll(async () => {

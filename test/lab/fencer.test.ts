@@ -2,7 +2,7 @@ import { delay } from "../../daemon/lib/abort.js";
 import { type DesiredDocument, siteDefaults } from "../../daemon/lib/documents.js";
 import type { FenceNote, FenceOrder } from "../../daemon/fencer/parse-fence.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
-import { api, eventually, makeCluster, prepareNode, ready } from "../support/hcd-lab.js";
+import { api, bringUp, declare, eventually, prepareNode, ready } from "../support/hcd-lab.js";
 import { type TestNode, withLab } from "../support/lab.js";
 
 const lab = withLab(3);
@@ -11,10 +11,6 @@ const unit = "site-shop";
 const document: DesiredDocument<"site"> = { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2, failover: { policy: "manual", maxLossS: 60 }, placement: { ...siteDefaults.placement, pin: "" } } as unknown as DesiredDocument<"site">["spec"] };
 interface UnitAnswer { record: UnitRecord; observed: Record<string, ObservedUnit> }
 
-async function put(path: string, body: unknown): Promise<void> {
-  const answer = await api(lab.nodes[0] as TestNode, "PUT", path, body);
-  if (answer.status >= 400) throw new Error(`PUT ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-}
 async function record(through: TestNode): Promise<UnitAnswer | undefined> {
   const answer = await api(through, "GET", `/v1/units/${unit}`);
   return answer.status === 200 ? (answer.body as UnitAnswer) : undefined;
@@ -40,14 +36,8 @@ const problems = async (of: TestNode): Promise<string> => JSON.stringify(((await
 
 beforeAll(async () => {
   const hosts = await Promise.all(lab.nodes.map((one) => prepareNode(one, "a")));
-  const cluster = await makeCluster(lab, hosts);
-  for (const one of lab.nodes) await eventually("API answers", 20_000, () => api(one, "GET", "/v1/version"), ({ status }) => status === 200);
-  await Promise.all(lab.nodes.map(async (one) => expect((await api(one, "PUT", "/v1/identity", await cluster.identity(one.name))).status).toBe(200)));
-  for (const one of lab.nodes) await ready(one, 90_000);
-  await put("/v1/documents/cluster/eu", { version: 1, kind: "cluster", name: "eu", origin: "git", spec: { redundancy: 2, nodes: ["n1", "n2", "n3"], settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 7, etcd: { heartbeatMs: 250, electionMs: 2500 } } } });
-  await put("/v1/documents/customer/acme", { version: 1, kind: "customer", name: "acme", origin: "git", spec: { displayName: "Acme", contact: "" } });
-  await put("/v1/documents/template/tiny", { version: 1, kind: "template", name: "tiny", origin: "git", spec: { recipe: "php", version: "1", settings: {} } });
-  await put("/v1/documents/site/shop", document);
+  await bringUp(lab, hosts);
+  await declare(lab, "site", "shop", document.spec);
   await eventually("the site answers", 90_000, async () => page(await home()), (code) => code === 200);
 }, 300_000);
 

@@ -1,9 +1,7 @@
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
-import { delay } from "../../daemon/lib/abort.js";
+
 import type { LossCheck } from "../../daemon/lib/loss-check.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
+import type { Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, readLedger } from "../support/ledger.js";
@@ -15,15 +13,7 @@ let project: HcProject;
 let lab: Lab;
 
 const status = (): Promise<Status> => project.status();
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["why", "ledger"])).stdout}`);
-    await delay(200);
-  }
-}
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["why", "ledger"]]);
 const rolesAre = (wanted: string): Promise<string> => eventually(`roles are ${wanted}`, 90_000, async () => {
   const seen = (await status()).nodes.map(({ name, alive, role, etcd }) => `${name}:${alive ? (etcd.healthy ? etcd.role : "unhealthy") : "away"}${role === "witness" ? "(witness)" : ""}`).join(" ");
   return seen === wanted ? seen : undefined;
@@ -51,8 +41,7 @@ beforeAll(async () => {
   project.wish.nodes = 1;
   project.wish.sites = { ledger: { content: ledgerContent, quota: "256M" } };
   await up();
-  const home = join(project.folder, "home");
-  lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
+  lab = project.lab();
 });
 afterAll(async () => {
   await closeConnections();

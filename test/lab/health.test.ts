@@ -1,8 +1,5 @@
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
-import { delay } from "../../daemon/lib/abort.js";
+
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, readLedger } from "../support/ledger.js";
@@ -12,24 +9,11 @@ jest.setTimeout(300_000);
 const nodes = ["n1", "n2", "n3"];
 const host = "ledger.localhost";
 let project: HcProject;
-let lab: Lab;
 let address: Record<string, string>;
 
 const status = (): Promise<Status> => project.status();
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["why", "ledger"])).stdout}`);
-    await delay(200);
-  }
-}
-async function inside(node: string, line: string): Promise<string> {
-  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 30_000 });
-  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
-  return stdout.trim();
-}
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["why", "ledger"]]);
+const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
 const unitWhen = (what: string, withinMs: number, fits: (unit: StatusUnit) => boolean): Promise<StatusUnit> => eventually(what, withinMs, async () => {
   const unit = (await status()).units.find(({ id }) => id === "site-ledger");
   return unit !== undefined && fits(unit) ? unit : undefined;
@@ -47,8 +31,6 @@ beforeAll(async () => {
   project.wish.sites = { ledger: { content: ledgerContent, quota: "256M" } };
   const up = await project.operate("up");
   if (up.ran.code !== 0) throw new Error(up.error);
-  const home = join(project.folder, "home");
-  lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
   address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at]));
 }, 400_000);
 afterAll(async () => {

@@ -1,11 +1,10 @@
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { delay } from "../../daemon/lib/abort.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import type { AdoptAnswer } from "../../daemon/recovery/adopt.js";
 import type { QuorumStatus } from "../../daemon/recovery/quorum-routes.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
+import type { Lab } from "../../providers/lab/lab.js";
 import { nodeFolder } from "../../providers/lab/place.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject, stepText } from "../support/hc-project.js";
@@ -23,25 +22,8 @@ let address: Record<string, string>;
 
 const status = (): Promise<Status> => project.status();
 const quorum = (): Promise<QuorumStatus> => project.json<QuorumStatus>(["quorum", "status"]);
-async function inside(node: string, line: string): Promise<string> {
-  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 60_000 });
-  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
-  return stdout.trim();
-}
-async function picture(): Promise<string> {
-  const said = [(await project.hc(["status"])).stdout, (await project.hc(["quorum", "status"])).stdout, (await project.hc(["why", "ledger"])).stdout];
-  for (const node of nodes) said.push(`${node}:`, await inside(node, "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -30 | cut -c1-500").catch((error: Error) => error.message));
-  return said.join("\n");
-}
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look().catch(() => undefined);
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${await picture()}`);
-    await delay(100);
-  }
-}
+const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, () => look().catch(() => undefined), [["status"], ["quorum", "status"], ["why", "ledger"]], nodes);
 const inStep = (name: string): Promise<StatusUnit> => eventually(`${name} serves, its replica is in step`, 90_000, async () => {
   const unit = (await status()).units.find(({ id }) => id === `site-${name}`);
   if (unit?.state !== "serving" || unit.replicas.length !== 1 || !unit.replicas.every(({ state, lagSeconds }) => state === "replica" && lagSeconds === 0)) return undefined;
@@ -50,8 +32,7 @@ const inStep = (name: string): Promise<StatusUnit> => eventually(`${name} serves
   return (await inside(unit.home, `zfs get -Hp -o value written hpool/hc/site-${name}`)) === "0" && (await newest(unit.home)) === (await newest(unit.replicas[0]!.node)) ? unit : undefined;
 });
 async function found(): Promise<void> {
-  const home = join(project.folder, "home");
-  lab = findLab(join(home, readdirSync(home).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
+  lab = project.lab();
 }
 async function addresses(): Promise<void> {
   address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at]));

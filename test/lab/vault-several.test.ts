@@ -1,6 +1,5 @@
-import { readdirSync } from "node:fs";
+
 import { join } from "node:path";
-import { delay } from "../../daemon/lib/abort.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import type { StashAnswer } from "../../daemon/replication/stash-routes.js";
@@ -8,7 +7,6 @@ import type { GroupInfo, GroupMade } from "../../daemon/vault/group-routes.js";
 import type { FileAnswer, VaultListing } from "../../daemon/vault/routes.js";
 import type { StashDiff } from "../../daemon/vault/stash-desk.js";
 import type { StashAnswerOne } from "../../daemon/vault/stash-desk-routes.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
 
@@ -17,23 +15,10 @@ jest.setTimeout(240_000);
 const nodes = ["n1", "n2", "n3"] as const;
 const sites = ["blog", "forum", "shop"] as const;
 let project: HcProject;
-let lab: Lab;
 
 const status = (): Promise<Status> => project.status();
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["events", "shop"])).stdout}`);
-    await delay(200);
-  }
-}
-async function inside(node: string, line: string): Promise<string> {
-  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 60_000 });
-  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
-  return stdout.trim();
-}
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["events", "shop"]]);
+const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
 const unitOf = async (site: string): Promise<StatusUnit> => (await status()).units.find(({ name }) => name === site) as StatusUnit;
 const recordOf = async (site: string): Promise<UnitRecord> => (await project.json<{ record: UnitRecord }>(["site", "show", site])).record;
 const tenant = (node: string, site: string, line: string): Promise<string> => inside(node, `cd /hc/site-${site}/www && setpriv --reuid hc-acme --regid hc-acme --clear-groups bash -ec '${line}'`);
@@ -59,8 +44,6 @@ beforeAll(async () => {
   for (const site of sites) project.wish.sites[site] = { content, placement: { prefer: [site === "forum" ? "n2" : "n1"] } };
   const up = await project.operate("up");
   if (up.ran.code !== 0) throw new Error(up.error);
-  const folder = join(project.folder, "home");
-  lab = findLab(join(folder, readdirSync(folder).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
   for (const site of sites) unit[site] = await inStep(site);
   expect(sites.map((site) => unit[site]?.home)).toEqual(["n1", "n2", "n1"]);
 }, 400_000);

@@ -1,10 +1,8 @@
-import { readdirSync } from "node:fs";
+
 import { join } from "node:path";
-import { delay } from "../../daemon/lib/abort.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import type { BrowseInfo, FileAnswer, VaultListing } from "../../daemon/vault/routes.js";
-import { findLab, type Lab } from "../../providers/lab/lab.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import type { Ran } from "../support/hc-process.js";
 import { HcProject, stepText } from "../support/hc-project.js";
@@ -14,23 +12,10 @@ jest.setTimeout(240_000);
 const nodes = ["n1", "n2", "n3"] as const;
 const root = "/hc/site-shop";
 let project: HcProject;
-let lab: Lab;
 
 const status = (): Promise<Status> => project.status();
-async function eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + withinMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}\n${(await project.hc(["status"])).stdout}\n${(await project.hc(["events", "shop"])).stdout}`);
-    await delay(200);
-  }
-}
-async function inside(node: string, line: string): Promise<string> {
-  const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 60_000 });
-  if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
-  return stdout.trim();
-}
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["events", "shop"]]);
+const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
 /** As the site's own user. */
 const tenant = (node: string, line: string): Promise<string> => inside(node, `cd ${root}/www && setpriv --reuid hc-acme --regid hc-acme --clear-groups bash -ec '${line}'`);
 const page = (node: string, path = "/"): Promise<string> => inside(node, `curl -sS -m 20 -H 'Host: shop.localhost' http://127.0.0.1${path}`);
@@ -61,8 +46,6 @@ beforeAll(async () => {
   project.wish.sites = { shop: { content: join(process.cwd(), "test", "fixtures", "vault"), quota: "128M", retention: { minutes: 120, weeks: 0 } } };
   const up = await project.operate("up");
   if (up.ran.code !== 0) throw new Error(up.error);
-  const folder = join(project.folder, "home");
-  lab = findLab(join(folder, readdirSync(folder).find((name) => name.startsWith("hc-project")) as string, "labs", project.wish.lab)) as Lab;
   const unit = await serving();
   home = unit.home;
   replica = unit.replicas[0]!.node;

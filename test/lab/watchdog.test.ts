@@ -4,7 +4,7 @@ import { machineMs } from "../../daemon/lib/clock.js";
 import { siteDefaults } from "../../daemon/lib/documents.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
 import { fenceMs } from "../../daemon/membership/session.js";
-import { api, eventually, makeCluster, prepareNode, ready } from "../support/hcd-lab.js";
+import { api, bringUp, declare, eventually, prepareNode, ready } from "../support/hcd-lab.js";
 import { type TestNode, withLab } from "../support/lab.js";
 import { WatchdogStandIn } from "../support/watchdog-stand-in.js";
 
@@ -13,10 +13,6 @@ const unit = "site-shop";
 const watchdogs = new Map<string, WatchdogStandIn>();
 const of = (node: TestNode): WatchdogStandIn => watchdogs.get(node.name) as WatchdogStandIn;
 const any = (): TestNode => lab.nodes.find((node) => node.alive()) as TestNode;
-const put = async (path: string, body: unknown): Promise<void> => {
-  const answer = await api(any(), "PUT", path, body);
-  if (answer.status >= 400) throw new Error(`PUT ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-};
 const page = async (on: TestNode): Promise<number> => Number((await on.exec(["curl", "-s", "-o", "/dev/null", "-m", "10", "-w", "%{http_code}", "-H", "Host: shop.localhost", "http://127.0.0.1/?json"])).stdout);
 async function home(): Promise<TestNode> {
   const found = await eventually(`${unit} serves`, 60_000, async () => (await api(any(), "GET", `/v1/units/${unit}`)).body as { record: UnitRecord; observed: Record<string, { state: string }> } | undefined, (one) => one?.record?.state === "live" && lab.node(one.record.home).alive() && one.observed[one.record.home]?.state === "serving");
@@ -53,14 +49,8 @@ beforeAll(async () => {
     watchdogs.set(one.name, await WatchdogStandIn.place(lab, one));
     return prepareNode(one, "a", { watchdog: { device: of(one).device } });
   }));
-  const cluster = await makeCluster(lab, hosts);
-  for (const one of lab.nodes) await eventually("API answers", 20_000, () => api(one, "GET", "/v1/version"), ({ status }) => status === 200);
-  await Promise.all(lab.nodes.map(async (one) => expect((await api(one, "PUT", "/v1/identity", await cluster.identity(one.name))).status).toBe(200)));
-  for (const one of lab.nodes) await ready(one, 90_000);
-  await put("/v1/documents/cluster/eu", { version: 1, kind: "cluster", name: "eu", origin: "git", spec: { redundancy: 2, nodes: ["n1", "n2", "n3"], settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 7, etcd: { heartbeatMs: 250, electionMs: 2500 } } } });
-  await put("/v1/documents/customer/acme", { version: 1, kind: "customer", name: "acme", origin: "git", spec: { displayName: "Acme", contact: "" } });
-  await put("/v1/documents/template/tiny", { version: 1, kind: "template", name: "tiny", origin: "git", spec: { recipe: "php", version: "1", settings: {} } });
-  await put("/v1/documents/site/shop", { version: 1, kind: "site", name: "shop", origin: "git", spec: { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2 } });
+  await bringUp(lab, hosts);
+  await declare(lab, "site", "shop", { ...siteDefaults, customer: "acme", template: "tiny", hostnames: ["shop.localhost"], replicas: 2 });
   await eventually("the site answers", 90_000, async () => page(await home()), (code) => code === 200);
 }, 300_000);
 afterAll(async () => {

@@ -1,10 +1,12 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connectionsFolder, workspaceDir } from "../../providers/core/workspace.js";
+import { connectionsFolder, labFolder, workspaceDir } from "../../providers/core/workspace.js";
+import { findLab, type Lab } from "../../providers/lab/lab.js";
 import type { Connection } from "../../providers/schemas/connection.js";
 import { apiCall } from "../../providers/ssh/api-client.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
+import { delay } from "../../daemon/lib/abort.js";
 import type { Status } from "../../daemon/lib/status.js";
 import type { EngineEvent, OperationResult, PlannedStep } from "../../stacks/engine/types.js";
 import { plainEnv, type Ran, runProgram } from "./hc-process.js";
@@ -56,6 +58,35 @@ export class HcProject {
     });
     this.looking = look.catch(() => undefined);
     return look;
+  }
+  /** The lab that the program has made. */
+  public lab(): Lab {
+    const folder = labFolder(workspaceDir(this.folder, this.env), this.wish.lab);
+    const lab = findLab(folder);
+    if (lab === undefined) throw new Error(`${folder} holds no lab yet`);
+    return lab;
+  }
+  /** What a shell line in a node prints, through its namespaces: works while the node is cut off. */
+  public async inside(node: string, line: string): Promise<string> {
+    const lab = this.lab();
+    const { stdout, stderr, code } = await lab.runnerOf(await lab.node(node)).run(["bash", "-c", line], { timeoutMs: 60_000 });
+    if (code !== 0) throw new Error(`${node}: ${line}: ${stderr}`);
+    return stdout.trim();
+  }
+  /** Looks until there is something; where that lasts too long, the error tells what `hc` says by then, and what the journals of `nodes` do. */
+  public async eventually<T>(what: string, withinMs: number, look: () => Promise<T | undefined>, told: readonly (readonly string[])[] = [["status"]], nodes: readonly string[] = []): Promise<T> {
+    const end = performance.now() + withinMs;
+    for (;;) {
+      const seen = await look();
+      if (seen !== undefined) return seen;
+      if (performance.now() > end) throw new Error([`not within ${withinMs} ms: ${what}`, ...(await Promise.all(told.map(async (args) => (await this.hc(args)).stdout))), await this.journals(nodes)].join("\n"));
+      await delay(200);
+    }
+  }
+  /** What each node's hcd has said lately, without its chatter. */
+  private async journals(nodes: readonly string[]): Promise<string> {
+    const line = "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -30 | cut -c1-500";
+    return (await Promise.all(nodes.map(async (node) => `${node}:\n${await this.inside(node, line).catch((error: Error) => error.message)}`))).join("\n");
   }
   /** An operation of the engine with its events. */
   public async operate(kind: "up" | "preview" | "destroy", args: readonly string[] = []): Promise<Said> {

@@ -97,3 +97,20 @@ export async function makeCluster(lab: TestLab, hosts: readonly HostConfig[], na
     },
   };
 }
+
+/** Nodes that are prepared become one cluster, with customer "acme" and template "tiny". */
+export async function bringUp(lab: TestLab, hosts: readonly HostConfig[]): Promise<HcdCluster> {
+  const cluster = await makeCluster(lab, hosts);
+  await Promise.all(lab.nodes.map(async (node) => eventually(`${node.name} takes its identity`, 30_000, async () => api(node, "PUT", "/v1/identity", await cluster.identity(node.name)), ({ status }) => status === 200)));
+  for (const node of lab.nodes) await ready(node, 90_000);
+  await declare(lab, "cluster", "eu", { redundancy: 2, nodes: lab.nodes.map(({ name }) => name), settings: { txgTimeoutS: 1, rpoS: 10, trashDays: 7, etcd: { heartbeatMs: 250, electionMs: 2500 } } });
+  await declare(lab, "customer", "acme", { displayName: "Acme", contact: "" });
+  await declare(lab, "template", "tiny", { recipe: "php", version: "1", settings: {} });
+  return cluster;
+}
+/** Writes a document as `hc up` does, through any living node. */
+export async function declare(lab: TestLab, kind: string, name: string, spec: unknown): Promise<void> {
+  const node = lab.nodes.find((one) => one.alive()) as TestNode;
+  const answer = await api(node, "PUT", `/v1/documents/${kind}/${name}`, { version: 1, kind, name, origin: "git", spec });
+  if (answer.status >= 400) throw new Error(`${kind} ${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
+}
