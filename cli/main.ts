@@ -8,6 +8,7 @@ import { labCommand } from "./commands/lab.js";
 import { moveCommand } from "./commands/move.js";
 import { fenceCommand, unfenceCommand } from "./commands/fence.js";
 import { promoteCommand } from "./commands/promote.js";
+import { probeCommand } from "./commands/probe.js";
 import { quorumCommand } from "./commands/quorum.js";
 import { eventsCommand } from "./commands/events.js";
 import { logsCommand, siteCommand, whyCommand } from "./commands/site.js";
@@ -24,7 +25,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, probeCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand,
   vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

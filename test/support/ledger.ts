@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Outcome } from "./ledger-client.js";
 
 export type { Outcome } from "./ledger-client.js";
-export const ledgerContent = join(process.cwd(), "test", "fixtures", "ledger");
+export const ledgerContent = join(process.cwd(), "stacks", "content", "probe");
 
 /** A client that writes numbered records until it is stopped; `inside` is the pid of a node's first process, to stand in its network. */
 export class LedgerClient {

@@ -1,0 +1,43 @@
+/** Of one client's writes: numbers from 1, each sent once, one after the other. */
+export interface ClientWrites { client: string; sent: number; acknowledged: readonly number[] }
+export interface WritesVerdict {
+  sent: number;
+  acknowledged: number;
+  /** Acknowledged, and not there. */
+  lost: string[];
+  /** There more than once. */
+  doubled: string[];
+  /** There before one that its client had sent earlier. */
+  disordered: string[];
+  /** Not acknowledged, and there all the same: an answer that was lost. */
+  thereUnasked: number;
+}
+
+/** Pure. `list`: ids in the order in which they lie in the site, others' too; an id is `<client>-<number>`. */
+export function judgeWrites(clients: readonly ClientWrites[], list: readonly string[]): WritesVerdict {
+  const seen = new Map<string, Map<number, number>>(clients.map(({ client }) => [client, new Map<number, number>()]));
+  const newest = new Map<string, number>();
+  const [doubled, disordered] = [new Set<string>(), new Set<string>()];
+  for (const id of list) {
+    const dash = id.lastIndexOf("-");
+    const [client, number] = [id.slice(0, dash), Number(id.slice(dash + 1))];
+    const own = seen.get(client);
+    if (own === undefined || !Number.isInteger(number)) continue;
+    const times = (own.get(number) ?? 0) + 1;
+    own.set(number, times);
+    if (times > 1) doubled.add(id);
+    else if (number < (newest.get(client) ?? 0)) disordered.add(id);
+    newest.set(client, Math.max(number, newest.get(client) ?? 0));
+  }
+  const lost: string[] = [];
+  let [sent, acknowledged, thereUnasked] = [0, 0, 0];
+  for (const one of clients) {
+    const own = seen.get(one.client) as Map<number, number>;
+    sent += one.sent;
+    acknowledged += one.acknowledged.length;
+    for (const number of one.acknowledged) if (!own.has(number)) lost.push(`${one.client}-${number}`);
+    const known = new Set(one.acknowledged);
+    for (const number of own.keys()) if (!known.has(number)) thereUnasked += 1;
+  }
+  return { sent, acknowledged, lost, doubled: [...doubled], disordered: [...disordered], thereUnasked };
+}
