@@ -43,6 +43,7 @@ import { NodePublisher } from "./membership/observed-node.js";
 import { NodeSession, waitLive } from "./membership/session.js";
 import { Voters } from "./membership/voters.js";
 import type { AgentPart, IsAlive, Parts, Sampled } from "./parts.js";
+import { Gates } from "./proxy/gates.js";
 import { drainRoutes } from "./placement/drain-routes.js";
 import { removalRoutes } from "./placement/removal-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
@@ -157,6 +158,7 @@ export class ClusterNode {
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, changes, store, services,
       view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, unitLocks: new Locks(), peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
+      gates: new Gates(clock),
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };

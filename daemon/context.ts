@@ -7,6 +7,7 @@ import type { Locks } from "./lib/locks.js";
 import type { Logger } from "./lib/log.js";
 import type { ClusterConfig, HostConfig } from "./lib/node-config.js";
 import type { Platform } from "./platform/platform.js";
+import type { Gates } from "./proxy/gates.js";
 import type { SiteServices } from "./services/site-services.js";
 import type { View } from "./state/cluster-state.js";
 import type { Store } from "./state/store.js";
@@ -74,6 +75,8 @@ export interface NodeContext {
   peerRoutes: RouteRegistry;
   /** Unix socket, `/v1/...`. */
   apiRoutes: RouteRegistry;
+  /** Holds of units at this node's proxy workers. */
+  gates: Gates;
   event(unit: string, event: string, detail: string): void;
   signal: AbortSignal;
 }

@@ -37,7 +37,10 @@ export async function runProbe(plan: ProbePlan, signal: AbortSignal, told: (repo
     }),
   }));
   const report = (): ProbeReport => ({ startMs, seconds: (Date.now() - startMs) / 1000, clients: plan.clients, urls: targets.map(({ url, tally }) => ({ url: url.href, ...tally.report(Date.now()) })) });
-  const ended = plan.seconds === 0 ? signal : AbortSignal.any([signal, AbortSignal.timeout(plan.seconds * 1000)]);
+  const stop = new AbortController();
+  const end = plan.seconds === 0 ? undefined : setTimeout(() => stop.abort(), plan.seconds * 1000);
+  // a signal of AbortSignal.timeout() that only AbortSignal.any() knows may be collected before it fires (nodejs/node#57736, Node 20 and 22)
+  const ended = AbortSignal.any([signal, stop.signal]);
   const teller = setInterval(() => told(report()), 1_000);
   const everyMs = (plan.clients * 1000) / plan.rate;
   try {
@@ -59,6 +62,7 @@ export async function runProbe(plan: ProbePlan, signal: AbortSignal, told: (repo
     return last;
   } finally {
     clearInterval(teller);
+    clearTimeout(end);
     for (const { clients } of targets) for (const { asker } of clients) asker.close();
   }
 }

@@ -14,7 +14,7 @@ const smallBytes = 1_000_000;
 const smallMs = 300;
 const presyncRounds = 8;
 /** Deadlines of the steps, ms. Before the hand-over their end undoes the move. */
-const withinMs = { presync: 15 * 60_000, quieting: 60_000, finalizing: 120_000, starting: 90_000 };
+const withinMs = { presync: 15 * 60_000, draining: 5_000, quieting: 60_000, finalizing: 120_000, starting: 90_000 };
 const undoPauseMs = 500;
 
 export interface MoveParts { context: NodeContext; replication: Replication; agent: Agent }
@@ -102,7 +102,12 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
           if (bytes < smallBytes || tookMs < smallMs || round >= presyncRounds) return `${round} increments, the last of ${bytes} bytes`;
         }
       }),
-    announcing: () => write((record) => ({ ...record, move: { ...(record.move as MoveState), phase: "stopping" } })),
+    // the gate closes, what runs ends (or is cut at the deadline), and only then is the stop announced
+    async announcing(signal) {
+      const running = await context.gates.hold(unit, withinMs.draining, signal);
+      const outcome = await write((record) => ({ ...record, move: { ...(record.move as MoveState), phase: "stopping" } }));
+      return outcome.event === "ok" && running > 0 ? { ...outcome, detail: `${running} request(s) had not ended within ${withinMs.draining / 1000} s` } : outcome;
+    },
     quieting: (signal) =>
       guarded(withinMs.quieting, `stop of ${unit}`, signal, (inner) =>
         agent.untilRound((input) => {

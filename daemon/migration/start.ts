@@ -48,6 +48,7 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     let state = from;
     let cause = why;
     let handed = false;
+    let heldSinceMs: number | undefined;
     const began = context.clock.monotonicMs();
     const tell = (detail: string): void => book.set({ id: move.id, kind: "move", unit, state: state === "done" ? "done" : state === "failed" ? "failed" : "running", phase: state, detail, error: state === "failed" ? cause : "" });
     tell("");
@@ -60,17 +61,21 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
         const before: MoveStateName = state;
         state = nextState(before, outcome.event);
         if (state === "starting") handed = true;
+        if (state === "announcing") heldSinceMs ??= context.clock.monotonicMs();
         if (outcome.event !== "ok" && outcome.event !== "handed" && before !== "undoing") cause = outcome.detail;
         if (before !== state) context.log.info({ unit, move: move.id, from: before, to: state, event: outcome.event, detail: outcome.detail }, "move goes on");
         tell(outcome.detail);
       }
     } finally {
+      context.gates.release(unit);
       options.replication.resume(unit);
       options.agent.wake();
       if (state === "failed") restUntil.set(unit, context.clock.monotonicMs() + restMs);
       else restUntil.delete(unit);
     }
-    context.event(unit, state === "done" ? "moved" : handed ? "move-late" : "move-undone", state === "done" ? `${node} → ${move.target} in ${Math.round(context.clock.monotonicMs() - began)} ms` : `${node} → ${move.target}: ${cause}`);
+    const since = (ms: number): string => `${Math.round(context.clock.monotonicMs() - ms)} ms`;
+    const took = `in ${since(began)}${heldSinceMs === undefined ? "" : `, requests waited for at most ${since(heldSinceMs)}`}`;
+    context.event(unit, state === "done" ? "moved" : handed ? "move-late" : "move-undone", state === "done" ? `${node} → ${move.target} ${took}` : `${node} → ${move.target}: ${cause}`);
   }
   function begin(unit: string, epoch: number, move: { id: string; target: string }, from: MoveStateName, why = ""): void {
     const ended = drive(unit, epoch, move, from, why)

@@ -4,6 +4,7 @@ import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
 import { machineMs } from "../lib/clock.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
+import { holdLeaseMs } from "./gates.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
 import { proxyService } from "./service.js";
 import { beatMs, WorkerWatch } from "./worker-watch.js";
@@ -40,23 +41,28 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     else socket.write(`${JSON.stringify(message)}\n`);
   };
   const deadline = (): ToWorker => {
-    const offset = machineMs() - context.clock.monotonicMs();
+    const now = machineMs();
+    const offset = now - context.clock.monotonicMs();
+    const holds = context.gates.held();
     const held = context.session.held();
     const units = Object.fromEntries([...held].map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
-    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }) };
+    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])) }) };
   };
   const server = createServer((socket) => {
     workers.set(socket, undefined);
     watch.joined(socket);
+    context.gates.joined(socket);
     socket.on("error", () => undefined); // close follows
     socket.once("close", () => {
       workers.delete(socket);
       watch.left(socket);
+      context.gates.left(socket);
     });
     onLines(socket, (message) => {
       watch.heard(socket);
       const said = message as ToControl;
       if (said.type === "report") workers.set(socket, said);
+      else if (said.type === "holding") context.gates.said(socket, said.inFlight);
     });
     if (table !== undefined) send(socket, { type: "routes", table });
     send(socket, deadline());
@@ -94,9 +100,13 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   refresh();
   const unwatch = context.view.onChange(refresh);
-  const beat = setInterval(() => {
+  const sendDeadline = (): void => {
     const message = deadline();
     for (const socket of workers.keys()) send(socket, message);
+  };
+  context.gates.attach(sendDeadline);
+  const beat = setInterval(() => {
+    sendDeadline();
     watch.beat();
   }, beatMs);
   if (await context.platform.defineService(service)) await context.platform.restartService(service.name);

@@ -37,25 +37,20 @@ const mayRepeat = (head: RequestHead): boolean => head.framing.kind === "none" &
  * The site's own Apache. A connection from the pool may just be closed by the other side (each reload of Apache closes those that are idle): a request that may run twice is then tried once more;
  * one that may not takes a new connection at once (cf. haproxy's `http-reuse safe`), which costs some 50 µs on loopback.
  */
-export async function toApache(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, unit: string, mayAnswer: () => boolean): Promise<ExchangeResult> {
+export async function toApache(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, mayAnswer: () => boolean): Promise<ExchangeResult> {
   const port = worker.routes.table?.apachePort ?? 0;
-  worker.begin(unit);
-  try {
-    for (let fresh = !mayRepeat(head); ; fresh = true) {
-      const upstream = await worker.upstreams.local(port, fresh);
-      try {
-        const result = await exchange(client, upstream.stream, head, headOut, mayAnswer);
-        if (result.keepUpstream) worker.upstreams.giveBack(upstream.key, upstream.stream);
-        else upstream.stream.socket.destroy();
-        return result;
-      } catch (error) {
-        upstream.stream.socket.destroy();
-        const again = upstream.reused && error instanceof UpstreamError && !error.answered && mayRepeat(head) && error.message !== fenced;
-        if (!again) throw error;
-      }
+  for (let fresh = !mayRepeat(head); ; fresh = true) {
+    const upstream = await worker.upstreams.local(port, fresh);
+    try {
+      const result = await exchange(client, upstream.stream, head, headOut, mayAnswer);
+      if (result.keepUpstream) worker.upstreams.giveBack(upstream.key, upstream.stream);
+      else upstream.stream.socket.destroy();
+      return result;
+    } catch (error) {
+      upstream.stream.socket.destroy();
+      const again = upstream.reused && error instanceof UpstreamError && !error.answered && mayRepeat(head) && error.message !== fenced;
+      if (!again) throw error;
     }
-  } finally {
-    worker.end(unit);
   }
 }
 
@@ -118,7 +113,7 @@ export async function dispatch(worker: WorkerState, client: ByteStream, head: Re
       const route = worker.routes.route(unit);
       if (route === undefined) return { own: 503 };
       try {
-        if (worker.routes.mayServe(unit) && !worker.full(unit)) return await toApache(worker, client, head, headOut, unit, () => worker.routes.mayAnswer(unit, route.epoch));
+        if (worker.routes.mayServe(unit) && !worker.full(unit)) return await worker.during(unit, () => toApache(worker, client, head, headOut, () => worker.routes.mayAnswer(unit, route.epoch)));
         if (route.home !== worker.routes.table?.node) {
           const result = await toPeer(worker, client, head, headOut, unit, address);
           if (typeof result !== "string") return result;

@@ -6,6 +6,7 @@ import type { RouteTable, UnitRoute } from "./routes.js";
 export class RouteStore {
   public table: RouteTable | undefined;
   private deadlines: Deadlines = noDeadlines;
+  private holds: ReadonlyMap<string, number> = new Map();
   private readonly waiting = new Set<() => void>();
   /** Requests at other nodes, each with what ends it when its unit has another home; as many as are in flight. */
   private readonly sent = new Set<{ unit: string; epoch: number; end: () => void }>();
@@ -29,6 +30,21 @@ export class RouteStore {
     if (opened) this.wake();
   }
 
+  /** Units whose gate is closed, with the time until when (machineMs). True when these are not the ones before. */
+  public setHolds(holds: Readonly<Record<string, number>> = {}): boolean {
+    const before = this.holds;
+    this.holds = new Map(Object.entries(holds));
+    const opened = [...before.keys()].some((unit) => !this.holds.has(unit));
+    if (opened) this.wake();
+    return opened || [...this.holds.keys()].some((unit) => !before.has(unit));
+  }
+  public isHeld(unit: string): boolean {
+    return machineMs() < (this.holds.get(unit) ?? 0);
+  }
+  public heldUnits(): string[] {
+    return [...this.holds.keys()];
+  }
+
   /** May what is at home here be served, as far as the sign of life goes? */
   public live(unit: string): boolean {
     return isWithin(this.deadlines, unit, machineMs());
@@ -39,7 +55,7 @@ export class RouteStore {
   }
 
   public mayServe(unit: string, epoch?: number): boolean {
-    return isServable(this.table, this.deadlines, unit, machineMs(), epoch);
+    return !this.isHeld(unit) && isServable(this.table, this.deadlines, unit, machineMs(), epoch);
   }
 
   public mayAnswer(unit: string, epoch: number): boolean {

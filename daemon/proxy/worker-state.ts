@@ -11,6 +11,8 @@ export class WorkerState {
   public peerConnections = 0;
   public held = 0;
   public readonly inFlight = new Map<string, number>();
+  /** The last request of a held unit has ended. */
+  public onDrained: () => void = () => undefined;
   private readonly heldBy = new Map<string, number>();
   private readonly stats = new Map<string, UnitStats>();
 
@@ -32,6 +34,15 @@ export class WorkerState {
     else this.heldBy.set(unit, left);
   }
 
+  /** Runs what is a request of this unit in flight: counted from before its verdict, so that a hold's barrier sees it. */
+  public async during<T>(unit: string, run: () => Promise<T>): Promise<T> {
+    this.begin(unit);
+    try {
+      return await run();
+    } finally {
+      this.end(unit);
+    }
+  }
   /** One unit must not take all of Apache's workers. */
   public full(unit: string): boolean {
     return (this.inFlight.get(unit) ?? 0) >= limits.inFlightPerUnit;
@@ -41,8 +52,11 @@ export class WorkerState {
   }
   public end(unit: string): void {
     const left = (this.inFlight.get(unit) ?? 1) - 1;
-    if (left <= 0) this.inFlight.delete(unit);
-    else this.inFlight.set(unit, left);
+    if (left > 0) this.inFlight.set(unit, left);
+    else {
+      this.inFlight.delete(unit);
+      if (this.routes.isHeld(unit)) this.onDrained();
+    }
   }
 
   public count(unit: string, status: number): void {

@@ -34,6 +34,8 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
     const report = setInterval(() => {
       if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held, connections: worker.connections, inFlight: Object.fromEntries(worker.inFlight), units: worker.report() });
     }, 2_000);
+    const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight.get(unit) ?? 0])) });
+    worker.onDrained = tellHolds;
     socket.once("connect", () => {
       attempt = 0;
       send({ type: "hello", pid: process.pid, version: 1 });
@@ -41,7 +43,10 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
     onLines(socket, (message) => {
       const order = message as ToWorker;
       if (order.type === "routes") worker.routes.setTable(order.table);
-      else if (order.type === "deadline") worker.routes.setDeadline(order.ms, order.units);
+      else if (order.type === "deadline") {
+        worker.routes.setDeadline(order.ms, order.units);
+        if (worker.routes.setHolds(order.holds)) tellHolds();
+      }
     });
     socket.on("error", () => undefined); // close follows
     socket.once("close", () => {

@@ -2,6 +2,7 @@
 import type { LossCheck } from "../../daemon/lib/loss-check.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import type { Lab } from "../../providers/lab/lab.js";
+import { runProbe } from "../../cli/probe/run-probe.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
 import { judgeLedger, LedgerClient, ledgerContent, readLedger } from "../support/ledger.js";
@@ -68,6 +69,22 @@ test("it grows to three: they vote, the site has a copy, and any node may be los
   for (const node of ["n1", "n2", "n3"]) await eventually(`${node} may be lost`, 30_000, async () => ((await project.hc(["node", "check", node])).code === 0 ? true : undefined));
   const text = (await project.hc(["node", "check", "n1"])).stdout;
   expect(text).toMatch(/^n1 may be lost now\.\n1 site would be served elsewhere after about 10 s/);
+});
+
+test("the site moves there and back while slow pages are asked for at all nodes: none fails, no write is lost or doubled", async () => {
+  const nodes = (await status()).nodes.map(({ address }) => address);
+  const stop = new AbortController();
+  const probe = runProbe({ urls: [new URL(`http://${host}/?wait=400`)], to: nodes, clients: 12, rate: 15, seconds: 0, timeoutMs: 40_000, status: 200, write: true, insecure: false }, stop.signal, () => undefined);
+  const before = await inStep(1);
+  const [from, to] = [before.home, before.replicas[0]?.node as string];
+  for (const target of [to, from]) {
+    expect((await project.hc(["move", "ledger", "--to", target])).code).toBe(0);
+    await inStep(1);
+  }
+  stop.abort();
+  const { urls: [seen] } = await probe;
+  expect(seen).toMatchObject({ failed: 0, failures: [], writes: { lost: [], doubled: [], disordered: [] } });
+  expect(seen?.homes.map(({ node }) => node)).toEqual([from, to, from]);
 });
 
 test("the program names a node no more: `up` empties it first, takes its vote, and nothing is lost", async () => {

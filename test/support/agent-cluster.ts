@@ -13,6 +13,7 @@ import { HcError } from "../../daemon/lib/errors.js";
 import { keys, type TrashRecord, type UnitRecord } from "../../daemon/lib/records.js";
 import { defaultPaths, defaultPorts } from "../../daemon/lib/node-config.js";
 import { type Migration, startMigration } from "../../daemon/migration/start.js";
+import { Gates } from "../../daemon/proxy/gates.js";
 import { Leader } from "../../daemon/membership/leader.js";
 import { Liveness } from "../../daemon/membership/liveness.js";
 import { NodeSession } from "../../daemon/membership/session.js";
@@ -192,6 +193,8 @@ export class AgentCluster {
     await view.start(abort.signal);
     incarnation.view = view;
     const changes = new ZfsChanges();
+    const gates = new Gates(this.clock);
+    gates.attach(() => undefined); // a proxy without requests
     const context: NodeContext = {
       host: { version: 1, node: name, platform: "linux", zone: "z", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },
       cluster: { version: 1, cluster: "sim", clusterId: "sim", node: name, members: this.names.map((node) => ({ node, addresses: [], zone: "z", role: "node" as const, ports: defaultPorts })), voters: [], dataset: root, etcd: { heartbeatMs: 100, electionMs: 1000 } },
@@ -212,6 +215,7 @@ export class AgentCluster {
         },
       },
       unitLocks: new Locks(),
+      gates,
       services: this.services(machine, guard),
       peers: this.peers(name, incarnation),
       peerRoutes: registry(routes),

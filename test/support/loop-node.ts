@@ -14,6 +14,7 @@ import { NodePublisher, readPool } from "../../daemon/membership/observed-node.j
 import { NodeSession, waitLive } from "../../daemon/membership/session.js";
 import { Planner } from "../../daemon/placement/planner.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "../../daemon/proxy/routes.js";
+import { Gates } from "../../daemon/proxy/gates.js";
 import { unframe } from "../../daemon/replication/frames.js";
 import { startReplication } from "../../daemon/replication/start.js";
 import { readHead } from "../../daemon/replication/wire.js";
@@ -86,6 +87,7 @@ export async function startLoopNode(units: number, snapshots: number, clock: Clo
     platform: { name: "linux", listUsers: async () => [{ user: "hc-acme", uid: 20000, gid: 20000 }] } as unknown as NodeContext["platform"],
     services: { ensureBase: async () => undefined, configure: async () => ({ changed: false }), start: async ({ unit }) => void running.set(unit, "active"), stop: async (unit) => void running.delete(unit), states: async () => new Map(running), check: async () => ({ ok: true, status: 200, detail: "" }), logs: async () => "" },
     fence: { open: () => undefined, seen: () => undefined },
+    gates: new Gates(clock),
     peers: {
       call: async <T>(_node: string, _method: string, path: string): Promise<T> => ({ version: 1, exists: true, mounted: false, epoch: 1, snapshots: replicaGuids.get(path.split("/")[4] ?? "") ?? [], holdsOrigin: false }) as T,
       upload: async <T>(_node: string, _path: string, _headers: Record<string, string>, body: Readable): Promise<T> => {

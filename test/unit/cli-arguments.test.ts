@@ -1,7 +1,11 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chooseStack, findProject } from "../../cli/project.js";
+import type { ProbeReport } from "../../cli/probe/run-probe.js";
 import { type Ran, runProgram } from "../support/hc-process.js";
 
 // What hc says to words that it cannot use; nothing of the command runs then.
@@ -48,4 +52,19 @@ test("completion: for the shell that is named, with the words of the place", asy
   expect((await hc("completion", "zsh")).stdout).toMatch(/^#compdef hc\n/);
   expect((await hc("completion", "bash")).stdout).toContain("complete -o bashdefault -o default -F _hc_yargs_completions hc");
   expect((await hc("--get-yargs-completions", "hc", "trash", "")).stdout.split("\n")).toEqual(expect.arrayContaining(["list", "restore", "purge"]));
+});
+test("hc probe says what it cannot ask, and its exit code whether anything failed", async () => {
+  expect(await hc("probe", "ftp://shop.example/")).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining('"ftp://shop.example/" is no http:// or https:// address.') });
+  expect((await hc("probe", "http://shop.example/", "--to", "n1")).stderr).toContain('--to takes IP addresses, not "n1".');
+  expect((await hc("probe", "http://shop.example/", "--rate", "0")).stderr).toContain("--rate is a number from 0.01 to 5000, not 0.");
+  const site = createServer((_request, response) => response.end("well")).listen(0, "127.0.0.1");
+  await once(site, "listening");
+  const url = `http://shop.example:${(site.address() as AddressInfo).port}/`;
+  const well = await hc("probe", url, "--to", "127.0.0.1", "-s", "0.5", "--json");
+  expect([well.code, (JSON.parse(well.stdout) as ProbeReport).urls[0]]).toEqual([0, expect.objectContaining({ url, failed: 0 })]);
+  expect((await hc("probe", url, "--to", "127.0.0.1", "--write")).stderr).toContain("--write needs a site with the content of stacks/content/probe");
+  site.close();
+  site.closeAllConnections();
+  const gone = await hc("probe", url, "--to", "127.0.0.1", "-s", "0.5");
+  expect([gone.code, gone.stdout]).toEqual([1, expect.stringMatching(/0 answered well, \d+ failed\n {2}longest time without a good answer: .*\n {2}failed: \d+ × ECONNREFUSED/)]);
 });

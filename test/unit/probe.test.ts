@@ -57,7 +57,8 @@ describe("a run", () => {
     [records, asked, broken] = [[], 0, () => "no"];
     server = createServer((request, response) => {
       if (request.url === "/?list") return void response.end(records.map((id) => `3 n1 ${id}\n`).join(""));
-      const how = broken(request.method ?? "", (asked += 1));
+      asked += 1;
+      const how = broken(request.method ?? "", asked);
       if (how === "502") return void response.writeHead(502).end();
       if (how === "cut") return void response.socket?.destroy();
       const id = /add=([a-z0-9-]+)/.exec(request.url ?? "")?.[1];

@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
+import { onLines } from "../../daemon/proxy/channel.js";
 import { limits } from "../../daemon/proxy/limits.js";
 import { machineMs as monotonicMs } from "../../daemon/lib/clock.js";
 import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
@@ -12,7 +13,7 @@ import { edgePki } from "../support/edge-pki.js";
 
 // Two real workers (edge n1, home n2) over mutual TLS, node:http in Apache's place, a control socket of the test's own.
 type Worker = Awaited<ReturnType<typeof startWorker>>;
-interface Control { push(message: object): void; path: string; close(): void }
+interface Control { push(message: object): void; heard: { type: string; inFlight?: Record<string, number> }[]; path: string; close(): void }
 const listen = (server: { listen(...args: unknown[]): unknown; address(): unknown }, ...args: unknown[]): Promise<number> =>
   new Promise((resolve) => server.listen(...args, () => resolve((server.address() as { port: number } | string as { port: number }).port)));
 
@@ -32,17 +33,19 @@ let tables: { edge: RouteTable; home: RouteTable };
 async function control(name: string): Promise<Control> {
   const sockets = new Set<Socket>();
   const last = new Map<string, object>();
+  const heard: Control["heard"] = [];
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => undefined);
     socket.on("close", () => sockets.delete(socket));
-    socket.resume();
+    onLines(socket, (message) => heard.push(message as Control["heard"][number]));
     for (const message of last.values()) socket.write(`${JSON.stringify(message)}\n`);
   });
   const path = join(pki.folder, `${name}.sock`);
   await listen(server as never, path);
   return {
     path,
+    heard,
     push: (message) => {
       last.set((message as { type: string }).type, message);
       for (const socket of sockets) socket.write(`${JSON.stringify(message)}\n`);
@@ -252,6 +255,34 @@ test.each(["edge", "home"] as const)("what ran when the gate closed is answered,
   for (const go of slow.splice(0)) go();
   expect([(await waiting).status, seen.length]).toEqual([200, 1]);
   await route({});
+});
+test.each(["edge", "home"] as const)("a hold over the %s: what runs ends, the worker says so, nothing new begins, and all run once it is released", async (at) => {
+  const port = { edge, home }[at].httpPort;
+  const heard = (): (Record<string, number> | undefined)[] => (controls[1] as Control).heard.filter(({ type }) => type === "holding").map(({ inFlight }) => inFlight);
+  const before = heard().length;
+  const running = ask({ method: "POST", path: "/slow", port });
+  await until(() => slow.length === 1);
+  const hold = (units: string[]): void => (controls[1] as Control).push({ type: "deadline", ms: monotonicMs() + 600_000, holds: Object.fromEntries(units.map((unit) => [unit, monotonicMs() + 60_000])) });
+  hold(["site-wiki"]);
+  await until(() => heard().length === before + 1);
+  const waiting = ["/a", "/b"].map((path) => ask({ method: "POST", path, port, body: Buffer.from("x") }));
+  await until(() => ({ edge, home })[at].state.held === 2);
+  for (const go of slow.splice(0)) go();
+  expect((await running).status).toBe(200);
+  await until(() => heard().length === before + 2);
+  expect(heard().slice(before)).toEqual([{ "site-wiki": 1 }, { "site-wiki": 0 }]);
+  expect(seen.map(({ url }) => url)).toEqual(["/slow"]);
+  hold([]);
+  expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([200, 200]);
+  expect(seen.map(({ url }) => url).sort()).toEqual(["/a", "/b", "/slow"]);
+});
+test("a hold of a control process that died ends by itself", async () => {
+  (controls[1] as Control).push({ type: "deadline", ms: monotonicMs() + 600_000, holds: { "site-wiki": monotonicMs() + 300 } });
+  await until(() => home.state.routes.isHeld("site-wiki"));
+  const began = monotonicMs();
+  expect((await ask({ path: "/held" })).status).toBe(200);
+  expect(monotonicMs() - began).toBeLessThan(5_000);
+  (controls[1] as Control).push({ type: "deadline", ms: monotonicMs() + 600_000 });
 });
 test("a request at a home that is one no more is let go of at once: what may run twice goes to the new home, the rest fails", async () => {
   const asked = (method: string): Promise<Answer> => ask({ method, path: "/slow" });

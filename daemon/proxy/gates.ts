@@ -1,0 +1,84 @@
+import type { Clock } from "../lib/clock.js";
+import { HcError } from "../lib/errors.js";
+
+/** A hold at a worker ends by itself so long after the control process told of it last, ms: who dies while it holds leaves no closed gate behind. */
+export const holdLeaseMs = 3_000;
+
+interface Hold { settle(): void }
+
+/**
+ * Holds of single units at all proxy workers of this node (DESIGN §8, "holding" and "draining"). A held unit gets no new request: they wait at the edges; what runs goes on.
+ * It is drained when each worker has said since the hold that nothing of it is in flight: that is the barrier, for a worker that has answered begins nothing more.
+ */
+export class Gates {
+  private readonly holds = new Map<string, Hold>();
+  /** worker → unit → requests in flight, as it has said while the unit was held. */
+  private readonly workers = new Map<object, Map<string, number>>();
+  private attached = false;
+  private tell: () => void = () => undefined;
+
+  public constructor(private readonly clock: Pick<Clock, "sleep">) {}
+
+  /**
+   * Closes the gate of a unit, which stays so until `release`. Settles when nothing of it is in flight at any worker, or after `withinMs`, with the number of requests that still are
+   * (of workers that have not answered none is known, and 1 counts for each). Rejects with ABORTED when the signal fires: the hold is released then.
+   */
+  public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
+    if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
+    const drained = new Promise<void>((resolve) => this.holds.set(unit, { settle: resolve }));
+    this.tell();
+    this.look();
+    const timer = new AbortController();
+    try {
+      await Promise.race([drained, this.clock.sleep(withinMs, AbortSignal.any([signal, timer.signal]))]);
+      return this.inFlight(unit);
+    } catch (error) {
+      this.release(unit);
+      throw error;
+    } finally {
+      timer.abort();
+    }
+  }
+
+  public release(unit: string): void {
+    if (!this.holds.delete(unit)) return;
+    for (const said of this.workers.values()) said.delete(unit);
+    this.tell();
+  }
+
+  /** Units whose gate is closed, for the workers. */
+  public held(): string[] {
+    return [...this.holds.keys()];
+  }
+
+  /** The side of the workers' line. `tell`: what is held has changed. */
+  public attach(tell: () => void): void {
+    this.tell = tell;
+    this.attached = true;
+    this.look();
+  }
+  public joined(worker: object): void {
+    this.workers.set(worker, new Map());
+  }
+  public left(worker: object): void {
+    this.workers.delete(worker);
+    this.look();
+  }
+  public said(worker: object, inFlight: Readonly<Record<string, number>>): void {
+    const known = this.workers.get(worker);
+    if (known === undefined) return;
+    for (const [unit, count] of Object.entries(inFlight)) if (this.holds.has(unit)) known.set(unit, count);
+    this.look();
+  }
+
+  private inFlight(unit: string): number {
+    // before the line is there, workers of the process before may serve
+    if (!this.attached) return 1;
+    let sum = 0;
+    for (const said of this.workers.values()) sum += said.get(unit) ?? 1;
+    return sum;
+  }
+  private look(): void {
+    for (const [unit, hold] of this.holds) if (this.inFlight(unit) === 0) hold.settle();
+  }
+}
