@@ -39,6 +39,7 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
     socket.once("connect", () => {
       attempt = 0;
       send({ type: "hello", pid: process.pid, version: 1 });
+      if (worker.routes.heldUnits().length > 0) tellHolds(); // this line has not heard of them
     });
     onLines(socket, (message) => {
       const order = message as ToWorker;
