@@ -12,10 +12,18 @@ if (!fs.existsSync(main)) {
   process.exit(1);
 }
 // what Node has compiled once is kept for the next start, of this process and of the program's and the providers' (nodejs.org/api/module.html, "Module compile cache")
-const state = process.env.HC_HOME || path.join(process.env.XDG_STATE_HOME || path.join(os.homedir(), ".local", "state"), "hybridcluster");
-process.env.NODE_COMPILE_CACHE ??= path.join(state, "compile-cache");
+if (!process.env.NODE_COMPILE_CACHE)
+  try {
+    const state = process.env.HC_HOME || path.join(process.env.XDG_STATE_HOME || path.join(os.homedir(), ".local", "state"), "hybridcluster");
+    const cache = path.join(state, "compile-cache");
+    fs.mkdirSync(cache, { recursive: true, mode: 0o700 }); // nobody else's: code is run from it
+    process.env.NODE_COMPILE_CACHE = cache;
+  } catch {
+    // without a home it is compiled each time
+  }
 if (Number(process.versions.node.split(".")[0]) >= 22) {
-  require("node:module").enableCompileCache?.();
+  // named: its own default is a folder in /tmp that anybody can make first
+  if (process.env.NODE_COMPILE_CACHE) require("node:module").enableCompileCache?.(process.env.NODE_COMPILE_CACHE);
   require(main);
 } else {
   let binary;

@@ -7,7 +7,7 @@ export interface WritesVerdict {
   lost: string[];
   /** There more than once. */
   doubled: string[];
-  /** There before one that its client had sent earlier. */
+  /** Acknowledged, and there before another that its client had sent, and that was acknowledged, earlier. */
   disordered: string[];
   /** Not acknowledged, and there all the same: an answer that was lost. */
   thereUnasked: number;
@@ -16,6 +16,7 @@ export interface WritesVerdict {
 /** Pure. `list`: ids in the order in which they lie in the site, others' too; an id is `<client>-<number>`. */
 export function judgeWrites(clients: readonly ClientWrites[], list: readonly string[]): WritesVerdict {
   const seen = new Map<string, Map<number, number>>(clients.map(({ client }) => [client, new Map<number, number>()]));
+  const acknowledgedBy = new Map(clients.map(({ client, acknowledged }) => [client, new Set(acknowledged)]));
   const newest = new Map<string, number>();
   const [doubled, disordered] = [new Set<string>(), new Set<string>()];
   for (const id of list) {
@@ -26,18 +27,19 @@ export function judgeWrites(clients: readonly ClientWrites[], list: readonly str
     const times = (own.get(number) ?? 0) + 1;
     own.set(number, times);
     if (times > 1) doubled.add(id);
-    else if (number < (newest.get(client) ?? 0)) disordered.add(id);
+    // one that its client had given up may still run, at any time after
+    if (acknowledgedBy.get(client)?.has(number) !== true) continue;
+    if (times === 1 && number < (newest.get(client) ?? 0)) disordered.add(id);
     newest.set(client, Math.max(number, newest.get(client) ?? 0));
   }
   const lost: string[] = [];
-  let [sent, acknowledged, thereUnasked] = [0, 0, 0];
+  let [sent, sum, thereUnasked] = [0, 0, 0];
   for (const one of clients) {
     const own = seen.get(one.client) as Map<number, number>;
     sent += one.sent;
-    acknowledged += one.acknowledged.length;
+    sum += one.acknowledged.length;
     for (const number of one.acknowledged) if (!own.has(number)) lost.push(`${one.client}-${number}`);
-    const known = new Set(one.acknowledged);
-    for (const number of own.keys()) if (!known.has(number)) thereUnasked += 1;
+    for (const number of own.keys()) if (acknowledgedBy.get(one.client)?.has(number) !== true) thereUnasked += 1;
   }
-  return { sent, acknowledged, lost, doubled: [...doubled], disordered: [...disordered], thereUnasked };
+  return { sent, acknowledged: sum, lost, doubled: [...doubled], disordered: [...disordered], thereUnasked };
 }

@@ -61,6 +61,8 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
         const before: MoveStateName = state;
         state = nextState(before, outcome.event);
         if (state === "starting") handed = true;
+        // where "stopping" was written the record keeps the gate closed; where it was not the site serves on, however long the undoing takes (no quorum)
+        if (state === "undoing") context.gates.release(unit);
         if (state === "announcing") heldSinceMs ??= context.clock.monotonicMs();
         if (outcome.event !== "ok" && outcome.event !== "handed" && before !== "undoing") cause = outcome.detail;
         if (before !== state) context.log.info({ unit, move: move.id, from: before, to: state, event: outcome.event, detail: outcome.detail }, "move goes on");

@@ -23,7 +23,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const workers = new Map<Socket, Extract<ToControl, { type: "report" }> | undefined>();
   let table: RouteTable | undefined;
   const service = proxyService(host);
-  const watch = new WorkerWatch<Socket>(async (why) => {
+  const restart = async (why: string): Promise<void> => {
     context.log.error({ why }, "the proxy worker is started anew");
     context.event("", "proxy-restarted", `${host.node}: its proxy worker ${why}`);
     try {
@@ -34,7 +34,11 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     } catch (error) {
       context.log.error({ err: error }, "the proxy worker could not be started anew");
     }
-  });
+  };
+  /** One that has begun is finished, also at the end of this process: it must not leave the worker stopped. */
+  let restarting = Promise.resolve();
+  let started = false;
+  const watch = new WorkerWatch<Socket>((why) => (restarting = restart(why)));
   const send = (socket: Socket, message: ToWorker): void => {
     // a worker that does not read is of no use: its table would grow old
     if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
@@ -107,10 +111,22 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   context.gates.attach(sendDeadline);
   const beat = setInterval(() => {
     sendDeadline();
-    watch.beat();
+    if (started) watch.beat();
   }, beatMs);
-  if (await context.platform.defineService(service)) await context.platform.restartService(service.name);
-  else await context.platform.startService(service.name);
+  const close = async (): Promise<void> => {
+    unwatch();
+    clearInterval(beat);
+    for (const socket of workers.keys()) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  };
+  try {
+    if (await context.platform.defineService(service)) await context.platform.restartService(service.name);
+    else await context.platform.startService(service.name);
+  } catch (error) {
+    await close(); // it is tried again, with a line of its own
+    throw error;
+  }
+  started = true;
   const reports = (): Extract<ToControl, { type: "report" }>[] => [...workers.values()].filter((report) => report !== undefined);
   const viewOf: ProxyControl["unit"] = (unit) => {
     const seen = reports();
@@ -134,10 +150,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       ...Object.entries(report.units).flatMap(([unit, stats]) => Object.entries(stats.status).map(([code, value]) => ({ name: "hc_proxy_requests_total", labels: { unit, code }, value }))),
     ])],
     stop: async () => {
-      unwatch();
-      clearInterval(beat);
-      for (const socket of workers.keys()) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
+      await close();
+      await restarting;
       // the workers go on with their last table: a restart of the control process is no outage
     },
   };

@@ -62,8 +62,8 @@ async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead
   const table = worker.routes.table;
   const route = worker.routes.route(unit);
   if (table === undefined || route === undefined) return "not-home";
-  // without a verdict the home may have begun to run what has no body (the head is enough); else, or when it may run twice, it is as good as not run
-  const repeatable = head.framing.kind !== "none" || idempotent.has(head.method);
+  // without a verdict the home may have begun to run what has no body, or asks for it (the head is enough); what waits for its body has not run (peer-session.ts)
+  const repeatable = (head.framing.kind !== "none" && !head.expectContinue) || idempotent.has(head.method);
   for (let fresh = false; ; fresh = true) {
     const upstream = await worker.upstreams.peer(table, route.home, fresh);
     const release = worker.routes.onPassed(unit, route.epoch, () => upstream.stream.socket.destroy());

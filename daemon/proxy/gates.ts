@@ -1,8 +1,9 @@
 import type { Clock } from "../lib/clock.js";
 import { HcError } from "../lib/errors.js";
 
-/** A hold at a worker ends by itself so long after the control process told of it last, ms: who dies while it holds leaves no closed gate behind. */
-export const holdLeaseMs = 3_000;
+/** A hold at a worker ends by itself so long after the control process told of it last, ms: who dies while it holds leaves no closed gate behind. Longer than the fence (5 s): a control process that stood
+ * still until a hold ended has lost its session, and announces no stop upon it. */
+export const holdLeaseMs = 8_000;
 
 interface Hold { settle(): void }
 
@@ -21,7 +22,7 @@ export class Gates {
 
   /**
    * Closes the gate of a unit, which stays so until `release`. Settles when nothing of it is in flight at any worker, or after `withinMs`, with the number of requests that still are
-   * (of workers that have not answered none is known, and 1 counts for each). Rejects with ABORTED when the signal fires: the hold is released then.
+   * (1 for each worker that has not answered, and where none is connected). Rejects with ABORTED when the signal fires: the hold is released then.
    */
   public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
     if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
@@ -72,8 +73,8 @@ export class Gates {
   }
 
   private inFlight(unit: string): number {
-    // before the line is there, workers of the process before may serve
-    if (!this.attached) return 1;
+    // before a worker's line is there, or while it is cut, those of the process before may serve all the same
+    if (!this.attached || this.workers.size === 0) return 1;
     let sum = 0;
     for (const said of this.workers.values()) sum += said.get(unit) ?? 1;
     return sum;

@@ -19,6 +19,12 @@ function verdictOf(worker: WorkerState, unit: string, epoch: number): Verdict {
 /** Runs what is accepted; false: the connection has had its last request. */
 async function run(worker: WorkerState, edge: ByteStream, prelude: Prelude, head: RequestHead, bytes: Buffer): Promise<boolean> {
   await writeAll(edge.socket, verdictLine("accepted"), limits.bodyIdleMs);
+  if (head.framing.kind !== "none" && !head.expectContinue) {
+    // the edge sends a body only after the verdict: until it comes nothing has run, whether the verdict arrived or not, and the edge may go by that
+    const bytesOfBody = await edge.read(limits.bodyIdleMs);
+    if (bytesOfBody === undefined) return false;
+    edge.unread(bytesOfBody);
+  }
   try {
     const result = await toApache(worker, edge, head, bytes.toString("latin1"), () => worker.routes.mayAnswer(prelude.unit, prelude.epoch));
     worker.count(prelude.unit, result.status);

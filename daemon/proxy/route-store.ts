@@ -36,13 +36,15 @@ export class RouteStore {
     this.holds = new Map(Object.entries(holds));
     const opened = [...before.keys()].some((unit) => !this.holds.has(unit));
     if (opened) this.wake();
-    return opened || [...this.holds.keys()].some((unit) => !before.has(unit));
+    const now = machineMs();
+    // one that had run out, and is renewed, is a new one: requests may have begun between
+    return opened || [...this.holds.keys()].some((unit) => (before.get(unit) ?? 0) <= now);
   }
   public isHeld(unit: string): boolean {
     return machineMs() < (this.holds.get(unit) ?? 0);
   }
   public heldUnits(): string[] {
-    return [...this.holds.keys()];
+    return [...this.holds.keys()].filter((unit) => this.isHeld(unit));
   }
 
   /** May what is at home here be served, as far as the sign of life goes? */
@@ -69,6 +71,7 @@ export class RouteStore {
 
   /** Calls `end` when the unit's epoch has passed, at most once; what is returned lets go of it. */
   public onPassed(unit: string, epoch: number, end: () => void): () => void {
+    if (this.hasPassed(unit, epoch)) end();
     const request = { unit, epoch, end };
     this.sent.add(request);
     return () => void this.sent.delete(request);

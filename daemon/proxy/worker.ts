@@ -50,12 +50,14 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
       }
     });
     socket.on("error", () => undefined); // close follows
+    const end = (): void => void socket.destroy();
     socket.once("close", () => {
+      signal.removeEventListener("abort", end);
       clearInterval(report);
       attempt += 1;
       setTimeout(dial, pauseMs(attempt, { firstMs: 50, capMs: 1_000 }));
     });
-    signal.addEventListener("abort", () => socket.destroy(), { once: true });
+    signal.addEventListener("abort", end, { once: true });
   };
   dial();
 }

@@ -194,7 +194,9 @@ export class AgentCluster {
     incarnation.view = view;
     const changes = new ZfsChanges();
     const gates = new Gates(this.clock);
-    gates.attach(() => undefined); // a proxy without requests
+    const worker = {}; // a proxy without requests
+    gates.attach(() => gates.said(worker, Object.fromEntries(gates.held().map((unit) => [unit, 0]))));
+    gates.joined(worker);
     const context: NodeContext = {
       host: { version: 1, node: name, platform: "linux", zone: "z", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },
       cluster: { version: 1, cluster: "sim", clusterId: "sim", node: name, members: this.names.map((node) => ({ node, addresses: [], zone: "z", role: "node" as const, ports: defaultPorts })), voters: [], dataset: root, etcd: { heartbeatMs: 100, electionMs: 1000 } },

@@ -42,6 +42,7 @@ test.each<[string, string[], Partial<ReturnType<typeof judgeWrites>>]>([
   ["one is gone", ["a-1", "b-1", "a-4"], { lost: ["a-2"], doubled: [], disordered: [] }],
   ["one is there twice", ["a-1", "b-1", "a-2", "a-4", "a-2"], { doubled: ["a-2"], disordered: [] }],
   ["one came late", ["a-2", "a-1", "b-1", "a-4"], { disordered: ["a-1"], lost: [] }],
+  ["one that was given up ran later than the next", ["a-1", "a-2", "a-4", "a-3", "b-1"], { thereUnasked: 1, disordered: [], lost: [] }],
   ["one was not acknowledged, and is there", ["a-1", "a-2", "a-3", "a-4", "b-1"], { thereUnasked: 1, lost: [], disordered: [] }],
 ])("writes: %s", (_what, list, verdict) => {
   expect(judgeWrites([{ client: "a", sent: 4, acknowledged: [1, 2, 4] }, { client: "b", sent: 1, acknowledged: [1] }], list)).toMatchObject({ sent: 5, acknowledged: 4, ...verdict });

@@ -46,8 +46,8 @@ test("what a worker said in an earlier hold counts for nothing in the next", asy
   expect(left).toBeUndefined();
 });
 
-test("a worker that leaves has nothing in flight; without workers nothing is; without a line nobody knows", async () => {
-  const { gates, a, clock, never, attach } = setup();
+test("without a worker's line nobody knows what runs; a worker that leaves others has nothing in flight", async () => {
+  const { gates, a, b, clock, never, attach } = setup();
   let before: number | undefined;
   void gates.hold("site-a", 5_000, never.signal).then((running) => (before = running));
   await clock.advance(4_999);
@@ -56,10 +56,20 @@ test("a worker that leaves has nothing in flight; without workers nothing is; wi
   expect(before).toBe(1);
   gates.release("site-a");
   attach();
-  gates.joined(a);
   const held = gates.hold("site-a", 5_000, never.signal);
-  gates.left(a);
-  expect([await held, await gates.hold("site-b", 5_000, never.signal)]).toEqual([0, 0]);
+  await turn();
+  gates.joined(a);
+  gates.joined(b);
+  gates.said(a, { "site-a": 0 });
+  gates.left(b);
+  expect(await held).toBe(0);
+  let left: number | undefined;
+  void gates.hold("site-b", 5_000, never.signal).then((running) => (left = running));
+  gates.left(a); // its line is cut: it may live, and serve
+  await clock.advance(4_999);
+  expect(left).toBeUndefined();
+  await clock.advance(1);
+  expect(left).toBe(1);
 });
 
 test("the deadline tells how many still run, and the gate stays closed; a cancelled hold is released; a unit is held once", async () => {

@@ -297,6 +297,29 @@ test("a request at a home that is one no more is let go of at once: what may run
   for (const go of slow.splice(0)) go();
   await route({});
 });
+test("a home runs nothing of a request with a body before the body comes: a lost verdict does not make it run", async () => {
+  const { readFileSync } = await import("node:fs");
+  const keys = pki.of("n1");
+  const say = (text: string): Promise<{ verdict: string; send(more: string): void; end(): Promise<unknown>; answer(): Promise<string> }> =>
+    new Promise((resolve, reject) => {
+      const socket = connectTls({ host: "127.0.0.1", port: home.peerPort, rejectUnauthorized: false, cert: readFileSync(keys.cert), key: readFileSync(keys.key) }, () => socket.write(text));
+      socket.on("error", reject);
+      socket.once("data", (data) => {
+        const answer = new Promise<string>((done) => socket.once("data", (more) => done(more.toString())));
+        resolve({ verdict: data.toString(), send: (more) => void socket.write(more), end: () => new Promise((ended) => socket.once("close", ended).destroy()), answer: () => answer });
+      });
+    });
+  const prelude = `HC1 site-wiki ${tables.home.units["site-wiki"]?.epoch} 127.0.0.1 http\r\n`;
+  const head = (path: string): string => `POST ${path} HTTP/1.1\r\nHost: wiki.localhost\r\nContent-Length: 3\r\n\r\n`;
+  const lost = await say(`${prelude}${head("/lost")}`);
+  expect(lost.verdict).toBe("HC1 accepted\r\n");
+  await lost.end();
+  const kept = await say(`${prelude}${head("/kept")}`);
+  kept.send("abc");
+  expect(await kept.answer()).toMatch(/^HTTP\/1\.1 200 /);
+  await until(() => home.state.inFlight.size === 0);
+  expect(seen.map(({ url }) => url)).toEqual(["/kept"]);
+});
 test("a home that gives no verdict: what it cannot have run waits at the edge and runs once at the new home", async () => {
   // it takes connections and requests, and says nothing, as a stopped process does
   const { readFileSync } = await import("node:fs");

@@ -51,6 +51,29 @@ test("the silence of a worker that has left counts no more, that of another one 
   expect(restarts).toHaveLength(1);
 });
 
+test("one that hangs again after each start is started anew with growing pauses, until it was well for ten minutes", async () => {
+  const { watch, restarts, beats, end } = setup();
+  const again = async (): Promise<number> => {
+    let count = 0;
+    watch.joined("a");
+    watch.heard("a");
+    for (const before = restarts.length; restarts.length === before && count < 10_000; count += 1) beats(1);
+    watch.left("a");
+    await end();
+    return (count * beatMs) / 1000;
+  };
+  const pauses: number[] = [];
+  for (let round = 0; round < 7; round += 1) pauses.push(await again());
+  expect(pauses[0]).toBe(10);
+  expect(pauses.at(-1)).toBeGreaterThan(100);
+  watch.joined("a");
+  for (let at = 0; at < 2_400; at += 1) {
+    watch.heard("a");
+    beats(1);
+  }
+  watch.left("a");
+  expect([await again(), (await again()) <= 30]).toEqual([10, true]);
+});
 test("where none comes for 30 s it is started anew; while that does not help, with growing pauses", async () => {
   const { restarts, beats, end } = setup();
   beats(absentBeats - 1);
