@@ -19,18 +19,32 @@ async function datasetsOf({ zfs, cluster }: Context): Promise<Dataset[]> {
   return all.filter(({ name, user }) => name.startsWith(`${root}/`) && user["state"] === "stash");
 }
 
-async function listHere(context: Context): Promise<StashInfo[]> {
+/** One that is being taken apart just now is looked at again, so many times at most: its snapshots and its origin change places in between. */
+const mostLooks = 5;
+
+async function infoOf(context: Context, name: string): Promise<StashInfo | undefined> {
   const { zfs, cluster, host } = context;
-  const infos: StashInfo[] = [];
-  for (const { name, user, usedBytes, origin } of await datasetsOf(context)) {
-    const id = name.slice(stashRoot(cluster.dataset).length + 1);
-    const told = parseStashId(id);
+  const id = name.slice(stashRoot(cluster.dataset).length + 1);
+  const told = parseStashId(id);
+  for (let look = 1; ; look += 1) {
+    const seen = await zfs.look(name);
+    if (seen === undefined) return undefined; // discarded meanwhile
+    const { user, usedBytes, origin } = seen.dataset;
     const unit = user["unit"] ?? "";
-    const all = (await zfs.snapshots(name)).filter((snapshot) => snapshot.name !== presentName);
+    const all = seen.snapshots.filter((snapshot) => snapshot.name !== presentName);
     // until it is taken apart, the past that is the unit's lies here too
     const pending = all.findIndex(({ guid }) => `pending:${guid}` === user["stash"]);
     const common = pending >= 0 ? (all[pending]?.name ?? "") : origin.startsWith(`${cluster.dataset}/${unit}@`) ? origin.slice(origin.indexOf("@") + 1) : "";
-    infos.push({ id, unit, node: host.node, epoch: told?.epoch ?? 0, atMs: told?.atMs ?? 0, usedBytes, snapshots: all.length - 1 - pending, common });
+    if (common === "" && /^pending:[0-9]/.test(user["stash"] ?? "") && look < mostLooks) continue;
+    return { id, unit, node: host.node, epoch: told?.epoch ?? 0, atMs: told?.atMs ?? 0, usedBytes, snapshots: all.length - 1 - pending, common };
+  }
+}
+
+async function listHere(context: Context): Promise<StashInfo[]> {
+  const infos: StashInfo[] = [];
+  for (const { name } of await datasetsOf(context)) {
+    const info = await infoOf(context, name);
+    if (info !== undefined) infos.push(info);
   }
   return infos;
 }
