@@ -40,6 +40,8 @@ export interface UnitRecord {
   kept?: { snapshot: string; atMs: number }[];
   /** Snapshots that a person had made, of this unit or of several at one moment, oldest first, at most 16 (daemon/vault/groups.ts): not pruned until they expire or are given up. Missing before version 0.2. */
   groups?: GroupSnapshot[];
+  /** Its epochs from `since` to `epoch` follow one another by planned moves: what was answered in one of them is in the history of the next. Says nothing when `epoch` is not the record's. Missing before version 0.2. */
+  handed?: { epoch: number; since: number };
   /** How it came to its home when that was by a failover: whose death (node and session), and the most seconds of writes that may be missing. The newest one. */
   failover?: { from: string; generation: number; epoch: number; atMs: number; lossS: number; /** A person had fenced it. */ fenced?: boolean };
 }

@@ -31,7 +31,8 @@ export function judge(record: UnitRecord | undefined, source: string, epoch: num
 /** The record after the hand-over. Pure. */
 export function handedOver(record: UnitRecord, move: Pick<MoveState, "target">, lastGuid: string): UnitRecord {
   const { move: _move, ...rest } = record;
-  return { ...rest, home: move.target, homeGeneration: 0, epoch: record.epoch + 1, epochStartGuid: lastGuid, replicas: [...record.replicas.filter((node) => node !== move.target), record.home] };
+  const since = record.handed?.epoch === record.epoch ? record.handed.since : record.epoch;
+  return { ...rest, home: move.target, homeGeneration: 0, epoch: record.epoch + 1, handed: { epoch: record.epoch + 1, since }, epochStartGuid: lastGuid, replicas: [...record.replicas.filter((node) => node !== move.target), record.home] };
 }
 export function withoutMove(record: UnitRecord): UnitRecord {
   const { move: _move, ...rest } = record;

@@ -127,7 +127,7 @@ export async function dispatch(worker: WorkerState, client: ByteStream, head: Re
       if (!holding && !worker.hold(unit)) return { own: 503 };
       holding = true;
       if (performance.now() > end || client.socket.destroyed) return { own: 503 };
-      if (!worker.routes.hasPassed(unit, route.epoch)) await worker.routes.changed(250);
+      if (worker.routes.route(unit)?.epoch === route.epoch) await worker.routes.changed(250);
     }
   } finally {
     if (holding) worker.unhold(unit);

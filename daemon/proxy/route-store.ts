@@ -64,9 +64,10 @@ export class RouteStore {
     return mayAnswer(this.table, this.deadlines, unit, machineMs(), epoch);
   }
 
-  /** Has the unit a later epoch than this? Then nothing that was sent in it can be answered (OWNERSHIP 5). */
+  /** Is the history of this epoch one that may have been lost (a failover came since)? Then no answer of it is passed on (OWNERSHIP 8). */
   public hasPassed(unit: string, epoch: number): boolean {
-    return (this.route(unit)?.epoch ?? epoch) > epoch;
+    const route = this.route(unit);
+    return route !== undefined && epoch < (route.since ?? route.epoch);
   }
 
   /** Calls `end` when the unit's epoch has passed, at most once; what is returned lets go of it. */

@@ -15,6 +15,8 @@ export interface RouteTable {
 export interface UnitRoute {
   home: string;
   epoch: number;
+  /** First of the epochs whose answers may still be passed on: those that led to this one by planned moves; default `epoch` (OWNERSHIP 8, which means a lost history). */
+  since?: number;
   /** At home here, mounted, started and checked: the gate of this node. */
   open: boolean;
 }
@@ -28,7 +30,7 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
     if (record.state === "deleting") continue;
     const seen = mine?.get(id);
     const open = record.home === node && record.state === "live" && record.homeGeneration === generation && record.move?.phase !== "stopping" && seen?.state === "serving" && seen.epoch === record.epoch;
-    units[id] = { home: record.home, epoch: record.epoch, open };
+    units[id] = { home: record.home, epoch: record.epoch, ...(record.handed?.epoch === record.epoch ? { since: record.handed.since } : {}), open };
   }
   for (const { value: document } of state.desired.values()) {
     if (document.kind !== "site") continue;

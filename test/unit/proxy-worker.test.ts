@@ -320,6 +320,17 @@ test("a home runs nothing of a request with a body before the body comes: a lost
   await until(() => home.state.inFlight.size === 0);
   expect(seen.map(({ url }) => url)).toEqual(["/kept"]);
 });
+test("after a planned move the answers of the home before are still good", async () => {
+  const waiting = ask({ method: "POST", path: "/slow" });
+  await until(() => slow.length === 1);
+  // the edge hears of the new home before the answer comes; the home itself, whose gate is the authority, does not yet
+  const { revision } = tables.edge;
+  (controls[0] as Control).push({ type: "routes", table: { ...tables.edge, revision: `${revision}0`, units: { "site-wiki": { home: "n1", epoch: 2, since: 1, open: true } } } });
+  await until(() => edge.state.routes.table?.revision === `${revision}0`);
+  for (const go of slow.splice(0)) go();
+  expect((await waiting).status).toBe(200);
+  await route({});
+});
 test("a home that gives no verdict: what it cannot have run waits at the edge and runs once at the new home", async () => {
   // it takes connections and requests, and says nothing, as a stopped process does
   const { readFileSync } = await import("node:fs");

@@ -3,6 +3,7 @@ import type { NodeRecord, UnitRecord } from "../../../daemon/lib/records.js";
 import { handedOver, judge, stopSeen, withoutMove } from "../../../daemon/migration/mover.js";
 import { makeMoveId, OperationBook, operationOf, parseMoveId } from "../../../daemon/migration/operations.js";
 import { checkMove } from "../../../daemon/migration/plan-move.js";
+import { buildRoutes } from "../../../daemon/proxy/routes.js";
 import type { ClusterState } from "../../../daemon/state/cluster-state.js";
 import { emptyPicture } from "../../../daemon/state/apply.js";
 
@@ -16,6 +17,14 @@ describe("records of a move", () => {
     expect(next).toMatchObject({ home: "n2", epoch: 4, homeGeneration: 0, epochStartGuid: "77", replicas: ["n3", "n1"] });
     expect(next).not.toHaveProperty("move");
     expect(handedOver({ ...record, replicas: ["n3"] }, move, "77").replicas).toEqual(["n3", "n1"]);
+  });
+  it("says since which epoch nothing was lost: a chain of planned moves, which any other change of home breaks", () => {
+    const once = handedOver(record, move, "77");
+    expect(once.handed).toEqual({ epoch: 4, since: 3 });
+    expect(handedOver({ ...once, move }, move, "78").handed).toEqual({ epoch: 5, since: 3 });
+    expect(handedOver({ ...once, epoch: 9, move }, move, "79").handed).toEqual({ epoch: 10, since: 9 });
+    const since = (value: UnitRecord): number | undefined => buildRoutes({ ...emptyPicture.state, units: new Map([["site-wiki", { value, revision: "1" }]]) }, "n1", 4, 80).units["site-wiki"]?.since;
+    expect([since(record), since(once), since({ ...once, epoch: 5 })]).toEqual([undefined, 3, undefined]);
   });
   it("undoes by taking the move out and nothing else", () => {
     expect(withoutMove(record)).toEqual({ ...record, move: undefined });
