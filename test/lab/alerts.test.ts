@@ -83,7 +83,11 @@ test("a node with all sites loses power: exactly one alert says what happened, a
   const after = await status();
   for (const { name, home, state } of after.units) expect([state, post!.text]).toEqual(["serving", expect.stringMatching(new RegExp(`Now on ${home}: .*\\b${name}\\b`))]);
   expect(receivers.mails[0]!.subject).toBe(`[${project.wish.lab}] ${post!.title}`);
-  const shown = await project.json<AlertsReport>(["alerts"]);
+  // that a receiver has it is written after it has taken it
+  const shown = await eventually("etcd holds that both were told", 20_000, async () => {
+    const seen = await project.json<AlertsReport>(["alerts"]);
+    return seen.alerts.every(({ told }) => Object.values(told).every(({ state }) => state !== "")) ? seen : undefined;
+  });
   expect(shown.alerts).toMatchObject([{ kind: "node-down", group: "node-down/n2", resolvedAtMs: 0, told: { "ops/webhook-1": { state: "firing" }, "ops/mail": { state: "firing" } } }]);
   expect((await project.hc(["events", "--since", "5m"])).stdout).toContain(post!.title.slice(0, 20));
   // back again
