@@ -54,7 +54,7 @@ export class Asker {
     const name = url.hostname.replace(/^\[|\]$/g, "");
     return new Promise((resolve, reject) => {
       const made = (this.secure ? httpsRequest : httpRequest)({
-        host: address ?? name, port: url.port === "" ? (this.secure ? 443 : 80) : Number(url.port), method, path, agent: this.agent, headers: { host: url.host, "user-agent": "hc-probe", ...(method === "POST" ? { "content-length": "0" } : {}) },
+        host: address ?? (isLoopbackName(name) ? "127.0.0.1" : name), port: url.port === "" ? (this.secure ? 443 : 80) : Number(url.port), method, path, agent: this.agent, headers: { host: url.host, "user-agent": "hc-probe", ...(method === "POST" ? { "content-length": "0" } : {}) },
         ...(this.secure && isIP(name) === 0 ? { servername: name } : {}),
       }, (response) => {
         const parts: Buffer[] = [];
@@ -79,6 +79,9 @@ export class Asker {
     });
   }
 }
+
+/** localhost and all names below it (RFC 6761 §6.3), which not every system's resolver knows. */
+const isLoopbackName = (name: string): boolean => /(^|\.)localhost\.?$/.test(name);
 
 /** What the probe site says of itself; others say nothing of this. */
 function sayings(text: string): { node: string; epoch: number; id: string } {

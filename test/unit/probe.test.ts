@@ -80,6 +80,10 @@ describe("a run", () => {
     expect(report.urls[0]).toMatchObject({ failed: 0, homes: [{ node: "n1", epoch: 3 }], status: { 200: report.urls[0]?.asked } });
     expect(probeText(report)).toMatch(/^http:\/\/site\.example:\d+\/ {2}\d+ asked \(.* a second\), \d+ answered well, 0 failed\n {2}answers: median \d+ ms/);
   });
+  test("names below localhost are this machine's, whatever its resolver knows", async () => {
+    const report = await run({ urls: [new URL(`http://wiki.localhost:${(server.address() as AddressInfo).port}/`)], to: [] });
+    expect([isFlawless(report), report.urls[0]?.url]).toEqual([true, `http://wiki.localhost:${(server.address() as AddressInfo).port}/`]);
+  });
   test("writes are all there, once, in order", async () => {
     const report = await run({ write: true });
     expect(isFlawless(report)).toBe(true);
