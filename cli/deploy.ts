@@ -7,6 +7,7 @@ import { closeConnections } from "../providers/ssh/pool.js";
 import { checkDeletes } from "../stacks/engine/delete-guard.js";
 import { createDisplay } from "../stacks/engine/display/index.js";
 import { type OperationKind, type PlannedStep, runOperation } from "../stacks/engine/index.js";
+import { forgetSalt } from "../stacks/engine/secrets/stack-config.js";
 import { removeStack, stacksLeft } from "../stacks/engine/state-reader.js";
 import { buildUserProject } from "./build-user.js";
 import type { CommandContext } from "./context.js";
@@ -73,7 +74,8 @@ export async function deploy(kind: OperationKind, args: DeployArgs, context: Com
     if (result.result === "succeeded" && kind === "up") dropAllPending(workspace);
     if (result.result === "succeeded" && kind === "destroy" && args.removeStack) {
       removeStack(workspace, project.root, project.name, stack);
-      if (stacksLeft(workspace, project.name).length === 0) rmSync(workspace, { recursive: true, force: true });
+      const settled = await forgetSalt(project.root, stack);
+      if (stacksLeft(workspace, project.name).length === 0 && settled) rmSync(workspace, { recursive: true, force: true });
     }
     return result.result === "succeeded" ? exitCodes.ok : result.result === "cancelled" ? exitCodes.cancelled : exitCodes.failed;
   } finally {

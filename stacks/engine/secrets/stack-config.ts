@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseDocument } from "yaml";
 import { HcError } from "../../../daemon/lib/errors.js";
@@ -51,6 +51,24 @@ export async function stackCrypter(place: { projectRoot: string; stack: string; 
     await writeFileAtomic(file, document.toString());
   }
   return crypter;
+}
+
+/**
+ * The stack is gone: its salt goes from Pulumi.<stack>.yaml (a file that held nothing else too), so that the next stack of this name may have another passphrase. False, and nothing is changed, where the file holds secrets:
+ * they stay readable with the passphrase alone, which must be kept then.
+ */
+export async function forgetSalt(projectRoot: string, stack: string): Promise<boolean> {
+  const file = configFile(projectRoot, stack);
+  const text = await readFileIfAny(file);
+  if (text === undefined) return true;
+  const document = parseDocument(text);
+  const { config, ...rest } = (document.toJS() ?? {}) as { config?: Record<string, unknown>; encryptionsalt?: string };
+  if (Object.values(config ?? {}).some((value) => JSON.stringify(value)?.includes('"secure":') === true)) return false;
+  if (rest.encryptionsalt === undefined) return true;
+  document.delete("encryptionsalt");
+  if (config === undefined && Object.keys(rest).length === 1) await rm(file);
+  else await writeFileAtomic(file, document.toString());
+  return true;
 }
 
 /** Pulumi.<stack>.yaml and overrides; a key without a namespace is the project's. */
