@@ -39,7 +39,7 @@ export async function runProbe(plan: ProbePlan, signal: AbortSignal, told: (repo
   const report = (): ProbeReport => ({ startMs, seconds: (Date.now() - startMs) / 1000, clients: plan.clients, urls: targets.map(({ url, tally }) => ({ url: url.href, ...tally.report(Date.now()) })) });
   const stop = new AbortController();
   const end = plan.seconds === 0 ? undefined : setTimeout(() => stop.abort(), plan.seconds * 1000);
-  // a signal of AbortSignal.timeout() that only AbortSignal.any() knows may be collected before it fires (nodejs/node#57736, Node 20 and 22)
+  // a signal of AbortSignal.timeout() that only AbortSignal.any() knows may be collected before it fires (nodejs/node#57736; seen on Node 20.20, not on 24.9)
   const ended = AbortSignal.any([signal, stop.signal]);
   const teller = setInterval(() => told(report()), 1_000);
   const everyMs = (plan.clients * 1000) / plan.rate;
