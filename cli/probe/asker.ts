@@ -14,7 +14,8 @@ export interface AskerOptions {
 }
 /** Most bytes of an answer that are kept: a page is read to its end and thrown away, what the probe site says is short. */
 const keptBytes = 4096;
-export const listBytes = 256 * 1024 * 1024;
+/** Most bytes of a list of records. */
+const listBytes = 256 * 1024 * 1024;
 
 /** One client: a kept connection, one request at a time. */
 export class Asker {

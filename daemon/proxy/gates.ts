@@ -5,14 +5,13 @@ import { HcError } from "../lib/errors.js";
  * still until a hold ended has lost its session, and announces no stop upon it. */
 export const holdLeaseMs = 8_000;
 
-interface Hold { settle(): void }
-
 /**
  * Holds of single units at all proxy workers of this node (DESIGN §8, "holding" and "draining"). A held unit gets no new request: they wait at the edges; what runs goes on.
  * It is drained when each worker has said since the hold that nothing of it is in flight: that is the barrier, for a worker that has answered begins nothing more.
  */
 export class Gates {
-  private readonly holds = new Map<string, Hold>();
+  /** unit → what settles its hold. */
+  private readonly holds = new Map<string, () => void>();
   /** worker → unit → requests in flight, as it has said while the unit was held. */
   private readonly workers = new Map<object, Map<string, number>>();
   private attached = false;
@@ -26,7 +25,7 @@ export class Gates {
    */
   public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
     if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
-    const drained = new Promise<void>((resolve) => this.holds.set(unit, { settle: resolve }));
+    const drained = new Promise<void>((resolve) => this.holds.set(unit, resolve));
     this.tell();
     this.look();
     const timer = new AbortController();
@@ -80,6 +79,6 @@ export class Gates {
     return sum;
   }
   private look(): void {
-    for (const [unit, hold] of this.holds) if (this.inFlight(unit) === 0) hold.settle();
+    for (const [unit, settle] of this.holds) if (this.inFlight(unit) === 0) settle();
   }
 }

@@ -30,15 +30,14 @@ export class RouteStore {
     if (opened) this.wake();
   }
 
-  /** Units whose gate is closed, with the time until when (machineMs). True when these are not the ones before. */
+  /** Units whose gate is closed, with the time until when (machineMs). True when one is new: the control process waits to hear what of it is in flight. */
   public setHolds(holds: Readonly<Record<string, number>> = {}): boolean {
     const before = this.holds;
     this.holds = new Map(Object.entries(holds));
-    const opened = [...before.keys()].some((unit) => !this.holds.has(unit));
-    if (opened) this.wake();
+    if ([...before.keys()].some((unit) => !this.holds.has(unit))) this.wake();
     const now = machineMs();
     // one that had run out, and is renewed, is a new one: requests may have begun between
-    return opened || [...this.holds.keys()].some((unit) => (before.get(unit) ?? 0) <= now);
+    return [...this.holds.keys()].some((unit) => (before.get(unit) ?? 0) <= now);
   }
   public isHeld(unit: string): boolean {
     return machineMs() < (this.holds.get(unit) ?? 0);
@@ -72,7 +71,10 @@ export class RouteStore {
 
   /** Calls `end` when the unit's epoch has passed, at most once; what is returned lets go of it. */
   public onPassed(unit: string, epoch: number, end: () => void): () => void {
-    if (this.hasPassed(unit, epoch)) end();
+    if (this.hasPassed(unit, epoch)) {
+      end();
+      return () => undefined;
+    }
     const request = { unit, epoch, end };
     this.sent.add(request);
     return () => void this.sent.delete(request);

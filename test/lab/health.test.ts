@@ -38,24 +38,15 @@ afterAll(async () => {
   expect(await project.remove()).toBe(0);
 });
 
-test("a web server that hangs is started anew, and nothing moves", async () => {
+test.each([
+  { what: "a web server", at: (home: string) => nodes.find((node) => node !== home) as string, of: "pgrep -x apache2", event: "web-server-restarted", withinMs: 60_000 },
+  { what: "a proxy worker", at: (home: string) => home, of: "pgrep -f '[h]cd.cjs worker'", event: "proxy-restarted", withinMs: 40_000 },
+])("$what that hangs is started anew, and nothing moves", async ({ at, of, event, withinMs }) => {
   const before = await inStep();
-  const client = clientAt(nodes.find((node) => node !== before.home) as string, "apache");
+  const client = clientAt(at(before.home), event);
   await acknowledgedMore(client, 20_000);
-  await inside(before.home, "kill -STOP $(pgrep -x apache2)");
-  await eventually("it was started anew", 60_000, async () => ((await project.hc(["events"])).stdout.includes("web-server-restarted") ? true : undefined));
-  await acknowledgedMore(client, 30_000);
-  await client.stop();
-  const after = await inStep();
-  expect([after.home, after.epoch]).toEqual([before.home, before.epoch]);
-});
-
-test("a proxy worker that hangs is ended and started anew, and nothing moves", async () => {
-  const before = await inStep();
-  const client = clientAt(before.home, "worker");
-  await acknowledgedMore(client, 20_000);
-  await inside(before.home, "kill -STOP $(pgrep -f '[h]cd.cjs worker')");
-  await eventually("it was started anew", 40_000, async () => ((await project.hc(["events"])).stdout.includes("proxy-restarted") ? true : undefined));
+  await inside(before.home, `kill -STOP $(${of})`);
+  await eventually("it was started anew", withinMs, async () => ((await project.hc(["events"])).stdout.includes(event) ? true : undefined));
   await acknowledgedMore(client, 30_000);
   await client.stop();
   const after = await inStep();

@@ -36,9 +36,6 @@ const copied = (name: string): Promise<StatusUnit> => eventually(`${name} serves
   const unit = (await status()).units.find(({ id }) => id === `site-${name}`);
   return unit?.state === "serving" && unit.replicas.length === 1 && unit.replicas.every(({ state, lagSeconds }) => state === "replica" && lagSeconds !== null && lagSeconds < 10) ? unit : undefined;
 });
-async function found(): Promise<void> {
-  lab = project.lab();
-}
 async function addresses(): Promise<void> {
   address = Object.fromEntries((await status()).nodes.map(({ name, address: at }) => [name, at]));
 }
@@ -48,7 +45,7 @@ beforeAll(async () => {
   project.wish.sites = sites;
   const up = await project.operate("up");
   if (up.ran.code !== 0) throw new Error(up.error);
-  await found();
+  lab = project.lab();
   await addresses();
 }, 400_000);
 afterAll(async () => {
@@ -121,7 +118,7 @@ test("all nodes, the state and the project's home are gone: the program and one 
   writeFileSync(join(project.folder, "index.js"), `${program.slice(0, program.indexOf("const hosts ="))}`);
   const machines = await project.operate("up");
   if (machines.ran.code !== 0) throw new Error(machines.error);
-  await found();
+  lab = project.lab();
   await lab.kill("n1");
   renameSync(join(keep, "d0.img"), join(nodeFolder(lab.place.dir, "n1"), "disks", "d0.img"));
   await lab.start("n1");
