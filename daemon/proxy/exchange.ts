@@ -1,127 +1,275 @@
+import type { Request, UploadTaker } from "./asker.js";
 import { BodyReader } from "./body-framing.js";
-import { type ByteStream, writeAll } from "./byte-stream.js";
-import { type RequestHead, type ResponseHead, headEnd, parseResponse } from "./http-head.js";
-import { responseOut } from "./heads-out.js";
+import { HeadCollector } from "./head-collector.js";
+import { parseResponse, type ResponseHead } from "./http-head.js";
 import { limits } from "./limits.js";
+import type { Link, Sink } from "./link.js";
+import { Spool, type SpoolRoom } from "./spool.js";
+import { Tunnel } from "./tunnel.js";
+import { GatheredUpload } from "./uploads.js";
 
 /** Why an answer was held back: this node is not its unit's home any more, or may not say so. */
 export const fenced = "fenced";
-export interface ExchangeResult { status: number; keepClient: boolean; keepUpstream: boolean }
-/** The upstream failed before a byte of its answer reached the client: an own page can still be sent, or another try made. */
-export class UpstreamError extends Error {
-  public constructor(message: string, public readonly answered: boolean) {
-    super(message);
-  }
+
+export interface ExchangeOwner {
+  /** Asked before the first byte of the answer leaves (OWNERSHIP 5, 8). */
+  mayAnswer(): boolean;
+  /** The backend has done its part: all of its answer was taken from it. `keep`: the connection can be used again, and is the owner's now. */
+  onRan(keep: boolean): void;
+  /** All of the answer has been handed to the asker. Last. */
+  onAnswered(status: number): void;
+  /** The upstream failed; `answered`: after a part of the answer had left. Last. */
+  onFailed(message: string, answered: boolean): void;
 }
 
-/** Collects one head; what follows it stays in the stream. Undefined at a clean end before its first byte. */
-export async function readHead(stream: ByteStream, firstMs: number, totalMs: number): Promise<Buffer | undefined> {
-  let bytes: Buffer = Buffer.alloc(0);
-  let end = performance.now() + firstMs;
-  for (;;) {
-    const chunk = await stream.read(Math.max(1, end - performance.now()));
-    if (chunk === undefined) {
-      if (bytes.length === 0) return undefined;
-      throw new Error("ended within a head");
+/** One request at one upstream that has accepted it: body up, answer down, both at once. */
+export class Exchange implements Sink, UploadTaker {
+  private state: "head" | "body" | "rest" | "tunnel" | "done" = "head";
+  private readonly head = new HeadCollector();
+  private reader: BodyReader | undefined;
+  private response: ResponseHead | undefined;
+  private answered = false;
+  private uploading = false;
+  private interims = 0;
+  /** Set by `absorb`: what the asker does not take yet goes there, so that the backend need not wait. */
+  private spool: Spool | undefined;
+  private absorbing = false;
+  private spoolAt = 0;
+  /** What found no room there: it follows. */
+  private overflow: Buffer | undefined;
+  private spoolBusy = false;
+  private tunnel: Tunnel | undefined;
+
+  public constructor(private readonly request: Request, private readonly up: Link, private readonly owner: ExchangeOwner, private readonly room: SpoolRoom) {}
+
+  /** `headOut`: what is written first, unless it has been already. */
+  public start(headOut: string | undefined): void {
+    const { up, request } = this;
+    up.attach(this);
+    up.within(0);
+    up.idle(limits.answerMs);
+    request.asker.onRoom = () => this.onRoom();
+    const { upload } = request;
+    const whole = upload instanceof GatheredUpload ? upload.whole : undefined;
+    if (whole !== undefined) up.writeBoth(headOut ?? "", whole);
+    else {
+      if (headOut !== undefined) up.write(headOut);
+      if (upload !== undefined) {
+        this.uploading = true;
+        upload.start(this);
+      }
     }
-    if (bytes.length === 0) end = performance.now() + totalMs;
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
-    if (bytes.length >= 2 && bytes[0] === 13 && bytes[1] === 10) bytes = bytes.subarray(2); // RFC 9112 §2.2: an empty line before the request line
-    if (bytes.length === 0) continue;
-    const at = headEnd(bytes);
-    if (at === -1) continue;
-    stream.unread(bytes.subarray(at));
-    return bytes.subarray(0, at);
+    up.resume();
   }
-}
-
-async function pumpRequestBody(client: ByteStream, upstream: ByteStream, head: RequestHead, stopped: () => boolean): Promise<void> {
-  const body = new BodyReader(head.framing);
-  while (!body.done && !stopped()) {
-    const bytes = await client.read(limits.bodyIdleMs);
-    if (bytes === undefined) throw new Error("client ended within its body");
-    const used = body.take(bytes);
-    client.unread(bytes.subarray(used));
-    if (used > 0) await writeAll(upstream.socket, bytes.subarray(0, used), limits.bodyIdleMs);
+  public get hasAnswered(): boolean {
+    return this.answered;
   }
-}
+  /** Nobody waits for the answer any more. The owner hears nothing. */
+  public abort(): void {
+    if (this.state === "done") return;
+    this.finish();
+    this.up.destroy();
+  }
+  /** The unit is to be left (a hold): the backend must not wait for whom it answers. */
+  public absorb(): void {
+    if (this.state === "tunnel") return void this.tunnel?.goodbye();
+    this.absorbing = true;
+    if (this.state === "body") this.up.resume();
+  }
 
-async function pumpResponseBody(client: ByteStream, upstream: ByteStream, response: ResponseHead, dechunk: boolean): Promise<void> {
-  const body = new BodyReader(response.framing);
-  while (!body.done) {
-    const bytes = await upstream.read(limits.answerMs);
-    if (bytes === undefined) {
-      if (response.framing.kind === "until-close") return;
-      throw new Error("answer was cut short");
+  public upload(bytes: Buffer): boolean {
+    return this.up.write(bytes);
+  }
+  public uploadEnded(): void {
+    this.uploading = false;
+  }
+  public uploadFailed(error: Error): void {
+    this.fail(error.message);
+  }
+
+  public onBytes(bytes: Buffer): void {
+    if (this.state === "body") return this.takeBody(bytes);
+    if (this.state !== "head") return void this.up.destroy();
+    try {
+      this.takeHead(bytes);
+    } catch (error) {
+      this.fail((error as Error).message);
     }
-    const payload: Buffer[] = [];
-    const used = body.take(bytes, dechunk ? (data) => payload.push(data) : undefined);
-    upstream.unread(bytes.subarray(used));
-    const out = dechunk ? Buffer.concat(payload) : bytes.subarray(0, used);
-    if (out.length > 0) await writeAll(client.socket, out, limits.bodyIdleMs);
   }
-}
+  public onEnd(): void {
+    if (this.state === "body" && this.response?.framing.kind === "until-close") return this.ran(false);
+    this.fail(this.state === "head" ? "no answer" : "answer was cut short");
+  }
+  public onGone(error: Error | undefined): void {
+    if (this.state === "rest") return; // it has done its part
+    this.fail(error?.message ?? "connection closed");
+  }
+  public onDrain(): void {
+    if (this.uploading) this.request.upload?.more();
+  }
+  public onOverdue(): void {
+    this.fail(this.up.blocked ? "the upstream takes nothing" : "no answer in time");
+  }
 
-/** Both ways until both have ended (a half-closed side is passed on), or one broke. */
-async function tunnel(a: ByteStream, b: ByteStream): Promise<void> {
-  const copy = async (from: ByteStream, to: ByteStream): Promise<void> => {
+  private takeHead(bytes: Buffer): void {
+    let piece = bytes;
     for (;;) {
-      const bytes = await from.read(limits.tunnelIdleMs);
-      if (bytes === undefined) return void to.socket.end();
-      await writeAll(to.socket, bytes, limits.bodyIdleMs);
+      const head = this.head.take(piece);
+      if (head === undefined) {
+        this.up.within(limits.headMs);
+        return;
+      }
+      const response = parseResponse(head, this.request.head.method);
+      piece = this.head.rest;
+      if (response.status >= 200 || response.status === 101) return this.begin(response, piece);
+      this.interims += 1;
+      if (this.interims > limits.interimAnswers) return this.fail("too many interim answers");
+      if (this.request.head.minor === 1) this.request.asker.interim(response);
+      if (piece.length === 0) return;
     }
-  };
-  try {
-    await Promise.all([copy(a, b), copy(b, a)]);
-  } catch {
-    a.socket.destroy();
-    b.socket.destroy();
   }
-}
-
-/**
- * One request over one upstream that has accepted it: body up, answer down, both at once. `headOut` is written first when given.
- * `mayAnswer` is asked before the first byte of the answer leaves (the fence, OWNERSHIP 5).
- */
-export async function exchange(client: ByteStream, upstream: ByteStream, head: RequestHead, headOut: string | undefined, mayAnswer: () => boolean): Promise<ExchangeResult> {
-  let answered = false;
-  let finished = false;
-  let bodyDone = head.framing.kind === "none";
-  try {
-    if (headOut !== undefined) await writeAll(upstream.socket, headOut, limits.bodyIdleMs);
-    let bodyError: Error | undefined;
-    const up = bodyDone ? Promise.resolve() : pumpRequestBody(client, upstream, head, () => finished).then(() => {
-      bodyDone = !finished;
-    }, (error: Error) => {
-      bodyError = error;
-      // the upstream must not wait for a body that will not come
-      if (client.socket.destroyed || /client ended|idle|chunk|trailer|control byte/.test(error.message)) upstream.socket.destroy();
-    });
-    let response: ResponseHead;
-    for (;;) {
-      const bytes = await readHead(upstream, limits.answerMs, limits.headMs);
-      if (bytes === undefined) throw new Error("no answer");
-      response = parseResponse(bytes, head.method);
-      if (response.status >= 200 || response.status === 101) break;
-      if (head.minor === 1) await writeAll(client.socket, responseOut(response, { keep: true, clientMinor: 1, dechunk: false }), limits.bodyIdleMs);
-    }
-    if (!mayAnswer()) throw new Error(fenced);
-    if (response.status === 101 && !head.upgrade) throw new Error("unasked 101");
-    const dechunk = head.minor === 0 && response.framing.kind === "chunked";
-    // an early answer with request bytes still unread closes the connection
-    const keepClient = head.keepAlive && response.framing.kind !== "until-close" && !dechunk && response.status !== 101 && bodyDone && bodyError === undefined;
-    answered = true;
-    await writeAll(client.socket, responseOut(response, { keep: keepClient, clientMinor: head.minor, dechunk }), limits.bodyIdleMs);
+  private begin(response: ResponseHead, bytes: Buffer): void {
+    const { asker, head } = this.request;
+    if (!this.owner.mayAnswer()) return this.fail(fenced);
+    this.response = response;
+    this.up.within(0);
     if (response.status === 101) {
-      await tunnel(client, upstream);
-      return { status: 101, keepClient: false, keepUpstream: false };
+      if (!head.upgrade) return this.fail("unasked 101");
+      this.answered = true;
+      this.state = "tunnel";
+      this.up.putBack(bytes);
+      this.tunnel = new Tunnel(asker.tunnel(response), this.up, head, () => {
+        if (this.state === "done") return;
+        this.finish();
+        this.owner.onRan(false);
+        this.owner.onAnswered(101);
+      });
+      return;
     }
-    await pumpResponseBody(client, upstream, response, dechunk);
-    finished = true;
-    if (bodyDone) await up;
-    return { status: response.status, keepClient, keepUpstream: response.keepAlive && bodyDone && !upstream.stirred };
-  } catch (error) {
-    finished = true;
-    throw new UpstreamError((error as Error).message, answered);
+    this.reader = new BodyReader(response.framing);
+    this.state = "body";
+    this.answered = true;
+    try {
+      const used = this.payload(bytes);
+      asker.begin(response, used.out);
+      this.taken(bytes, used.bytes);
+    } catch (error) {
+      this.fail((error as Error).message);
+    }
+  }
+  private takeBody(bytes: Buffer): void {
+    try {
+      const used = this.payload(bytes);
+      if (used.out.length > 0) this.give(used.out);
+      this.taken(bytes, used.bytes);
+    } catch (error) {
+      this.fail((error as Error).message);
+    }
+  }
+  /** What of these bytes belongs to the answer, as the asker takes it. */
+  private payload(bytes: Buffer): { bytes: number; out: Buffer } {
+    const reader = this.reader as BodyReader;
+    if (!this.request.asker.dechunks || this.response?.framing.kind !== "chunked") {
+      const used = reader.take(bytes);
+      return { bytes: used, out: used === bytes.length ? bytes : bytes.subarray(0, used) };
+    }
+    const pieces: Buffer[] = [];
+    const used = reader.take(bytes, (data) => pieces.push(data));
+    return { bytes: used, out: pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces) };
+  }
+  private taken(bytes: Buffer, used: number): void {
+    const { asker } = this.request;
+    if (this.state !== "body") return;
+    if (asker.writing) this.up.lend();
+    if (this.overflow !== undefined && this.reader?.done !== true) return;
+    if (this.reader?.done === true) return this.ran(used === bytes.length && !this.up.hasEnded);
+    if (asker.blocked && !this.absorbing) this.up.pause();
+  }
+  private give(bytes: Buffer): void {
+    const { asker } = this.request;
+    if (this.spool === undefined) {
+      if (!this.absorbing || !asker.blocked) return asker.body(bytes);
+      this.spool = new Spool(this.room);
+    }
+    this.up.lend();
+    if (this.spool.append(bytes)) {
+      if (this.spool.congested) {
+        this.up.pause();
+        this.spool.onChange(() => this.state === "body" && this.up.resume());
+      }
+      return;
+    }
+    if (this.spool.error !== undefined) throw this.spool.error;
+    // no room: the backend waits after all
+    this.absorbing = false;
+    this.overflow = bytes;
+    this.up.pause();
+  }
+
+  private ran(keep: boolean): void {
+    if (this.state !== "body") return;
+    this.state = "rest";
+    this.up.idle(0);
+    this.request.upload?.stop();
+    this.owner.onRan(keep && this.response?.keepAlive === true && !this.uploading);
+    if (this.spool === undefined) this.end();
+    else this.fromSpool();
+  }
+  /** The asker has room: first what was absorbed, then the upstream's. */
+  private onRoom(): void {
+    if (this.spool !== undefined) return this.fromSpool();
+    if (this.state === "body") this.up.resume();
+  }
+  private fromSpool(): void {
+    const { spool, request: { asker } } = this;
+    if (spool === undefined || this.spoolBusy || asker.blocked || this.state === "done") return;
+    if (this.spoolAt === spool.size) {
+      const { overflow } = this;
+      spool.close();
+      this.spool = undefined;
+      this.overflow = undefined;
+      this.spoolAt = 0;
+      if (overflow !== undefined) asker.body(overflow);
+      if (this.state === "rest") this.end();
+      else if (!asker.blocked || this.absorbing) this.up.resume();
+      return;
+    }
+    this.spoolBusy = true;
+    spool.read(this.spoolAt, (bytes) => {
+      this.spoolBusy = false;
+      if (this.state === "done") return;
+      if (bytes === undefined) {
+        if (spool.error === undefined) return spool.onChange(() => this.fromSpool());
+        return this.state === "rest" ? this.broken(spool.error.message) : this.fail(spool.error.message);
+      }
+      this.spoolAt += bytes.length;
+      asker.body(bytes);
+      this.fromSpool();
+    });
+  }
+  private end(): void {
+    const status = this.response?.status ?? 0;
+    this.finish();
+    this.request.asker.end();
+    this.owner.onAnswered(status);
+  }
+  private finish(): void {
+    this.state = "done";
+    this.request.asker.onRoom = undefined;
+    this.request.upload?.stop();
+    this.spool?.close();
+    this.spool = undefined;
+  }
+  private fail(message: string): void {
+    if (this.state === "done" || this.state === "rest") return;
+    this.finish();
+    this.up.destroy();
+    this.owner.onRan(false);
+    this.owner.onFailed(message, this.answered);
+  }
+  /** After the backend has done its part: its connection is not ours any more. */
+  private broken(message: string): void {
+    this.finish();
+    this.owner.onFailed(message, true);
   }
 }

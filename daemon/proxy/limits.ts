@@ -13,8 +13,25 @@ export const limits = {
   connectMs: 1_000,
   verdictMs: 5_000,
   holdMs: 30_000,
-  heldRequests: 1_000,
-  heldPerUnit: 250,
+  heldRequests: 8_000,
+  heldPerUnit: 5_000,
+  /** Held requests of one unit that ask their home at once whether it takes them. */
+  tryingPerUnit: 64,
+  /** While requests of a unit are held, the first of them asks its home so often. */
+  retryHeldMs: 50,
+  /** Answers before the last one (1xx) to one request. */
+  interimAnswers: 16,
+  /** Of one request: what is more goes to disk. */
+  spoolMemoryPerRequest: 256 * 1024,
+  /** Of all requests of a worker. */
+  spoolMemory: 64 * 1024 * 1024,
+  spoolDiskPerRequest: 1024 ** 3,
+  spoolDisk: 4 * 1024 ** 3,
+  /** Before the disk, of one request. */
+  spoolUnsavedBytes: 1024 * 1024,
+  lingerMs: 2_000,
+  /** A worker that is to end lets its connections go on for so long: the keep-alive time, and one answer more. */
+  leaveMs: 40_000,
   idlePerUpstream: 32,
   idleUpstreamMs: 4_000,
   errorsPerUnit: 20,

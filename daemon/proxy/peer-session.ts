@@ -1,61 +1,163 @@
 import type { TLSSocket } from "node:tls";
-import { messageOf } from "../lib/errors.js";
-import { ByteStream, writeAll } from "./byte-stream.js";
-import { readLine, toApache } from "./dispatch.js";
-import { readHead, UpstreamError } from "./exchange.js";
-import { parseRequest, type RequestHead } from "./http-head.js";
+import type { Request } from "./asker.js";
+import { AtApache, type ApacheOwner } from "./at-apache.js";
+import { HeadCollector } from "./head-collector.js";
+import { parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
+import { Http1Asker } from "./http1-asker.js";
 import { limits } from "./limits.js";
-import { page } from "./pages.js";
+import { Link, type Sink } from "./link.js";
+import { StreamedUpload } from "./uploads.js";
 import { parsePrelude, type Prelude, type Verdict, verdictLine } from "./verdict.js";
 import type { WorkerState } from "./worker-state.js";
 
-function verdictOf(worker: WorkerState, unit: string, epoch: number): Verdict {
-  const route = worker.routes.route(unit);
-  if (worker.routes.mayServe(unit, epoch)) return worker.full(unit) ? "held" : "accepted";
-  // the edge knows an older epoch, or this is the home and its gate is closed for now
-  return route?.home === worker.routes.table?.node && worker.routes.live(unit) ? "held" : "not-home";
-}
-
-/** Runs what is accepted; false: the connection has had its last request. */
-async function run(worker: WorkerState, edge: ByteStream, prelude: Prelude, head: RequestHead, bytes: Buffer): Promise<boolean> {
-  await writeAll(edge.socket, verdictLine("accepted"), limits.bodyIdleMs);
-  if (head.framing.kind !== "none" && !head.expectContinue) {
-    // the edge sends a body only after the verdict: until it comes nothing has run, whether the verdict arrived or not, and the edge may go by that
-    const bytesOfBody = await edge.read(limits.bodyIdleMs);
-    if (bytesOfBody === undefined) return false;
-    edge.unread(bytesOfBody);
-  }
-  try {
-    const result = await toApache(worker, edge, head, bytes.toString("latin1"), () => worker.routes.mayAnswer(prelude.unit, prelude.epoch));
-    worker.count(prelude.unit, result.status);
-    return result.keepClient;
-  } catch (error) {
-    worker.error(prelude.unit, `${head.method} ${head.target.slice(0, 100)}: ${messageOf(error)}`);
-    // a cut answer must never look complete
-    if (error instanceof UpstreamError && error.answered) edge.socket.destroy();
-    else await writeAll(edge.socket, page(502, { keep: false, head: head.method === "HEAD" }), limits.bodyIdleMs);
-    return false;
-  }
-}
-
 /** One connection from another node's proxy. The verdict leaves before a body is read; only `accepted` runs anything. */
-export async function peerSession(worker: WorkerState, socket: TLSSocket): Promise<void> {
-  const edge = new ByteStream(socket);
-  try {
-    for (;;) {
-      const line = await readLine(edge, limits.tunnelIdleMs);
-      if (line === undefined) break;
-      const prelude = parsePrelude(line);
-      const bytes = await readHead(edge, limits.headMs, limits.headMs);
-      if (bytes === undefined) break;
-      const head = parseRequest(bytes);
-      const verdict = verdictOf(worker, prelude.unit, prelude.epoch);
-      if (verdict !== "accepted") await writeAll(socket, verdictLine(verdict), limits.bodyIdleMs);
-      else if (!(await worker.during(prelude.unit, () => run(worker, edge, prelude, head, bytes)))) break;
+export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
+  public readonly link: Link;
+  private state: "prelude" | "head" | "body" | "run" | "tunnel" | "over" = "prelude";
+  private line = "";
+  private prelude: Prelude | undefined;
+  private readonly collector = new HeadCollector();
+  private upload: StreamedUpload | undefined;
+  private at: AtApache | undefined;
+  private request: Request | undefined;
+
+  public constructor(private readonly worker: WorkerState, socket: TLSSocket) {
+    super();
+    this.link = new Link(socket, worker.ticker, this);
+    this.link.within(limits.tunnelIdleMs);
+  }
+
+  public onBytes(bytes: Buffer): void {
+    try {
+      switch (this.state) {
+        case "prelude": return this.takePrelude(bytes);
+        case "head": return this.takeHead(bytes);
+        case "body":
+          // the edge sends a body only after the verdict: until it comes nothing has run, whether the verdict arrived or not, and the edge may go by that
+          this.link.pause();
+          this.link.putBack(bytes);
+          return this.start();
+        case "run":
+          if (this.upload !== undefined && !this.upload.complete) return this.upload.take(bytes);
+          this.link.pause();
+          this.link.putBack(bytes);
+          return;
+        case "tunnel":
+        case "over": return;
+      }
+    } catch {
+      this.link.destroy();
     }
-    socket.end();
-    setTimeout(() => socket.destroy(), 2_000).unref();
-  } catch {
-    socket.destroy();
+  }
+  public onEnd(): void {
+    if (this.state === "run") this.upload?.failed(new Error("the edge ended within a body"));
+    else this.close();
+  }
+  public onGone(): void {
+    this.state = "over";
+    this.at?.abort();
+    this.at = undefined;
+  }
+  public onOverdue(): void {
+    if (this.state === "run" && this.upload !== undefined && !this.upload.complete) this.upload.failed(new Error("idle"));
+    else this.link.destroy();
+  }
+  public override tunnel(response: ResponseHead): Link {
+    this.state = "tunnel";
+    return super.tunnel(response);
+  }
+
+  public mayAnswer(): boolean {
+    return this.prelude !== undefined && this.worker.routes.mayAnswer(this.prelude.unit, this.prelude.epoch);
+  }
+  public onAnswered(status: number): void {
+    this.worker.count(this.prelude?.unit ?? "", status);
+  }
+  public onFailed(message: string, answered: boolean): void {
+    const { head, prelude } = this;
+    this.worker.error(prelude?.unit ?? "", `${head?.method} ${head?.target.slice(0, 100)}: ${message}`);
+    if (answered) return this.cut();
+    // what the edge has not heard of its request it counts as run: a connection that cannot go on says so
+    this.head = head === undefined ? undefined : { ...head, keepAlive: false };
+    this.own(502);
+  }
+  /** A TLS connection has no reset of its own: an end without the rest of the answer is one (the edge counts the bytes). */
+  public override cut(): void {
+    this.link.destroy();
+  }
+  protected get bodyRead(): boolean {
+    return this.upload === undefined || this.upload.complete;
+  }
+  protected next(): void {
+    this.at = undefined;
+    this.upload = undefined;
+    this.onRoom = undefined;
+    if (this.state === "over") return;
+    if (!this.keep) return this.close();
+    this.again();
+  }
+
+  private takePrelude(bytes: Buffer): void {
+    const end = bytes.indexOf(10);
+    this.line += bytes.toString("latin1", 0, end === -1 ? bytes.length : end + 1);
+    if (this.line.length > 256) return this.link.destroy();
+    if (end === -1) return;
+    if (!this.line.endsWith("\r\n")) return this.link.destroy();
+    this.prelude = parsePrelude(this.line.slice(0, -2));
+    this.line = "";
+    this.state = "head";
+    this.link.within(limits.headMs);
+    if (end + 1 < bytes.length) this.takeHead(bytes.subarray(end + 1));
+  }
+  private takeHead(bytes: Buffer): void {
+    const whole = this.collector.take(bytes);
+    if (whole === undefined) return;
+    const head = parseRequest(whole);
+    if (this.collector.rest.length > 0) this.link.putBack(this.collector.rest);
+    this.link.within(0);
+    this.judge(head, whole.toString("latin1"));
+  }
+  private judge(head: RequestHead, headOut: string): void {
+    const { worker, link } = this;
+    const { unit, epoch } = this.prelude as Prelude;
+    const verdict = this.verdictOf(unit, epoch);
+    if (verdict !== "accepted") {
+      link.write(verdictLine(verdict));
+      return this.again();
+    }
+    this.head = head;
+    this.upload = head.framing.kind === "none" ? undefined : new StreamedUpload(link, head.framing, () => undefined);
+    this.request = { asker: this, head, headOut, upload: this.upload };
+    // in flight from here on: a hold waits for it
+    this.at = new AtApache(worker, unit, this.request, this);
+    link.write(verdictLine("accepted"));
+    if (this.upload === undefined || head.expectContinue) return this.start();
+    this.state = "body";
+    link.within(limits.bodyIdleMs);
+  }
+  private start(): void {
+    this.state = "run";
+    this.link.within(0);
+    this.at?.start();
+  }
+  private verdictOf(unit: string, epoch: number): Verdict {
+    const { routes } = this.worker;
+    if (routes.mayServe(unit, epoch)) return this.worker.full(unit) ? "held" : "accepted";
+    // the edge knows an older epoch, or this is the home and its gate is closed for now
+    return routes.route(unit)?.home === routes.table?.node && routes.live(unit) ? "held" : "not-home";
+  }
+  /** The next request of this connection. */
+  private again(): void {
+    this.state = "prelude";
+    this.prelude = undefined;
+    this.request = undefined;
+    this.link.within(limits.tunnelIdleMs);
+    this.link.resume();
+  }
+  private close(): void {
+    this.state = "over";
+    this.at?.abort();
+    this.at = undefined;
+    this.link.linger(limits.lingerMs);
   }
 }

@@ -1,67 +1,169 @@
 import type { Socket } from "node:net";
-import { messageOf } from "../lib/errors.js";
-import { ByteStream, writeAll } from "./byte-stream.js";
-import { dispatch } from "./dispatch.js";
-import { readHead, UpstreamError } from "./exchange.js";
-import { HeadError, parseRequest, type RequestHead } from "./http-head.js";
+import type { Upload } from "./asker.js";
+import type { Client } from "./at-peer.js";
+import { Gathering, isGathered, withLength } from "./gathering.js";
+import { HeadCollector } from "./head-collector.js";
+import { requestOut } from "./heads-out.js";
+import { HeadError, parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
+import { Http1Asker } from "./http1-asker.js";
 import { limits } from "./limits.js";
+import { Link, type Sink } from "./link.js";
 import { page } from "./pages.js";
 import { unitOfHost } from "./routes.js";
+import { Run } from "./run.js";
+import type { Spool } from "./spool.js";
+import { GatheredUpload, StreamedUpload } from "./uploads.js";
 import type { WorkerState } from "./worker-state.js";
 
-/** Ends politely: what was written arrives, what the client still sends is read away for a moment (an early reset would destroy the answer). */
-function linger(socket: Socket): void {
-  if (socket.destroyed) return;
-  socket.end();
-  socket.resume();
-  setTimeout(() => socket.destroy(), 2_000).unref();
-}
+/** One client connection: head, body (taken whole before anything runs, so that slow senders hold up nobody), answer, the next head. */
+export class PublicSession extends Http1Asker implements Sink {
+  public readonly link: Link;
+  private state: "idle" | "head" | "gather" | "run" | "tunnel" | "over" = "idle";
+  private readonly collector = new HeadCollector();
+  private readonly client: Client;
+  private gathering: Gathering | undefined;
+  private upload: Upload | undefined;
+  private spool: Spool | undefined;
+  private run: Run | undefined;
 
-async function answer(worker: WorkerState, client: ByteStream, head: RequestHead, address: string): Promise<boolean> {
-  const table = worker.routes.table;
-  const unit = table === undefined ? undefined : unitOfHost(table, head.host);
-  const own = async (status: number): Promise<boolean> => {
-    const keep = head.keepAlive && head.framing.kind === "none";
-    await writeAll(client.socket, page(status, { keep, head: head.method === "HEAD" }), limits.bodyIdleMs);
-    return keep;
-  };
-  if (table === undefined) return own(503);
-  if (unit === undefined) return own(404);
-  try {
-    const result = await dispatch(worker, client, head, unit, address);
-    worker.count(unit, "own" in result ? result.own : result.status);
-    return "own" in result ? await own(result.own) : result.keepClient;
-  } catch (error) {
-    worker.error(unit, `${head.method} ${head.target.slice(0, 100)}: ${messageOf(error)}`);
-    worker.count(unit, 502);
-    if (error instanceof UpstreamError && error.answered) {
-      client.socket.resetAndDestroy(); // a cut answer must never look complete
-      return false;
-    }
-    await own(502);
-    return false;
+  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http") {
+    super();
+    this.client = { address: (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, ""), proto };
+    this.link = new Link(socket, worker.ticker, this);
+    this.link.within(limits.keepAliveMs);
   }
-}
 
-/** One client connection on the public port. */
-export async function publicSession(worker: WorkerState, socket: Socket): Promise<void> {
-  const client = new ByteStream(socket);
-  const address = (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, "");
-  try {
-    for (;;) {
-      let head: RequestHead;
-      try {
-        const bytes = await readHead(client, limits.keepAliveMs, limits.headMs);
-        if (bytes === undefined) break;
-        head = parseRequest(bytes);
-      } catch (error) {
-        if (error instanceof HeadError) await writeAll(socket, page(error.status, { keep: false, head: false }), limits.bodyIdleMs);
-        break;
-      }
-      if (!(await answer(worker, client, head, address))) break;
+  public onBytes(bytes: Buffer): void {
+    switch (this.state) {
+      case "idle":
+      case "head": return this.takeHead(bytes);
+      case "gather": return this.gathering?.take(bytes);
+      case "run":
+        if (this.upload instanceof StreamedUpload && !this.upload.complete) return this.upload.take(bytes);
+        // the next request: it waits for its turn
+        this.link.pause();
+        this.link.putBack(bytes);
+        return;
+      case "tunnel":
+      case "over": return;
     }
-    linger(socket);
-  } catch {
-    socket.destroy();
+  }
+  public onEnd(): void {
+    if (this.state === "idle" || this.state === "head") return this.close();
+    if (this.state === "gather") return this.gathering?.fail(400, "the client ended within its body");
+    if (this.upload instanceof StreamedUpload) this.upload.failed(new Error("the client ended within its body"));
+    // its answer it may still want
+  }
+  public onGone(): void {
+    const { run } = this;
+    this.state = "over";
+    this.gathering?.stop();
+    run?.abort();
+    this.forget();
+  }
+  public onOverdue(): void {
+    switch (this.state) {
+      case "idle": return this.link.blocked ? this.link.destroy() : this.close();
+      case "head":
+        this.link.write(page(408, { keep: false, head: false }));
+        return this.close();
+      case "gather": return this.gathering?.fail(408, "the body came too slowly");
+      case "run":
+        if (this.upload instanceof StreamedUpload && !this.upload.complete) return this.upload.failed(new Error("the body came too slowly"));
+        return this.link.reset();
+      case "tunnel":
+      case "over": return this.link.destroy();
+    }
+  }
+  public override tunnel(response: ResponseHead): Link {
+    this.state = "tunnel";
+    return super.tunnel(response);
+  }
+  /** This worker is to end: connections close after their next answer, or their keep-alive time. */
+  protected override get keeps(): boolean {
+    return super.keeps && !this.worker.leaving;
+  }
+  protected get bodyRead(): boolean {
+    return this.state === "run" && (this.upload === undefined || this.upload.complete);
+  }
+  protected next(): void {
+    this.forget();
+    if (this.state === "over") return;
+    if (!this.keep) return this.close();
+    this.state = "idle";
+    this.link.within(limits.keepAliveMs);
+    if (!this.link.blocked) return this.link.resume();
+    // a client that sends on and on, and reads nothing, waits
+    this.link.pause();
+    this.link.idle(limits.bodyIdleMs);
+    this.onRoom = () => {
+      this.onRoom = undefined;
+      this.link.resume();
+    };
+  }
+
+  private takeHead(bytes: Buffer): void {
+    if (this.state === "idle") {
+      this.state = "head";
+      this.link.within(limits.headMs);
+    }
+    let head: RequestHead;
+    try {
+      const whole = this.collector.take(bytes);
+      if (whole === undefined) return;
+      head = parseRequest(whole);
+    } catch (error) {
+      this.link.write(page(error instanceof HeadError ? error.status : 400, { keep: false, head: false }));
+      return this.close();
+    }
+    this.link.within(0);
+    if (this.collector.rest.length > 0) this.link.putBack(this.collector.rest);
+    this.received(head);
+  }
+  private received(head: RequestHead): void {
+    const { worker, link } = this;
+    this.head = head;
+    const { table } = worker.routes;
+    const unit = table === undefined ? undefined : unitOfHost(table, head.host);
+    this.state = head.framing.kind === "none" ? "run" : "gather";
+    if (unit === undefined) return this.own(table === undefined ? 503 : 404);
+    if (head.framing.kind === "none") return this.dispatch(unit, head);
+    if (!isGathered(head.framing)) {
+      link.pause();
+      this.upload = new StreamedUpload(link, head.framing, () => undefined);
+      return this.dispatch(unit, head);
+    }
+    this.gathering = new Gathering(link, head.framing, worker.spoolRoom, {
+      whole: (spool) => {
+        this.spool = spool;
+        this.upload = spool.size === 0 ? undefined : new GatheredUpload(spool);
+        this.dispatch(unit, withLength(head, spool.size));
+      },
+      failed: ({ status, message }) => {
+        worker.error(unit, `${head.method} ${head.target.slice(0, 100)}: ${message}`);
+        worker.count(unit, status);
+        this.own(status);
+      },
+    });
+    if (head.expectContinue) link.write("HTTP/1.1 100 Continue\r\n\r\n");
+    this.gathering.start();
+  }
+  private dispatch(unit: string, head: RequestHead): void {
+    this.state = "run";
+    const run = new Run(this.worker, unit, { asker: this, head, headOut: requestOut(head, this.client), upload: this.upload }, this.client);
+    this.run = run;
+    run.start();
+  }
+  private forget(): void {
+    this.run = undefined;
+    this.gathering = undefined;
+    this.upload = undefined;
+    this.spool?.close();
+    this.spool = undefined;
+    this.onRoom = undefined;
+  }
+  private close(): void {
+    this.state = "over";
+    this.link.linger(limits.lingerMs);
   }
 }

@@ -7,18 +7,22 @@ export class RouteStore {
   public table: RouteTable | undefined;
   private deadlines: Deadlines = noDeadlines;
   private holds: ReadonlyMap<string, number> = new Map();
-  private readonly waiting = new Set<() => void>();
+  /** What is served may have changed; `hasMoved`: units that have another home. */
+  public onChange: (hasMoved: (unit: string) => boolean) => void = () => undefined;
+  /** The gate of a unit was closed: what of it runs is to end soon. */
+  public onHeld: (unit: string) => void = () => undefined;
   /** Requests at other nodes, each with what ends it when its unit has another home; as many as are in flight. */
   private readonly sent = new Set<{ unit: string; epoch: number; end: () => void }>();
 
   public setTable(table: RouteTable): void {
+    const before = this.table;
     this.table = table;
     for (const request of this.sent)
       if (this.hasPassed(request.unit, request.epoch)) {
         this.sent.delete(request);
         request.end();
       }
-    this.wake();
+    this.onChange((unit) => before?.units[unit]?.home !== table.units[unit]?.home);
   }
 
   /** `deadlineMs`, and those of `units`, by `machineMs()`; never moved back. */
@@ -27,20 +31,22 @@ export class RouteStore {
     const before = this.deadlines;
     this.deadlines = laterDeadlines(before, deadlineMs, units, now);
     const opened = (now >= before.all && now < this.deadlines.all) || [...this.deadlines.held].some(([unit, untilMs]) => untilMs > now && (before.held.get(unit) ?? 0) <= now);
-    if (opened) this.wake();
+    if (opened) this.onChange(() => false);
   }
 
   /** Units whose gate is closed, with the time until when (machineMs). True when one is new: the control process waits to hear what of it is in flight. */
   public setHolds(holds: Readonly<Record<string, number>> = {}): boolean {
     const before = this.holds;
     this.holds = new Map(Object.entries(holds));
-    if ([...before.keys()].some((unit) => !this.holds.has(unit))) this.wake();
+    if ([...before.keys()].some((unit) => !this.holds.has(unit))) this.onChange(() => false);
     const now = machineMs();
     // one that had run out, and is renewed, is a new one: requests may have begun between
-    return [...this.holds.keys()].some((unit) => (before.get(unit) ?? 0) <= now);
+    const closed = [...this.holds.keys()].filter((unit) => (before.get(unit) ?? 0) <= now);
+    for (const unit of closed) this.onHeld(unit);
+    return closed.length > 0;
   }
   public isHeld(unit: string): boolean {
-    return machineMs() < (this.holds.get(unit) ?? 0);
+    return this.holds.size > 0 && machineMs() < (this.holds.get(unit) ?? 0);
   }
   public heldUnits(): string[] {
     return [...this.holds.keys()].filter((unit) => this.isHeld(unit));
@@ -78,22 +84,5 @@ export class RouteStore {
     const request = { unit, epoch, end };
     this.sent.add(request);
     return () => void this.sent.delete(request);
-  }
-
-  /** Settles at the next change of the table, or after `ms`. */
-  public changed(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.waiting.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.waiting.add(done);
-    });
-  }
-
-  private wake(): void {
-    for (const done of [...this.waiting]) done();
   }
 }

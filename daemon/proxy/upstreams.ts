@@ -1,97 +1,130 @@
-import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
-import { HcError } from "../lib/errors.js";
-import { ByteStream } from "./byte-stream.js";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { messageOf } from "../lib/errors.js";
 import { limits } from "./limits.js";
+import { Link, type Sink } from "./link.js";
 import type { RouteTable } from "./routes.js";
+import type { Ticker } from "./ticker.js";
 
 export interface EdgeKeys { ca: string; cert: string; key: string }
-interface Idle { stream: ByteStream; sinceMs: number }
+/** Exactly one of the two. */
+type Reached = (link: Link | undefined, error: string | undefined) => void;
 
-function opened(socket: Socket, event: "connect" | "secureConnect", what: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const fail = (why: string): void => {
-      clearTimeout(timer);
-      socket.destroy();
-      reject(new HcError("UNREACHABLE", `${what}: ${why}`));
-    };
-    const timer = setTimeout(() => fail(`no connection within ${limits.connectMs} ms`), limits.connectMs);
-    socket.once(event, () => {
-      clearTimeout(timer);
-      socket.off("error", onError);
-      resolve(socket);
-    });
-    const onError = (error: Error): void => fail(error.message);
-    socket.on("error", onError);
-  });
+/** Tells once how a connection attempt has ended. */
+class Dialling implements Sink {
+  public link: Link | undefined;
+  public constructor(private readonly what: string, private told: Reached | undefined) {}
+  public reached(): void {
+    const { told } = this;
+    this.told = undefined;
+    if (this.link === undefined) return;
+    this.link.within(0);
+    told?.(this.link, undefined);
+  }
+  public fail(why: string): void {
+    const { told } = this;
+    this.told = undefined;
+    this.link?.destroy();
+    told?.(undefined, `${this.what}: ${why}`);
+  }
+  public onBytes(bytes: Buffer): void {
+    this.link?.putBack(bytes);
+    this.link?.pause();
+  }
+  public onEnd(): void {
+    this.fail("closed");
+  }
+  public onGone(error: Error | undefined): void {
+    this.fail(error?.message ?? "closed");
+  }
+  public onDrain(): void {}
+  public onOverdue(): void {
+    this.fail(`no connection within ${limits.connectMs} ms`);
+  }
 }
 
 /** Connections to the local Apache and to other nodes' proxies: last in, first out, few, and dropped when something stirs on an idle one. */
 export class Upstreams {
-  private readonly idle = new Map<string, Idle[]>();
+  private readonly idle = new Map<string, Link[]>();
 
-  public constructor(private readonly keys: () => EdgeKeys) {}
+  public constructor(private readonly keys: () => EdgeKeys, private readonly ticker: Ticker) {}
 
-  /** `reused`: it comes from the pool, so the other side may just have closed it. */
-  public async local(port: number, fresh = false): Promise<{ stream: ByteStream; reused: boolean; key: string }> {
-    const key = `apache:${port}`;
-    const pooled = fresh ? undefined : this.take(key);
-    if (pooled !== undefined) return { stream: pooled, reused: true, key };
-    const socket = connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true });
-    return { stream: new ByteStream(await opened(socket, "connect", `Apache on port ${port}`)), reused: false, key };
-  }
-
-  /** Mutual TLS to another node's proxy; its certificate must carry the node's name (and be signed by the edge CA). */
-  public async peer(table: RouteTable, node: string, fresh = false): Promise<{ stream: ByteStream; reused: boolean; key: string }> {
-    const key = `peer:${node}`;
-    const pooled = fresh ? undefined : this.take(key);
-    if (pooled !== undefined) return { stream: pooled, reused: true, key };
-    const target = table.nodes[node];
-    if (target === undefined) throw new HcError("UNREACHABLE", `node ${node} has not said where it is reached`);
-    let last: unknown;
-    for (const host of target.addresses) {
-      try {
-        const socket = connectTls({
-          host, port: target.port, ...this.keys(), minVersion: "TLSv1.3", servername: "",
-          checkServerIdentity: (_name, certificate) => (certificate.subject.CN === node ? undefined : new Error(`the certificate is ${certificate.subject.CN}'s, not ${node}'s`)),
-        });
-        socket.setNoDelay(true);
-        return { stream: new ByteStream(await opened(socket, "secureConnect", `node ${node} at ${host}:${target.port}`)), reused: false, key };
-      } catch (error) {
-        last = error;
-      }
-    }
-    throw last ?? new HcError("UNREACHABLE", `node ${node} has no address`);
-  }
-
-  public giveBack(key: string, stream: ByteStream): void {
-    const list = this.idle.get(key) ?? [];
-    this.idle.set(key, list);
-    if (stream.stirred || stream.socket.destroyed || list.length >= limits.idlePerUpstream) return void stream.socket.destroy();
-    list.push({ stream, sinceMs: performance.now() });
-  }
-
-  /** Drops what has been idle too long; called by the worker's coarse tick. */
-  public sweep(): void {
-    const old = performance.now() - limits.idleUpstreamMs;
-    for (const [key, list] of this.idle) {
-      const kept = list.filter((item) => {
-        const good = item.sinceMs > old && !item.stream.stirred && !item.stream.socket.destroyed;
-        if (!good) item.stream.socket.destroy();
-        return good;
-      });
-      if (kept.length === 0) this.idle.delete(key);
-      else this.idle.set(key, kept);
-    }
-  }
-
-  private take(key: string): ByteStream | undefined {
+  /** An idle connection: the other side may just have closed it. */
+  public take(key: string): Link | undefined {
     const list = this.idle.get(key);
-    for (let item = list?.pop(); item !== undefined; item = list?.pop()) {
-      // bytes, an end or an error on an idle connection poison it
-      if (!item.stream.stirred && !item.stream.socket.destroyed && performance.now() - item.sinceMs < limits.idleUpstreamMs) return item.stream;
-      item.stream.socket.destroy();
+    for (let link = list?.pop(); link !== undefined; link = list?.pop()) {
+      if (!link.stirred && !link.socket.destroyed) return link;
+      link.destroy();
     }
     return undefined;
+  }
+
+  /** A new connection to Apache. */
+  public local(port: number, reached: Reached): void {
+    const dialling = new Dialling(`Apache on port ${port}`, reached);
+    const link = Link.dial({ host: "127.0.0.1", port }, this.ticker, dialling);
+    dialling.link = link;
+    link.within(limits.connectMs);
+    link.socket.once("connect", () => dialling.reached());
+  }
+
+  /** A new connection to another node's proxy, by mutual TLS; its certificate must carry the node's name (and be signed by the edge CA). */
+  public peer(table: RouteTable, node: string, reached: Reached): void {
+    const target = table.nodes[node];
+    if (target === undefined) return reached(undefined, `node ${node} has not said where it is reached`);
+    this.dial(node, target.addresses, target.port, reached);
+  }
+
+  public giveBack(key: string, link: Link): void {
+    const list = this.idle.get(key) ?? [];
+    this.idle.set(key, list);
+    if (link.stirred || link.socket.destroyed || list.length >= limits.idlePerUpstream) return void link.destroy();
+    link.attach(new Idle(link, list));
+    link.idle(limits.idleUpstreamMs);
+    link.resume();
+    list.push(link);
+  }
+
+  private dial(node: string, addresses: readonly string[], port: number, reached: Reached): void {
+    const [host, ...others] = addresses;
+    if (host === undefined) return reached(undefined, `node ${node} has no address`);
+    const next: Reached = (link, error) => (link === undefined && others.length > 0 ? this.dial(node, others, port, reached) : reached(link, error));
+    const dialling = new Dialling(`node ${node} at ${host}:${port}`, next);
+    let socket: TLSSocket;
+    try {
+      socket = connectTls({
+        host, port, ...this.keys(), minVersion: "TLSv1.3", servername: "",
+        checkServerIdentity: (_name, certificate) => (certificate.subject.CN === node ? undefined : new Error(`the certificate is ${certificate.subject.CN}'s, not ${node}'s`)),
+      });
+    } catch (error) {
+      return dialling.fail(messageOf(error));
+    }
+    socket.setNoDelay(true);
+    const link = new Link(socket, this.ticker, dialling);
+    dialling.link = link;
+    link.within(limits.connectMs);
+    socket.once("secureConnect", () => dialling.reached());
+  }
+}
+
+/** What watches an idle connection: bytes, an end or an error poison it. */
+class Idle implements Sink {
+  public constructor(private readonly link: Link, private readonly list: Link[]) {}
+  public onBytes(): void {
+    this.drop();
+  }
+  public onEnd(): void {
+    this.drop();
+  }
+  public onGone(): void {
+    this.drop();
+  }
+  public onDrain(): void {}
+  public onOverdue(): void {
+    this.drop();
+  }
+  private drop(): void {
+    const at = this.list.indexOf(this.link);
+    if (at >= 0) this.list.splice(at, 1);
+    this.link.destroy();
   }
 }

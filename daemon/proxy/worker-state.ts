@@ -1,68 +1,70 @@
 import type { Logger } from "../lib/log.js";
+import { HeldRequests } from "./held-requests.js";
 import { limits } from "./limits.js";
 import type { RouteStore } from "./route-store.js";
+import type { SpoolRoom } from "./spool.js";
+import type { Ticker } from "./ticker.js";
 import type { Upstreams } from "./upstreams.js";
 
 export interface UnitStats { requests: number; status: Record<string, number>; held: number; errors: { atMs: number; text: string }[] }
+/** A request that runs at this node's Apache. */
+export interface InFlight {
+  /** Its unit is to be left: it ends as soon as its backend has done its part. */
+  absorb(): void;
+}
 
 /** What all sessions of one worker share. Everything in it is bounded. */
 export class WorkerState {
   public connections = 0;
   public peerConnections = 0;
-  public held = 0;
-  public readonly inFlight = new Map<string, number>();
+  /** This worker is to end: no connection is kept for another request. */
+  public leaving = false;
+  public readonly held: HeldRequests;
   /** The last request of a held unit has ended. */
   public onDrained: () => void = () => undefined;
-  private readonly heldBy = new Map<string, number>();
+  private readonly running = new Map<string, Set<InFlight>>();
   private readonly stats = new Map<string, UnitStats>();
 
-  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly log: Logger) {}
-
-  /** Takes a place in the queue of held requests; false when it is full. */
-  public hold(unit: string): boolean {
-    const mine = this.heldBy.get(unit) ?? 0;
-    if (this.held >= limits.heldRequests || mine >= limits.heldPerUnit) return false;
-    this.held += 1;
-    this.heldBy.set(unit, mine + 1);
-    this.of(unit).held += 1;
-    return true;
-  }
-  public unhold(unit: string): void {
-    this.held -= 1;
-    const left = (this.heldBy.get(unit) ?? 1) - 1;
-    if (left <= 0) this.heldBy.delete(unit);
-    else this.heldBy.set(unit, left);
+  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger) {
+    this.held = new HeldRequests((unit) => {
+      this.of(unit).held += 1;
+    });
+    routes.onChange = (hasMoved) => this.held.pokeAll(hasMoved);
+    routes.onHeld = (unit) => {
+      for (const request of [...(this.running.get(unit) ?? [])]) request.absorb();
+    };
   }
 
-  /** Runs what is a request of this unit in flight: counted from before its verdict, so that a hold's barrier sees it. */
-  public async during<T>(unit: string, run: () => Promise<T>): Promise<T> {
-    this.begin(unit);
-    try {
-      return await run();
-    } finally {
-      this.end(unit);
-    }
+  /** Requests of a unit that run at this node's Apache: from before their verdict, so that a hold's barrier sees them. */
+  public inFlight(unit: string): number {
+    return this.running.get(unit)?.size ?? 0;
+  }
+  public allInFlight(): Record<string, number> {
+    return Object.fromEntries([...this.running].map(([unit, requests]) => [unit, requests.size]));
   }
   /** One unit must not take all of Apache's workers. */
   public full(unit: string): boolean {
-    return (this.inFlight.get(unit) ?? 0) >= limits.inFlightPerUnit;
+    return this.inFlight(unit) >= limits.inFlightPerUnit;
   }
-  public begin(unit: string): void {
-    this.inFlight.set(unit, (this.inFlight.get(unit) ?? 0) + 1);
+  public begin(unit: string, request: InFlight): void {
+    const requests = this.running.get(unit);
+    if (requests === undefined) this.running.set(unit, new Set([request]));
+    else requests.add(request);
   }
-  public end(unit: string): void {
-    const left = (this.inFlight.get(unit) ?? 1) - 1;
-    if (left > 0) this.inFlight.set(unit, left);
-    else {
-      this.inFlight.delete(unit);
+  public end(unit: string, request: InFlight): void {
+    const requests = this.running.get(unit);
+    if (requests === undefined || !requests.delete(request)) return;
+    if (requests.size === 0) {
+      this.running.delete(unit);
       if (this.routes.isHeld(unit)) this.onDrained();
     }
+    this.held.poke(unit);
   }
 
   public count(unit: string, status: number): void {
     const stats = this.of(unit);
     stats.requests += 1;
-    const kind = `${Math.floor(status / 100)}xx`;
+    const kind = classes[Math.floor(status / 100)] ?? "5xx";
     stats.status[kind] = (stats.status[kind] ?? 0) + 1;
   }
   public error(unit: string, text: string): void {
@@ -84,3 +86,4 @@ export class WorkerState {
     return stats;
   }
 }
+const classes = ["", "1xx", "2xx", "3xx", "4xx", "5xx"];

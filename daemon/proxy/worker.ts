@@ -1,22 +1,41 @@
 import { readFileSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { pauseMs } from "../lib/backoff.js";
 import { createLogger } from "../lib/log.js";
-import { onLines, type ToControl, type ToWorker } from "./channel.js";
+import { followControl } from "./follow-control.js";
 import { limits } from "./limits.js";
-import { peerSession } from "./peer-session.js";
-import { publicSession } from "./public-session.js";
+import { PeerSession } from "./peer-session.js";
+import { PublicSession } from "./public-session.js";
 import { RouteStore } from "./route-store.js";
+import { SpoolRoom } from "./spool.js";
+import { Ticker } from "./ticker.js";
 import { type EdgeKeys, Upstreams } from "./upstreams.js";
 import { WorkerState } from "./worker-state.js";
 
-export interface WorkerOptions { httpPort: number; peerPort: number; channel: string; pki: { ca: string; cert: string; key: string }; hosts?: { http: string; peer: string } }
+export interface WorkerOptions {
+  httpPort: number;
+  peerPort: number;
+  channel: string;
+  pki: { ca: string; cert: string; key: string };
+  hosts?: { http: string; peer: string };
+  /** Others listen on the same ports (SO_REUSEPORT, socket(7)). */
+  shared?: boolean;
+  /** Folder of this worker's user for bodies that are too large for memory; default: memory only. */
+  spool?: string;
+}
+export interface RunningWorker {
+  httpPort: number;
+  peerPort: number;
+  state: WorkerState;
+  /** Takes nothing new, lets what runs end, closes connections after their next answer or their keep-alive time. Settles when none is left, or at the deadline. */
+  leave(): Promise<void>;
+  stop(): Promise<void>;
+}
 
-function listening(server: Server, port: number, host: string): Promise<void> {
+function listening(server: Server, port: number, host: string, shared: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port, host, ipv6Only: false, backlog: 4096 }, () => {
+    server.listen({ port, host, ipv6Only: false, backlog: 4096, ...(shared ? { reusePort: true } : {}) }, () => {
       server.off("error", reject);
       server.on("error", () => undefined); // EMFILE on accept: the next accept tries again
       resolve();
@@ -24,94 +43,72 @@ function listening(server: Server, port: number, host: string): Promise<void> {
   });
 }
 
-/** Keeps the line to the control process; while it is away the last table goes on, and the fence's deadline runs out by itself. */
-function followControl(worker: WorkerState, path: string, signal: AbortSignal): void {
-  let attempt = 0;
-  const dial = (): void => {
-    if (signal.aborted) return;
-    const socket = connect(path);
-    const send = (message: ToControl): void => void socket.write(`${JSON.stringify(message)}\n`);
-    const report = setInterval(() => {
-      if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held, connections: worker.connections, inFlight: Object.fromEntries(worker.inFlight), units: worker.report() });
-    }, 2_000);
-    const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight.get(unit) ?? 0])) });
-    worker.onDrained = tellHolds;
-    socket.once("connect", () => {
-      attempt = 0;
-      send({ type: "hello", pid: process.pid, version: 1 });
-      if (worker.routes.heldUnits().length > 0) tellHolds(); // this line has not heard of them
-    });
-    onLines(socket, (message) => {
-      const order = message as ToWorker;
-      if (order.type === "routes") worker.routes.setTable(order.table);
-      else if (order.type === "deadline") {
-        worker.routes.setDeadline(order.ms, order.units);
-        if (worker.routes.setHolds(order.holds)) tellHolds();
-      }
-    });
-    socket.on("error", () => undefined); // close follows
-    const end = (): void => void socket.destroy();
-    socket.once("close", () => {
-      signal.removeEventListener("abort", end);
-      clearInterval(report);
-      attempt += 1;
-      setTimeout(dial, pauseMs(attempt, { firstMs: 50, capMs: 1_000 }));
-    });
-    signal.addEventListener("abort", end, { once: true });
-  };
-  dial();
-}
-
 /** Starts one proxy worker; returns its ports and its end. */
-export async function startWorker(options: WorkerOptions): Promise<{ httpPort: number; peerPort: number; state: WorkerState; stop(): Promise<void> }> {
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const log = createLogger("hcd-proxy");
   const keys = (): EdgeKeys => ({ ca: readFileSync(options.pki.ca, "utf8"), cert: readFileSync(options.pki.cert, "utf8"), key: readFileSync(options.pki.key, "utf8") });
-  const worker = new WorkerState(new RouteStore(), new Upstreams(keys), log);
-  const sockets = new Set<Socket>();
-  const track = (socket: Socket): void => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  };
+  let left: (() => void) | undefined;
+  const ticker = new Ticker(() => {
+    worker.held.expire();
+    if (worker.leaving && worker.connections === 0 && worker.peerConnections === 0) left?.();
+  });
+  const worker = new WorkerState(new RouteStore(), new Upstreams(keys, ticker), ticker, new SpoolRoom(options.spool), log);
+  const handshaking = new Set<Socket>();
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
     if (worker[kind] >= limits[kind]) {
       socket.destroy();
       return false;
     }
     worker[kind] += 1;
-    track(socket);
     socket.setNoDelay(true);
     socket.once("close", () => {
       worker[kind] -= 1;
     });
     return true;
   };
-  const http = createServer({ allowHalfOpen: true }, (socket) => {
-    if (accept(socket, "connections")) void publicSession(worker, socket);
+  const http = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (accept(socket, "connections")) new PublicSession(worker, socket);
   });
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
-    if (accept(socket, "peerConnections")) void peerSession(worker, socket);
+    if (accept(socket, "peerConnections")) new PeerSession(worker, socket);
   });
-  peer.on("connection", track); // also what never finishes its handshake
+  peer.on("connection", (socket) => {
+    handshaking.add(socket); // also what never finishes its handshake
+    socket.once("close", () => handshaking.delete(socket));
+  });
   peer.on("tlsClientError", (error, socket) => {
     log.debug({ err: error }, "a peer's handshake was refused");
     socket.destroy();
   });
-  await listening(http, options.httpPort, options.hosts?.http ?? "::");
-  await listening(peer, options.peerPort, options.hosts?.peer ?? "::");
+  const shared = options.shared === true;
+  await listening(http, options.httpPort, options.hosts?.http ?? "::", shared);
+  await listening(peer, options.peerPort, options.hosts?.peer ?? "::", shared);
   const end = new AbortController();
   followControl(worker, options.channel, end.signal);
-  const tick = setInterval(() => worker.upstreams.sweep(), 1_000);
   const port = (server: Server): number => (server.address() as { port: number }).port;
   log.info({ httpPort: port(http), peerPort: port(peer) }, "proxy worker listens");
   return {
     httpPort: port(http),
     peerPort: port(peer),
     state: worker,
+    leave: () =>
+      new Promise((resolve) => {
+        worker.leaving = true;
+        const timer = setTimeout(resolve, limits.leaveMs);
+        left = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        http.close();
+        peer.close();
+      }),
     stop: async () => {
       end.abort();
-      clearInterval(tick);
+      ticker.stop();
+      worker.held.stop();
       const closed = [http, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
-      for (const socket of sockets) socket.destroy();
+      ticker.destroyAll();
+      for (const socket of handshaking) socket.destroy();
       await Promise.all(closed);
     },
   };
@@ -120,5 +117,5 @@ export async function startWorker(options: WorkerOptions): Promise<{ httpPort: n
 /** `hcd.cjs worker <options as JSON>`: ports, socket and paths of keys; no secret is on the command line. */
 export async function runWorker(argv: readonly string[]): Promise<void> {
   const worker = await startWorker(JSON.parse(argv[0] ?? "{}") as WorkerOptions);
-  process.once("SIGTERM", () => void worker.stop().then(() => process.exit(0)));
+  process.once("SIGTERM", () => void worker.leave().then(() => worker.stop()).then(() => process.exit(0)));
 }

@@ -1,0 +1,103 @@
+import type { Request } from "./asker.js";
+import { Exchange, fenced } from "./exchange.js";
+import type { RequestHead } from "./http-head.js";
+import type { Link } from "./link.js";
+import type { WorkerState } from "./worker-state.js";
+
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+export const isIdempotent = (head: RequestHead): boolean => idempotent.has(head.method);
+/** May it run twice? Idempotent (RFC 9110 §9.2.2), and nothing of it lies only in a connection that has been read. */
+export const mayRepeat = ({ head, upload }: Request): boolean => isIdempotent(head) && (upload === undefined || upload.replayable);
+
+export interface ApacheOwner {
+  mayAnswer(): boolean;
+  /** All of the answer has been handed over. Last. */
+  onAnswered(status: number): void;
+  /** `run`: false: Apache was not reached, and the request surely has not run. Last. */
+  onFailed(message: string, answered: boolean, run: boolean): void;
+}
+
+/**
+ * A request at the site's own Apache, counted as in flight from the verdict on until Apache has done its part. A connection from the pool may just be closed by the other side (each reload of Apache
+ * closes those that are idle): a request that may run twice is then tried once more; one that may not takes a new connection at once (cf. haproxy's `http-reuse safe`), which costs some 50 µs on loopback.
+ */
+export class AtApache {
+  private exchange: Exchange | undefined;
+  private link: Link | undefined;
+  private key = "";
+  private reused = false;
+  private counted = true;
+  private absorbing = false;
+  private over = false;
+
+  public constructor(private readonly worker: WorkerState, private readonly unit: string, private readonly request: Request, private readonly owner: ApacheOwner) {
+    worker.begin(unit, this);
+  }
+
+  public start(fresh = !mayRepeat(this.request)): void {
+    const { upstreams, routes } = this.worker;
+    const port = routes.table?.apachePort ?? 0;
+    this.key = `apache:${port}`;
+    const pooled = fresh ? undefined : upstreams.take(this.key);
+    if (pooled !== undefined) {
+      this.reused = true;
+      return this.send(pooled);
+    }
+    this.reused = false;
+    upstreams.local(port, (link, error) => {
+      if (this.over) return void link?.destroy();
+      if (link !== undefined) return this.send(link);
+      this.ran();
+      this.over = true;
+      this.owner.onFailed(error ?? "not reached", false, false);
+    });
+  }
+  /** Nobody waits for the answer any more. */
+  public abort(): void {
+    if (this.over) return;
+    this.over = true;
+    this.exchange?.abort();
+    this.ran();
+  }
+  /** A hold: what runs ends as soon as Apache has done its part, however slow the asker is. */
+  public absorb(): void {
+    this.absorbing = true;
+    this.exchange?.absorb();
+  }
+
+  public mayAnswer(): boolean {
+    return this.owner.mayAnswer();
+  }
+  public onRan(keep: boolean): void {
+    const { link } = this;
+    this.link = undefined;
+    if (link === undefined) return;
+    if (keep) this.worker.upstreams.giveBack(this.key, link);
+    else link.destroy();
+    // what fails without an answer may be tried once more: it is in flight until then (onFailed)
+    if (keep || this.exchange?.hasAnswered === true) this.ran();
+  }
+  public onAnswered(status: number): void {
+    this.over = true;
+    this.ran();
+    this.owner.onAnswered(status);
+  }
+  public onFailed(message: string, answered: boolean): void {
+    if (this.reused && !answered && message !== fenced && mayRepeat(this.request)) return this.start(true);
+    this.over = true;
+    this.ran();
+    this.owner.onFailed(message, answered, true);
+  }
+
+  private send(link: Link): void {
+    this.link = link;
+    this.exchange = new Exchange(this.request, link, this, this.worker.spoolRoom);
+    if (this.absorbing) this.exchange.absorb();
+    this.exchange.start(this.request.headOut);
+  }
+  private ran(): void {
+    if (!this.counted) return;
+    this.counted = false;
+    this.worker.end(this.unit, this);
+  }
+}

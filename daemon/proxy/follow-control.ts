@@ -1,0 +1,42 @@
+import { connect } from "node:net";
+import { pauseMs } from "../lib/backoff.js";
+import { onLines, type ToControl, type ToWorker } from "./channel.js";
+import type { WorkerState } from "./worker-state.js";
+
+/** Keeps the line to the control process; while it is away the last table goes on, and the fence's deadline runs out by itself. */
+export function followControl(worker: WorkerState, path: string, signal: AbortSignal): void {
+  let attempt = 0;
+  const dial = (): void => {
+    if (signal.aborted) return;
+    const socket = connect(path);
+    const send = (message: ToControl): void => void socket.write(`${JSON.stringify(message)}\n`);
+    const report = setInterval(() => {
+      if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held.size, connections: worker.connections, inFlight: worker.allInFlight(), units: worker.report() });
+    }, 2_000);
+    const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight(unit)])) });
+    worker.onDrained = tellHolds;
+    socket.once("connect", () => {
+      attempt = 0;
+      send({ type: "hello", pid: process.pid, version: 1 });
+      if (worker.routes.heldUnits().length > 0) tellHolds(); // this line has not heard of them
+    });
+    onLines(socket, (message) => {
+      const order = message as ToWorker;
+      if (order.type === "routes") worker.routes.setTable(order.table);
+      else if (order.type === "deadline") {
+        worker.routes.setDeadline(order.ms, order.units);
+        if (worker.routes.setHolds(order.holds)) tellHolds();
+      }
+    });
+    socket.on("error", () => undefined); // close follows
+    const end = (): void => void socket.destroy();
+    socket.once("close", () => {
+      signal.removeEventListener("abort", end);
+      clearInterval(report);
+      attempt += 1;
+      setTimeout(dial, pauseMs(attempt, { firstMs: 50, capMs: 1_000 }));
+    });
+    signal.addEventListener("abort", end, { once: true });
+  };
+  dial();
+}

@@ -1,0 +1,85 @@
+import { HoldQueue, type Waiting } from "./hold-queue.js";
+import { limits } from "./limits.js";
+
+/** Requests that are held at this worker, by unit. Bounded by count and time; their bodies by the spools' room. */
+export class HeldRequests {
+  private readonly queues = new Map<string, HoldQueue>();
+  private readonly timers = new Map<string, NodeJS.Timeout>();
+  private count = 0;
+
+  /** `onHeld`: one more, of this unit. */
+  public constructor(private readonly onHeld: (unit: string) => void) {}
+
+  public get size(): number {
+    return this.count;
+  }
+  public of(unit: string): number {
+    return this.queues.get(unit)?.size ?? 0;
+  }
+  /** Others were first: a new request takes its place behind them. */
+  public waits(unit: string): boolean {
+    return this.queues.size > 0 && this.queues.has(unit);
+  }
+  /** False: there is no room. */
+  public add(unit: string, request: Waiting): boolean {
+    const queue = this.queues.get(unit) ?? new HoldQueue();
+    if (this.count >= limits.heldRequests || queue.size >= limits.heldPerUnit) return false;
+    queue.add(request, performance.now());
+    this.queues.set(unit, queue);
+    this.count += 1;
+    this.onHeld(unit);
+    this.again(unit);
+    return true;
+  }
+  public accepted(unit: string, request: Waiting): void {
+    const queue = this.queues.get(unit);
+    if (queue === undefined) return;
+    this.count -= 1;
+    queue.accepted(request);
+    this.settle(unit, queue);
+  }
+  public refused(unit: string, request: Waiting): void {
+    this.queues.get(unit)?.refused(request);
+    this.again(unit);
+  }
+  public remove(unit: string, request: Waiting): void {
+    const queue = this.queues.get(unit);
+    if (queue === undefined) return;
+    this.count -= 1;
+    queue.remove(request);
+    this.settle(unit, queue);
+  }
+  /** Something of this unit may have changed. */
+  public poke(unit: string): void {
+    if (this.queues.size > 0) this.queues.get(unit)?.poke();
+  }
+  /** The picture has changed. */
+  public pokeAll(hasMoved: (unit: string) => boolean): void {
+    for (const [unit, queue] of [...this.queues]) queue.poke(hasMoved(unit));
+  }
+  public expire(): void {
+    const now = performance.now();
+    for (const [unit, queue] of [...this.queues]) {
+      this.count -= queue.expire(now);
+      this.settle(unit, queue);
+    }
+  }
+  public stop(): void {
+    for (const timer of this.timers.values()) clearTimeout(timer);
+  }
+
+  /** A home tells nobody that its gate has opened: the first one asks again soon. */
+  private again(unit: string): void {
+    if (this.timers.has(unit)) return;
+    this.timers.set(unit, setTimeout(() => {
+      this.timers.delete(unit);
+      const queue = this.queues.get(unit);
+      if (queue === undefined) return;
+      queue.poke();
+      if (this.queues.has(unit)) this.again(unit);
+    }, limits.retryHeldMs));
+  }
+  private settle(unit: string, queue: HoldQueue): void {
+    if (queue.size === 0 && this.queues.get(unit) === queue) this.queues.delete(unit);
+  }
+}

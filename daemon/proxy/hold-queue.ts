@@ -1,0 +1,82 @@
+import { limits } from "./limits.js";
+
+/** A request that waits for its unit. */
+export interface Waiting {
+  /** Tries again: `accepted` or `refused` of its queue follows, or `left`, at once or later. */
+  attempt(): void;
+  /** It has waited for too long. */
+  expire(): void;
+}
+interface Place { request: Waiting; order: number; sinceMs: number }
+
+/**
+ * Requests of one unit that nobody takes at the moment, in their order. While the unit is shut the first of them asks alone; once it is accepted the others follow, some at a time.
+ * Time comes from outside: `poke` when something has changed, and every now and then.
+ */
+export class HoldQueue {
+  private readonly places: Place[] = [];
+  private readonly trying = new Map<Waiting, Place>();
+  private shut = true;
+  private orders = 0;
+  private busy = false;
+
+  /** All that are in it: waiting, or asking. */
+  public get size(): number {
+    return this.places.length + this.trying.size;
+  }
+  public get waiting(): number {
+    return this.places.length;
+  }
+  public add(request: Waiting, nowMs: number): void {
+    this.orders += 1;
+    this.places.push({ request, order: this.orders, sinceMs: nowMs });
+  }
+  /** Its asker has gone, or it has ended otherwise. */
+  public remove(request: Waiting): void {
+    if (this.trying.delete(request)) return;
+    const at = this.places.findIndex((place) => place.request === request);
+    if (at >= 0) this.places.splice(at, 1);
+  }
+  /** Something may have changed: the first one asks, unless one does already. `moved`: the unit has another home; whoever asks the old one need not be waited for. */
+  public poke(moved = false): void {
+    if (this.trying.size === 0 || (moved && this.trying.size < limits.tryingPerUnit)) this.next();
+  }
+  /** It has been taken, and has left the queue. */
+  public accepted(request: Waiting): void {
+    this.trying.delete(request);
+    this.shut = false;
+    this.follow();
+  }
+  /** It was not, and goes to its place again. */
+  public refused(request: Waiting): void {
+    const place = this.trying.get(request);
+    this.shut = true;
+    if (place === undefined) return;
+    this.trying.delete(request);
+    const at = this.places.findIndex((other) => other.order > place.order);
+    this.places.splice(at < 0 ? this.places.length : at, 0, place);
+  }
+  /** Ends what has waited for too long; returns how many. */
+  public expire(nowMs: number): number {
+    let count = 0;
+    while (this.places[0] !== undefined && nowMs - this.places[0].sinceMs > limits.holdMs) {
+      this.places.shift()?.request.expire();
+      count += 1;
+    }
+    return count;
+  }
+
+  private next(): void {
+    const place = this.places.shift();
+    if (place === undefined) return;
+    this.trying.set(place.request, place);
+    place.request.attempt();
+  }
+  /** In a loop, not by recursion: at home an attempt is decided at once. */
+  private follow(): void {
+    if (this.busy) return;
+    this.busy = true;
+    while (!this.shut && this.places.length > 0 && this.trying.size < limits.tryingPerUnit) this.next();
+    this.busy = false;
+  }
+}

@@ -1,0 +1,75 @@
+import type { Asker } from "./asker.js";
+import { responseOut } from "./heads-out.js";
+import type { RequestHead, ResponseHead } from "./http-head.js";
+import { limits } from "./limits.js";
+import type { Link } from "./link.js";
+import { page } from "./pages.js";
+
+/** The answering half of an HTTP/1 connection: one request after the other. Its reading half is the session's. */
+export abstract class Http1Asker implements Asker {
+  public onRoom: (() => void) | undefined;
+  /** Of the request that is answered. */
+  protected head: RequestHead | undefined;
+  /** Another request may follow the answer that has begun. */
+  protected keep = false;
+
+  public abstract readonly link: Link;
+  /** The body has been read to its end. */
+  protected abstract get bodyRead(): boolean;
+  /** The answer is out. */
+  protected abstract next(): void;
+
+  public get dechunks(): boolean {
+    return this.head?.minor === 0;
+  }
+  public get blocked(): boolean {
+    return this.link.blocked;
+  }
+  public get writing(): boolean {
+    return this.link.writing;
+  }
+  public interim(response: ResponseHead): void {
+    this.link.write(responseOut(response, { keep: true, clientMinor: 1, dechunk: false }));
+  }
+  public begin(response: ResponseHead, first: Buffer): void {
+    const dechunk = this.dechunks && response.framing.kind === "chunked";
+    // an early answer with request bytes still unread closes the connection (RFC 9112 §9.6)
+    this.keep = this.keeps && response.framing.kind !== "until-close" && !dechunk && this.bodyRead;
+    this.sent(this.link.writeBoth(responseOut(response, { keep: this.keep, clientMinor: this.head?.minor ?? 1, dechunk }), first));
+  }
+  public body(bytes: Buffer): void {
+    this.sent(this.link.write(bytes));
+  }
+  public end(): void {
+    this.link.idle(0);
+    this.next();
+  }
+  public own(status: number): void {
+    this.keep = this.keeps && this.bodyRead;
+    this.link.write(page(status, { keep: this.keep, head: this.head?.method === "HEAD" }));
+    this.next();
+  }
+  public cut(): void {
+    this.keep = false;
+    this.link.reset();
+  }
+  public tunnel(response: ResponseHead): Link {
+    this.keep = false;
+    this.link.write(responseOut(response, { keep: false, clientMinor: 1, dechunk: false }));
+    return this.link;
+  }
+  /** There is room again. */
+  public onDrain(): void {
+    this.link.idle(0);
+    this.onRoom?.();
+  }
+
+  /** The client would send another request here. */
+  protected get keeps(): boolean {
+    return this.head?.keepAlive === true;
+  }
+  private sent(free: boolean): void {
+    // who takes nothing for so long is given up
+    if (!free) this.link.idle(limits.bodyIdleMs);
+  }
+}

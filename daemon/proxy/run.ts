@@ -1,0 +1,101 @@
+import type { Request } from "./asker.js";
+import { AtApache, mayRepeat } from "./at-apache.js";
+import { AtPeer, type Client } from "./at-peer.js";
+import { fenced } from "./exchange.js";
+import type { Waiting } from "./hold-queue.js";
+import type { WorkerState } from "./worker-state.js";
+
+/** Brings one request to the home of its unit, wherever that is; where nobody can take it now, it waits here at the edge (bounded) for the next picture. */
+export class Run implements Waiting {
+  private at: AtApache | AtPeer | undefined;
+  private epoch = 0;
+  private queued = false;
+  private over = false;
+
+  public constructor(private readonly worker: WorkerState, private readonly unit: string, private readonly request: Request, private readonly client: Client) {}
+
+  public start(): void {
+    if (this.worker.held.waits(this.unit)) this.wait();
+    else this.attempt();
+  }
+  /** Nobody waits for the answer any more. */
+  public abort(): void {
+    if (this.over) return;
+    this.over = true;
+    if (this.queued) this.worker.held.remove(this.unit, this);
+    this.at?.abort();
+  }
+  public expire(): void {
+    this.queued = false;
+    this.own(503);
+  }
+
+  public attempt(): void {
+    const { worker, unit, request, client } = this;
+    const { routes } = worker;
+    const route = routes.route(unit);
+    const { table } = routes;
+    if (route === undefined || table === undefined) {
+      this.leave();
+      return this.own(503);
+    }
+    this.epoch = route.epoch;
+    if (routes.mayServe(unit)) {
+      if (worker.full(unit)) return this.wait();
+      this.onAccepted();
+      const at = new AtApache(worker, unit, request, this);
+      this.at = at;
+      return at.start();
+    }
+    if (route.home === table.node) return this.wait();
+    const at = new AtPeer(worker, unit, route, request, client, this);
+    this.at = at;
+    at.start(table);
+  }
+
+  public mayAnswer(): boolean {
+    return this.worker.routes.mayAnswer(this.unit, this.epoch);
+  }
+  public onAccepted(): void {
+    if (!this.queued) return;
+    this.queued = false;
+    this.worker.held.accepted(this.unit, this);
+  }
+  public onRefused(): void {
+    this.at = undefined;
+    this.wait();
+  }
+  public onAnswered(status: number): void {
+    this.over = true;
+    this.worker.count(this.unit, status);
+  }
+  public onFailed(message: string, answered: boolean, run = true): void {
+    const { worker, unit, request } = this;
+    this.at = undefined;
+    worker.error(unit, `${request.head.method} ${request.head.target.slice(0, 100)}: ${message}`);
+    // not reached at all: surely not run. Lost after it was sent: repeated only where it may run twice and its home is one no more
+    if (!run || (!answered && mayRepeat(request) && (message === fenced || worker.routes.hasPassed(unit, this.epoch)))) return this.wait();
+    this.leave();
+    if (!answered) return this.own(502);
+    this.over = true;
+    worker.count(unit, 502);
+    request.asker.cut();
+  }
+
+  private wait(): void {
+    const { held } = this.worker;
+    if (this.queued) return held.refused(this.unit, this);
+    this.queued = held.add(this.unit, this);
+    if (!this.queued) this.own(503);
+  }
+  private leave(): void {
+    if (!this.queued) return;
+    this.queued = false;
+    this.worker.held.remove(this.unit, this);
+  }
+  private own(status: 502 | 503): void {
+    this.over = true;
+    this.worker.count(this.unit, status);
+    this.request.asker.own(status);
+  }
+}
