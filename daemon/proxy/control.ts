@@ -1,4 +1,4 @@
-import { chmod, chown, unlink } from "node:fs/promises";
+import { chmod, chown, mkdir, unlink, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
@@ -6,8 +6,9 @@ import { machineMs } from "../lib/clock.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
 import { holdLeaseMs } from "./gates.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
-import { proxyService } from "./service.js";
-import { beatMs, WorkerWatch } from "./worker-watch.js";
+import { proxyService, spoolFolder, workerNames } from "./service.js";
+import { beatMs } from "./worker-watch.js";
+import { type Report, Workers } from "./workers.js";
 import type { UnitStats } from "./worker-state.js";
 
 export interface ProxyControl extends Running {
@@ -20,25 +21,10 @@ export interface ProxyControl extends Running {
 export async function startProxyControl(context: NodeContext, user: { uid: number; gid: number }): Promise<ProxyControl> {
   const { host, paths } = { host: context.host, paths: context.host.paths };
   const socketPath = `${paths.run}/proxy.sock`;
-  const workers = new Map<Socket, Extract<ToControl, { type: "report" }> | undefined>();
+  const sockets = new Set<Socket>();
   let table: RouteTable | undefined;
-  const service = proxyService(host);
-  const restart = async (why: string): Promise<void> => {
-    context.log.error({ why }, "the proxy worker is started anew");
-    context.event("", "proxy-restarted", `${host.node}: its proxy worker ${why}`);
-    try {
-      // killed first: what hangs does not answer a polite end, and its supervisor would wait for that
-      await context.platform.killServices([service.name]);
-      await context.platform.stopService(service.name);
-      await context.platform.startService(service.name);
-    } catch (error) {
-      context.log.error({ err: error }, "the proxy worker could not be started anew");
-    }
-  };
-  /** One that has begun is finished, also at the end of this process: it must not leave the worker stopped. */
-  let restarting = Promise.resolve();
-  let started = false;
-  const watch = new WorkerWatch<Socket>((why) => (restarting = restart(why)));
+  const names = workerNames();
+  const workers = new Workers(context, names.map((name) => proxyService(host, name)), (socket) => send(socket, { type: "leave" }));
   const send = (socket: Socket, message: ToWorker): void => {
     // a worker that does not read is of no use: its table would grow old
     if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
@@ -53,20 +39,18 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])) }) };
   };
   const server = createServer((socket) => {
-    workers.set(socket, undefined);
-    watch.joined(socket);
+    sockets.add(socket);
     context.gates.joined(socket);
     socket.on("error", () => undefined); // close follows
     socket.once("close", () => {
-      workers.delete(socket);
-      watch.left(socket);
+      sockets.delete(socket);
+      workers.left(socket);
       context.gates.left(socket);
     });
     onLines(socket, (message) => {
-      watch.heard(socket);
       const said = message as ToControl;
-      if (said.type === "report") workers.set(socket, said);
-      else if (said.type === "holding") context.gates.said(socket, said.inFlight);
+      workers.heard(socket, said);
+      if (said.type === "holding") context.gates.said(socket, said.inFlight);
     });
     if (table !== undefined) send(socket, { type: "routes", table });
     send(socket, deadline());
@@ -98,7 +82,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache);
     if (sameRoutes(table, next)) return;
     table = next;
-    for (const socket of workers.keys()) send(socket, { type: "routes", table });
+    for (const socket of sockets) send(socket, { type: "routes", table });
     unsaved = true;
     if (!saving) void save();
   };
@@ -106,28 +90,30 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const unwatch = context.view.onChange(refresh);
   const sendDeadline = (): void => {
     const message = deadline();
-    for (const socket of workers.keys()) send(socket, message);
+    for (const socket of sockets) send(socket, message);
   };
-  context.gates.attach(sendDeadline);
+  context.gates.attach(sendDeadline, names.length);
   const beat = setInterval(() => {
     sendDeadline();
-    if (started) watch.beat();
+    workers.beat();
   }, beatMs);
   const close = async (): Promise<void> => {
     unwatch();
     clearInterval(beat);
-    for (const socket of workers.keys()) socket.destroy();
+    for (const socket of sockets) socket.destroy();
     await new Promise<void>((resolve) => server.close(() => resolve()));
   };
   try {
-    if (await context.platform.defineService(service)) await context.platform.restartService(service.name);
-    else await context.platform.startService(service.name);
+    await mkdir(spoolFolder(host), { recursive: true, mode: 0o700 });
+    await chown(spoolFolder(host), user.uid, user.gid);
+    // what waits at a listener that closes goes to another worker's (Linux 5.14; ip-sysctl: tcp_migrate_req)
+    if (host.platform === "linux") await writeFile("/proc/sys/net/ipv4/tcp_migrate_req", "1").catch((error: unknown) => context.log.warn({ err: error }, "connections that wait at a worker that leaves are lost"));
+    await workers.start();
   } catch (error) {
     await close(); // it is tried again, with a line of its own
     throw error;
   }
-  started = true;
-  const reports = (): Extract<ToControl, { type: "report" }>[] => [...workers.values()].filter((report) => report !== undefined);
+  const reports = (): Report[] => [...workers.reports.values()];
   const viewOf: ProxyControl["unit"] = (unit) => {
     const seen = reports();
     const stats = seen.map((report) => report.units[unit]).filter((item): item is UnitStats => item !== undefined);
@@ -142,7 +128,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   context.peerRoutes.route("GET", "/peer/v1/proxy/:unit", async ({ params }) => viewOf(params["unit"] as string));
   return {
     unit: viewOf,
-    metrics: () => [{ name: "hc_proxy_restarts_total", labels: {}, value: watch.restarts }, ...reports().flatMap((report) => [
+    metrics: () => [{ name: "hc_proxy_restarts_total", labels: {}, value: workers.restarts }, ...reports().flatMap((report) => [
       { name: "hc_proxy_connections", labels: {}, value: report.connections },
       { name: "hc_proxy_held", labels: {}, value: report.held },
       ...Object.entries(report.inFlight).map(([unit, value]) => ({ name: "hc_proxy_in_flight", labels: { unit }, value })),
@@ -151,7 +137,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     ])],
     stop: async () => {
       await close();
-      await restarting;
+      await workers.stop();
       // the workers go on with their last table: a restart of the control process is no outage
     },
   };

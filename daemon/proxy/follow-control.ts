@@ -3,8 +3,8 @@ import { pauseMs } from "../lib/backoff.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
 import type { WorkerState } from "./worker-state.js";
 
-/** Keeps the line to the control process; while it is away the last table goes on, and the fence's deadline runs out by itself. */
-export function followControl(worker: WorkerState, path: string, signal: AbortSignal): void {
+/** `leave`: the control process wants this worker to make place for another. Keeps the line to the control process; while it is away the last table goes on, and the fence's deadline runs out by itself. */
+export function followControl(worker: WorkerState, path: string, signal: AbortSignal, name?: string, leave: () => void = () => undefined): void {
   let attempt = 0;
   const dial = (): void => {
     if (signal.aborted) return;
@@ -17,7 +17,7 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
     worker.onDrained = tellHolds;
     socket.once("connect", () => {
       attempt = 0;
-      send({ type: "hello", pid: process.pid, version: 1 });
+      send({ type: "hello", pid: process.pid, version: 1, ...(name === undefined ? {} : { name, argv: [process.execPath, ...process.argv.slice(1)] }) });
       if (worker.routes.heldUnits().length > 0) tellHolds(); // this line has not heard of them
     });
     onLines(socket, (message) => {
@@ -26,7 +26,7 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
       else if (order.type === "deadline") {
         worker.routes.setDeadline(order.ms, order.units);
         if (worker.routes.setHolds(order.holds)) tellHolds();
-      }
+      } else if (order.type === "leave") leave();
     });
     socket.on("error", () => undefined); // close follows
     const end = (): void => void socket.destroy();

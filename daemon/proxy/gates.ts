@@ -15,13 +15,14 @@ export class Gates {
   /** worker → unit → requests in flight, as it has said while the unit was held. */
   private readonly workers = new Map<object, Map<string, number>>();
   private attached = false;
+  private expected = 1;
   private tell: () => void = () => undefined;
 
   public constructor(private readonly clock: Pick<Clock, "sleep">) {}
 
   /**
    * Closes the gate of a unit, which stays so until `release`. Settles when nothing of it is in flight at any worker, or after `withinMs`, with the number of requests that still are
-   * (1 for each worker that has not answered, and where none is connected). Rejects with ABORTED when the signal fires: the hold is released then.
+   * (1 for each worker that has not answered, or is not connected). Rejects with ABORTED when the signal fires: the hold is released then.
    */
   public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
     if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
@@ -51,9 +52,10 @@ export class Gates {
     return [...this.holds.keys()];
   }
 
-  /** The side of the workers' line. `tell`: what is held has changed. */
-  public attach(tell: () => void): void {
+  /** The side of the workers' line. `tell`: what is held has changed. `expected`: so many workers may be running, whether their lines are there or not. */
+  public attach(tell: () => void, expected: number): void {
     this.tell = tell;
+    this.expected = expected;
     this.attached = true;
     this.look();
   }
@@ -73,8 +75,8 @@ export class Gates {
 
   private inFlight(unit: string): number {
     // before a worker's line is there, or while it is cut, those of the process before may serve all the same
-    if (!this.attached || this.workers.size === 0) return 1;
-    let sum = 0;
+    if (!this.attached) return this.expected;
+    let sum = Math.max(0, this.expected - this.workers.size);
     for (const said of this.workers.values()) sum += said.get(unit) ?? 1;
     return sum;
   }

@@ -11,7 +11,7 @@ export class GatherError extends Error {
   }
 }
 /** Is a body of this framing taken whole before its request runs? One that is larger than its place on disk goes through as it comes. */
-export const isGathered = (framing: Framing): boolean => framing.kind === "chunked" || (framing.kind === "length" && framing.bytes <= limits.spoolDiskPerRequest);
+export const isGathered = (framing: Framing, room: SpoolRoom): boolean => framing.kind === "chunked" || (framing.kind === "length" && framing.bytes <= room.diskPerRequest);
 
 /** The head of a request whose body has been taken whole: its length is known, and nobody waits to be asked for it. */
 export function withLength(head: RequestHead, bytes: number): RequestHead {
@@ -25,7 +25,7 @@ export class Gathering {
   private readonly spool: Spool;
   private over = false;
 
-  public constructor(private readonly link: Link, framing: Framing, room: SpoolRoom, private readonly end: { whole(spool: Spool): void; failed(error: GatherError): void }) {
+  public constructor(private readonly link: Link, framing: Framing, private readonly room: SpoolRoom, private readonly end: { whole(spool: Spool): void; failed(error: GatherError): void }) {
     this.reader = new BodyReader(framing);
     this.spool = new Spool(room);
   }
@@ -71,7 +71,7 @@ export class Gathering {
   private noRoom(): void {
     const { error, size } = this.spool;
     if (error !== undefined) this.fail(503, `its body could not be kept: ${error.message}`);
-    else if (size >= limits.spoolDiskPerRequest) this.fail(413, "its body is too large");
+    else if (size >= this.room.diskPerRequest) this.fail(413, "its body is too large");
     else this.fail(503, "there is no room for its body");
   }
 }

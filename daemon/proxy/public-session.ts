@@ -128,7 +128,7 @@ export class PublicSession extends Http1Asker implements Sink {
     this.state = head.framing.kind === "none" ? "run" : "gather";
     if (unit === undefined) return this.own(table === undefined ? 503 : 404);
     if (head.framing.kind === "none") return this.dispatch(unit, head);
-    if (!isGathered(head.framing)) {
+    if (!isGathered(head.framing, worker.spoolRoom)) {
       link.pause();
       this.upload = new StreamedUpload(link, head.framing, () => undefined);
       return this.dispatch(unit, head);

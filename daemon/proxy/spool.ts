@@ -6,7 +6,8 @@ import { limits } from "./limits.js";
 export class SpoolRoom {
   public memory = 0;
   public disk = 0;
-  public constructor(public readonly folder: string | undefined) {}
+  public diskPerRequest: number = limits.spoolDiskPerRequest;
+  public constructor(public folder: string | undefined) {}
 }
 
 /**
@@ -50,7 +51,7 @@ export class Spool {
       this.room.memory += bytes.length;
     } else {
       const inFile = this.size - this.inMemory + bytes.length;
-      if (this.room.folder === undefined || inFile > limits.spoolDiskPerRequest || this.room.disk + bytes.length > limits.spoolDisk) return false;
+      if (this.room.folder === undefined || inFile > this.room.diskPerRequest || this.room.disk + bytes.length > limits.spoolDisk) return false;
       this.room.disk += bytes.length;
       this.unsaved.push(bytes);
       this.unsavedBytes += bytes.length;

@@ -4,54 +4,61 @@ import { pauseMs } from "../lib/backoff.js";
 export const beatMs = 250;
 /** A worker reports every 2 s: one that was silent for so many beats (10 s) hangs. */
 export const silentBeats = 40;
-/** So long (30 s) none needs to be connected: one that starts on a busy node. */
+/** So long (30 s) one needs not be connected: it starts on a busy node. */
 export const absentBeats = 120;
 /** After so many beats (10 min) without a restart the next one is the first again: longer than the longest pause. */
 const calmBeats = 2_400;
 const backoff = { firstMs: 20_000, capMs: 300_000 };
 
+interface Place { absent: number; rest: number; tries: number; calm: number; busy: boolean }
+
 /** Finds workers that hang, or never come: a crashed one is started by its supervisor, which does not see those. */
 export class WorkerWatch<Worker> {
   public restarts = 0;
-  private readonly silent = new Map<Worker, number>();
-  private absent = 0;
-  private rest = 0;
-  private tries = 0;
-  private calm = 0;
-  private busy = false;
+  private readonly silent = new Map<Worker, { beats: number; name: string }>();
+  private readonly places: ReadonlyMap<string, Place>;
 
-  /** `restart` ends all workers, whatever state they are in, and starts them anew. It tells of its own failure. */
-  public constructor(private readonly restart: (why: string) => Promise<void>) {}
+  /** `names`: of the workers' services. `restart` ends one, whatever state it is in, and starts it anew. It tells of its own failure. */
+  public constructor(names: readonly string[], private readonly restart: (name: string, why: string) => Promise<void>) {
+    this.places = new Map(names.map((name) => [name, { absent: 0, rest: 0, tries: 0, calm: 0, busy: false }]));
+  }
 
-  public joined(worker: Worker): void {
-    this.silent.set(worker, 0);
-    this.absent = 0;
+  public joined(worker: Worker, name: string): void {
+    this.silent.set(worker, { beats: 0, name });
   }
   public heard(worker: Worker): void {
-    this.silent.set(worker, 0);
+    const seen = this.silent.get(worker);
+    if (seen !== undefined) seen.beats = 0;
   }
   public left(worker: Worker): void {
     this.silent.delete(worker);
   }
 
   public beat(): void {
-    for (const [worker, beats] of this.silent) this.silent.set(worker, beats + 1);
-    this.absent = this.silent.size === 0 ? this.absent + 1 : 0;
-    this.rest = Math.max(0, this.rest - 1);
-    this.calm += 1;
-    if (this.calm >= calmBeats) this.tries = 0;
-    if (this.busy || this.rest > 0) return;
-    const longest = Math.max(0, ...this.silent.values());
-    const why = longest >= silentBeats ? `gave no sign for ${(longest * beatMs) / 1000} s` : this.absent >= absentBeats ? `was not there for ${(this.absent * beatMs) / 1000} s` : "";
+    const longest = new Map<string, number>();
+    for (const seen of this.silent.values()) {
+      seen.beats += 1;
+      longest.set(seen.name, Math.max(seen.beats, longest.get(seen.name) ?? 0));
+    }
+    for (const [name, place] of this.places) this.look(name, place, longest.get(name));
+  }
+
+  private look(name: string, place: Place, silent: number | undefined): void {
+    place.absent = silent === undefined ? place.absent + 1 : 0;
+    place.rest = Math.max(0, place.rest - 1);
+    place.calm += 1;
+    if (place.calm >= calmBeats) place.tries = 0;
+    if (place.busy || place.rest > 0) return;
+    const why = silent !== undefined && silent >= silentBeats ? `gave no sign for ${(silent * beatMs) / 1000} s` : place.absent >= absentBeats ? `was not there for ${(place.absent * beatMs) / 1000} s` : "";
     if (why === "") return;
-    this.busy = true;
-    this.calm = 0;
-    this.tries += 1;
+    place.busy = true;
+    place.calm = 0;
+    place.tries += 1;
     this.restarts += 1;
-    void this.restart(why).finally(() => {
-      this.busy = false;
-      this.absent = 0;
-      this.rest = Math.ceil(pauseMs(this.tries, backoff) / beatMs);
+    void this.restart(name, why).finally(() => {
+      place.busy = false;
+      place.absent = 0;
+      place.rest = Math.ceil(pauseMs(place.tries, backoff) / beatMs);
     });
   }
 }

@@ -13,6 +13,8 @@ import { type EdgeKeys, Upstreams } from "./upstreams.js";
 import { WorkerState } from "./worker-state.js";
 
 export interface WorkerOptions {
+  /** Of its service. */
+  name?: string;
   httpPort: number;
   peerPort: number;
   channel: string;
@@ -44,7 +46,7 @@ function listening(server: Server, port: number, host: string, shared: boolean):
 }
 
 /** Starts one proxy worker; returns its ports and its end. */
-export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+export async function startWorker(options: WorkerOptions, onLeave: () => void = () => undefined): Promise<RunningWorker> {
   const log = createLogger("hcd-proxy");
   const keys = (): EdgeKeys => ({ ca: readFileSync(options.pki.ca, "utf8"), cert: readFileSync(options.pki.cert, "utf8"), key: readFileSync(options.pki.key, "utf8") });
   let left: (() => void) | undefined;
@@ -84,7 +86,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   await listening(http, options.httpPort, options.hosts?.http ?? "::", shared);
   await listening(peer, options.peerPort, options.hosts?.peer ?? "::", shared);
   const end = new AbortController();
-  followControl(worker, options.channel, end.signal);
+  followControl(worker, options.channel, end.signal, options.name, onLeave);
   const port = (server: Server): number => (server.address() as { port: number }).port;
   log.info({ httpPort: port(http), peerPort: port(peer) }, "proxy worker listens");
   return {
@@ -116,6 +118,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
 /** `hcd.cjs worker <options as JSON>`: ports, socket and paths of keys; no secret is on the command line. */
 export async function runWorker(argv: readonly string[]): Promise<void> {
-  const worker = await startWorker(JSON.parse(argv[0] ?? "{}") as WorkerOptions);
-  process.once("SIGTERM", () => void worker.leave().then(() => worker.stop()).then(() => process.exit(0)));
+  const end = (how: (worker: RunningWorker) => Promise<void>): void => void starting.then(how).then(() => process.exit(0));
+  const starting = startWorker(JSON.parse(argv[0] ?? "{}") as WorkerOptions, () => end((worker) => worker.leave().then(() => worker.stop())));
+  process.once("SIGTERM", () => end((worker) => worker.stop()));
+  await starting;
 }

@@ -195,7 +195,7 @@ export class AgentCluster {
     const changes = new ZfsChanges();
     const gates = new Gates(this.clock);
     const worker = {}; // a proxy without requests
-    gates.attach(() => gates.said(worker, Object.fromEntries(gates.held().map((unit) => [unit, 0]))));
+    gates.attach(() => gates.said(worker, Object.fromEntries(gates.held().map((unit) => [unit, 0]))), 1);
     gates.joined(worker);
     const context: NodeContext = {
       host: { version: 1, node: name, platform: "linux", zone: "z", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },

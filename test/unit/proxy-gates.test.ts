@@ -2,13 +2,13 @@ import { Gates } from "../../daemon/proxy/gates.js";
 import { SimClock } from "../support/sim-clock.js";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-function setup() {
+function setup(expected = 1) {
   const clock = new SimClock();
   const gates = new Gates(clock);
   const told: string[][] = [];
   const [a, b] = [{}, {}];
   const never = new AbortController();
-  return { clock, gates, told, a, b, never, attach: () => gates.attach(() => void told.push(gates.held())) };
+  return { clock, gates, told, a, b, never, attach: () => gates.attach(() => void told.push(gates.held()), expected) };
 }
 
 test("a hold is there when every worker has said that nothing of the unit runs", async () => {
@@ -30,6 +30,21 @@ test("a hold is there when every worker has said that nothing of the unit runs",
   expect(left).toBe(0);
   gates.release("site-a");
   expect(told).toEqual([["site-a"], []]);
+});
+
+test("a worker that is not connected may serve all the same: it is waited for", async () => {
+  const { gates, a, b, never, attach } = setup(2);
+  attach();
+  gates.joined(a);
+  let left: number | undefined;
+  void gates.hold("site-a", 5_000, never.signal).then((running) => (left = running));
+  gates.said(a, { "site-a": 0 });
+  await turn();
+  expect(left).toBeUndefined();
+  gates.joined(b);
+  gates.said(b, { "site-a": 0 });
+  await turn();
+  expect(left).toBe(0);
 });
 
 test("what a worker said in an earlier hold counts for nothing in the next", async () => {

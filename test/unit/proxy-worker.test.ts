@@ -1,106 +1,29 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createServer as createHttpServer, request as httpRequest, type IncomingMessage, type Server } from "node:http";
-import { connect, createServer, type Socket } from "node:net";
-import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
-import { onLines } from "../../daemon/proxy/channel.js";
-import { limits } from "../../daemon/proxy/limits.js";
 import { machineMs as monotonicMs } from "../../daemon/lib/clock.js";
-import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
-import { startWorker } from "../../daemon/proxy/worker.js";
+import { limits } from "../../daemon/proxy/limits.js";
+import { type RunningWorker, startWorker } from "../../daemon/proxy/worker.js";
 import { edgePki } from "../support/edge-pki.js";
+import { type Answer, type Asked, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // Two real workers (edge n1, home n2) over mutual TLS, node:http in Apache's place, a control socket of the test's own.
-type Worker = Awaited<ReturnType<typeof startWorker>>;
-interface Control { push(message: object): void; heard: { type: string; inFlight?: Record<string, number> }[]; path: string; close(): void }
-const listen = (server: { listen(...args: unknown[]): unknown; address(): unknown }, ...args: unknown[]): Promise<number> =>
-  new Promise((resolve) => server.listen(...args, () => resolve((server.address() as { port: number } | string as { port: number }).port)));
-
-let pki: Awaited<ReturnType<typeof edgePki>>;
 let apache: Server;
-let apachePort: number;
+let pair: ProxyPair;
+let edge: RunningWorker;
+let home: RunningWorker;
 /** Answers that "/slow" waits for. */
 const slow: (() => void)[] = [];
 let seen: { method: string; url: string; headers: IncomingMessage["headers"] }[] = [];
 /** Connections that are closed at their next request, as Apache closes idle ones at a reload. */
 const lastOn = new WeakSet<object>();
-let edge: Worker;
-let home: Worker;
-const controls: Control[] = [];
-let tables: { edge: RouteTable; home: RouteTable };
-
-async function control(name: string): Promise<Control> {
-  const sockets = new Set<Socket>();
-  const last = new Map<string, object>();
-  const heard: Control["heard"] = [];
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-    socket.on("close", () => sockets.delete(socket));
-    onLines(socket, (message) => heard.push(message as Control["heard"][number]));
-    for (const message of last.values()) socket.write(`${JSON.stringify(message)}\n`);
-  });
-  const path = join(pki.folder, `${name}.sock`);
-  await listen(server as never, path);
-  return {
-    path,
-    heard,
-    push: (message) => {
-      last.set((message as { type: string }).type, message);
-      for (const socket of sockets) socket.write(`${JSON.stringify(message)}\n`);
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
-}
-const until = async (what: () => boolean): Promise<void> => {
-  for (let i = 0; i < 2000; i += 1) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`never: ${what}`);
-};
-async function route(unit: Partial<UnitRoute>, others: RouteTable["nodes"] = {}): Promise<void> {
-  const base = { home: "n2", epoch: 1, open: true, ...unit };
-  const nodes = { n1: { addresses: ["127.0.0.1"], port: edge.peerPort }, n2: { addresses: ["127.0.0.1"], port: home.peerPort }, ...others };
-  const revision = String(Number(tables?.edge.revision ?? 0) + 1);
-  const make = (node: string): RouteTable => ({ version: 1, revision, node, hosts: { "wiki.localhost": "site-wiki", "*.wild.example": "site-wiki" }, units: { "site-wiki": { ...base, open: base.open && base.home === node } }, nodes, apachePort });
-  tables = { edge: make("n1"), home: make("n2") };
-  controls[0]?.push({ type: "routes", table: tables.edge });
-  controls[1]?.push({ type: "routes", table: tables.home });
-  await until(() => edge.state.routes.table?.revision === revision && home.state.routes.table?.revision === revision);
-}
-interface Answer { status: number; headers: IncomingMessage["headers"]; body: Buffer }
-const ask = (options: { method?: string; path?: string; host?: string; headers?: Record<string, string>; body?: Buffer; port?: number }): Promise<Answer> =>
-  new Promise((resolve, reject) => {
-    const request = httpRequest({ host: "127.0.0.1", port: options.port ?? edge.httpPort, method: options.method ?? "GET", path: options.path ?? "/", headers: { host: options.host ?? "wiki.localhost", ...options.headers }, agent: false }, (response) => {
-      const parts: Buffer[] = [];
-      response.on("data", (part: Buffer) => parts.push(part));
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) }));
-      response.on("error", reject);
-    });
-    request.on("error", reject);
-    request.end(options.body);
-  });
-/** Sends raw bytes, returns all that comes back until the end. */
-const raw = (text: string, port = edge.httpPort): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write(text, "latin1"));
-    let back = "";
-    socket.on("data", (data) => {
-      back += data.toString("latin1");
-    });
-    socket.on("end", () => resolve(back));
-    socket.on("close", () => resolve(back));
-    socket.on("error", reject);
-  });
+const ask = (options: Asked): Promise<Answer> => pair.ask(options);
+const raw = (text: string): Promise<string> => pair.raw(text);
+const route: ProxyPair["route"] = (unit, others) => pair.route(unit, others);
 const digest = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
 
 beforeAll(async () => {
-  pki = await edgePki(["n1", "n2", "stranger"]);
   apache = createHttpServer((request, response) => {
     if (lastOn.has(request.socket)) return void request.socket.destroy();
     if (request.url === "/last") lastOn.add(request.socket);
@@ -128,18 +51,11 @@ beforeAll(async () => {
     });
   });
   new WebSocketServer({ server: apache }).on("connection", (socket) => socket.on("message", (data) => socket.send(`echo ${data}`)));
-  apachePort = await listen(apache as never, 0, "127.0.0.1");
-  for (const name of ["n1", "n2"]) controls.push(await control(name));
-  const start = (index: number, name: string): Promise<Worker> => startWorker({ httpPort: 0, peerPort: 0, channel: (controls[index] as Control).path, pki: pki.of(name), hosts: { http: "127.0.0.1", peer: "127.0.0.1" }, spool: pki.folder });
-  edge = await start(0, "n1");
-  home = await start(1, "n2");
-  for (const one of controls) one.push({ type: "deadline", ms: monotonicMs() + 600_000 });
-  await route({});
+  pair = await ProxyPair.start(await listen(apache as never, 0, "127.0.0.1"));
+  ({ edge, home } = pair.worker);
 });
 afterAll(async () => {
-  await edge.stop();
-  await home.stop();
-  for (const one of controls) one.close();
+  await pair.stop();
   apache.closeAllConnections();
   await new Promise((resolve) => apache.close(resolve));
 });
@@ -258,12 +174,11 @@ test.each(["edge", "home"] as const)("what ran when the gate closed is answered,
 });
 test.each(["edge", "home"] as const)("a hold over the %s: what runs ends, the worker says so, nothing new begins, and all run once it is released", async (at) => {
   const port = { edge, home }[at].httpPort;
-  const heard = (): (Record<string, number> | undefined)[] => (controls[1] as Control).heard.filter(({ type }) => type === "holding").map(({ inFlight }) => inFlight);
+  const heard = (): unknown[] => pair.held("home");
   const before = heard().length;
   const running = ask({ method: "POST", path: "/slow", port });
   await until(() => slow.length === 1);
-  const hold = (units: string[]): void => (controls[1] as Control).push({ type: "deadline", ms: monotonicMs() + 600_000, holds: Object.fromEntries(units.map((unit) => [unit, monotonicMs() + 60_000])) });
-  hold(["site-wiki"]);
+  pair.hold("home", ["site-wiki"]);
   await until(() => heard().length === before + 1);
   const waiting = ["/a", "/b"].map((path) => ask({ method: "POST", path, port, body: Buffer.from("x") }));
   await until(() => ({ edge, home })[at].state.held.size === 2);
@@ -272,17 +187,17 @@ test.each(["edge", "home"] as const)("a hold over the %s: what runs ends, the wo
   await until(() => heard().length === before + 2);
   expect(heard().slice(before)).toEqual([{ "site-wiki": 1 }, { "site-wiki": 0 }]);
   expect(seen.map(({ url }) => url)).toEqual(["/slow"]);
-  hold([]);
+  pair.hold("home", []);
   expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([200, 200]);
   expect(seen.map(({ url }) => url).sort()).toEqual(["/a", "/b", "/slow"]);
 });
 test("a hold of a control process that died ends by itself", async () => {
-  (controls[1] as Control).push({ type: "deadline", ms: monotonicMs() + 600_000, holds: { "site-wiki": monotonicMs() + 300 } });
+  pair.hold("home", ["site-wiki"], 300);
   await until(() => home.state.routes.isHeld("site-wiki"));
   const began = monotonicMs();
   expect((await ask({ path: "/held" })).status).toBe(200);
   expect(monotonicMs() - began).toBeLessThan(5_000);
-  (controls[1] as Control).push({ type: "deadline", ms: monotonicMs() + 600_000 });
+  pair.hold("home", []);
 });
 test("a request at a home that is one no more is let go of at once: what may run twice goes to the new home, the rest fails", async () => {
   const asked = (method: string): Promise<Answer> => ask({ method, path: "/slow" });
@@ -299,7 +214,7 @@ test("a request at a home that is one no more is let go of at once: what may run
 });
 test("a home runs nothing of a request with a body before the body comes: a lost verdict does not make it run", async () => {
   const { readFileSync } = await import("node:fs");
-  const keys = pki.of("n1");
+  const keys = pair.pki.of("n1");
   const say = (text: string): Promise<{ verdict: string; send(more: string): void; end(): Promise<unknown>; answer(): Promise<string> }> =>
     new Promise((resolve, reject) => {
       const socket = connectTls({ host: "127.0.0.1", port: home.peerPort, rejectUnauthorized: false, cert: readFileSync(keys.cert), key: readFileSync(keys.key) }, () => socket.write(text));
@@ -309,7 +224,7 @@ test("a home runs nothing of a request with a body before the body comes: a lost
         resolve({ verdict: data.toString(), send: (more) => void socket.write(more), end: () => new Promise((ended) => socket.once("close", ended).destroy()), answer: () => answer });
       });
     });
-  const prelude = `HC1 site-wiki ${tables.home.units["site-wiki"]?.epoch} 127.0.0.1 http\r\n`;
+  const prelude = `HC1 site-wiki ${pair.tables.home.units["site-wiki"]?.epoch} 127.0.0.1 http\r\n`;
   const head = (path: string): string => `POST ${path} HTTP/1.1\r\nHost: wiki.localhost\r\nContent-Length: 3\r\n\r\n`;
   const lost = await say(`${prelude}${head("/lost")}`);
   expect(lost.verdict).toBe("HC1 accepted\r\n");
@@ -324,8 +239,8 @@ test("after a planned move the answers of the home before are still good", async
   const waiting = ask({ method: "POST", path: "/slow" });
   await until(() => slow.length === 1);
   // the edge hears of the new home before the answer comes; the home itself, whose gate is the authority, does not yet
-  const { revision } = tables.edge;
-  (controls[0] as Control).push({ type: "routes", table: { ...tables.edge, revision: `${revision}0`, units: { "site-wiki": { home: "n1", epoch: 2, since: 1, open: true } } } });
+  const { revision } = pair.tables.edge;
+  pair.control.edge.push({ type: "routes", table: { ...pair.tables.edge, revision: `${revision}0`, units: { "site-wiki": { home: "n1", epoch: 2, since: 1, open: true } } } });
   await until(() => edge.state.routes.table?.revision === `${revision}0`);
   for (const go of slow.splice(0)) go();
   expect((await waiting).status).toBe(200);
@@ -334,7 +249,7 @@ test("after a planned move the answers of the home before are still good", async
 test("a home that gives no verdict: what it cannot have run waits at the edge and runs once at the new home", async () => {
   // it takes connections and requests, and says nothing, as a stopped process does
   const { readFileSync } = await import("node:fs");
-  const keys = pki.of("n2");
+  const keys = pair.pki.of("n2");
   const taken: string[] = [];
   const hung = createTlsServer({ ca: readFileSync(keys.ca), cert: readFileSync(keys.cert), key: readFileSync(keys.key), requestCert: true }, (socket) => {
     socket.on("error", () => undefined);
@@ -371,8 +286,8 @@ test("a full public port leaves the way between the nodes open", async () => {
   }
 });
 test("past the deadline the home serves nobody, and does again when it is renewed (OWNERSHIP 5)", async () => {
-  const own = await startWorker({ httpPort: 0, peerPort: 0, channel: (controls[1] as Control).path + ".none", pki: pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
-  own.state.routes.setTable(tables.home);
+  const own = await startWorker({ httpPort: 0, peerPort: 0, channel: pair.control.home.path + ".none", pki: pair.pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  own.state.routes.setTable(pair.tables.home);
   own.state.routes.setDeadline(monotonicMs() - 1);
   const waiting = ask({ port: own.httpPort, path: "/fenced" });
   await until(() => own.state.held.size === 1);
@@ -395,10 +310,10 @@ test("the peer port takes only proxies of the edge CA, and only under their own 
   const pem = (keys: { cert: string; key: string }): object => ({ cert: readFileSync(keys.cert), key: readFileSync(keys.key) });
   expect(await attempt({})).toBe("refused");
   expect(await attempt(pem(other.of("n1")))).toBe("refused");
-  expect(await attempt(pem(pki.of("n1")))).toMatch(/^HC1 accepted/);
+  expect(await attempt(pem(pair.pki.of("n1")))).toMatch(/^HC1 accepted/);
   // the edge, for its part, refuses a home that shows another node's certificate
-  const impostor = await startWorker({ httpPort: 0, peerPort: 0, channel: `${pki.folder}/none`, pki: pki.of("stranger"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
-  const table = { ...tables.edge, nodes: { ...tables.edge.nodes, n2: { addresses: ["127.0.0.1"], port: impostor.peerPort } } };
+  const impostor = await startWorker({ httpPort: 0, peerPort: 0, channel: `${pair.pki.folder}/none`, pki: pair.pki.of("stranger"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  const table = { ...pair.tables.edge, nodes: { ...pair.tables.edge.nodes, n2: { addresses: ["127.0.0.1"], port: impostor.peerPort } } };
   expect(await new Promise((resolve) => edge.state.upstreams.peer(table, "n2", (link, error) => resolve(link ?? error)))).toMatch(/the certificate is stranger's, not n2's/);
   await impostor.stop();
 });

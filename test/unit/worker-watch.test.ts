@@ -1,11 +1,11 @@
 import { absentBeats, beatMs, silentBeats, WorkerWatch } from "../../daemon/proxy/worker-watch.js";
 
-function setup() {
+function setup(names = ["one"]) {
   const restarts: string[] = [];
   let ended: () => void = () => undefined;
-  const watch = new WorkerWatch<string>((why) => {
-    restarts.push(why);
-    return new Promise((resolve) => {
+  const watch = new WorkerWatch<string>(names, (name, why) => {
+    restarts.push(names.length === 1 ? why : `${name} ${why}`);
+    return new Promise<void>((resolve) => {
       ended = resolve;
     });
   });
@@ -21,7 +21,7 @@ function setup() {
 
 test("a worker that says something is left alone; one that was silent for 10 s is started anew, once", async () => {
   const { watch, restarts, beats, end } = setup();
-  watch.joined("a");
+  watch.joined("a", "one");
   for (let at = 0; at < 20; at += 1) {
     beats(silentBeats - 1);
     watch.heard("a");
@@ -33,15 +33,15 @@ test("a worker that says something is left alone; one that was silent for 10 s i
   expect(restarts).toHaveLength(1);
   watch.left("a");
   await end();
-  watch.joined("b");
+  watch.joined("b", "one");
   watch.heard("b");
   expect(watch.restarts).toBe(1);
 });
 
 test("the silence of a worker that has left counts no more, that of another one does", () => {
   const { watch, restarts, beats } = setup();
-  watch.joined("a");
-  watch.joined("b");
+  watch.joined("a", "one");
+  watch.joined("b", "one");
   beats(silentBeats - 1);
   watch.left("a");
   watch.heard("b");
@@ -55,7 +55,7 @@ test("one that hangs again after each start is started anew with growing pauses,
   const { watch, restarts, beats, end } = setup();
   const again = async (): Promise<number> => {
     let count = 0;
-    watch.joined("a");
+    watch.joined("a", "one");
     watch.heard("a");
     for (const before = restarts.length; restarts.length === before && count < 10_000; count += 1) beats(1);
     watch.left("a");
@@ -66,7 +66,7 @@ test("one that hangs again after each start is started anew with growing pauses,
   for (let round = 0; round < 7; round += 1) pauses.push(await again());
   expect(pauses[0]).toBe(10);
   expect(pauses.at(-1)).toBeGreaterThan(100);
-  watch.joined("a");
+  watch.joined("a", "one");
   for (let at = 0; at < 2_400; at += 1) {
     watch.heard("a");
     beats(1);
@@ -90,4 +90,23 @@ test("where none comes for 30 s it is started anew; while that does not help, wi
   expect(pauses[0]).toBeLessThanOrEqual(31);
   expect(Math.max(...pauses)).toBeLessThanOrEqual(301);
   expect(pauses.at(-1)).toBeGreaterThan(100);
+});
+test("of several, the one that hangs is started anew, and those that are well are not", () => {
+  const { watch, restarts, beats } = setup(["one", "two"]);
+  watch.joined("a", "one");
+  watch.joined("b", "two");
+  for (let at = 0; at < 2 * silentBeats; at += 1) {
+    watch.heard("b");
+    beats(1);
+  }
+  expect(restarts).toEqual(["one gave no sign for 10 s"]);
+});
+test("of several, the one that never came is started anew", () => {
+  const { watch, restarts, beats } = setup(["one", "two"]);
+  for (let at = 0; at < absentBeats; at += 1) {
+    if (at === 0) watch.joined("b", "two");
+    watch.heard("b");
+    beats(1);
+  }
+  expect(restarts).toEqual(["one was not there for 30 s"]);
 });

@@ -1,0 +1,70 @@
+import { HoldQueue, type Waiting } from "../../daemon/proxy/hold-queue.js";
+import { limits } from "../../daemon/proxy/limits.js";
+
+class Fake implements Waiting {
+  public expired = false;
+  public constructor(public readonly name: string, private readonly tried: string[], private readonly then: (request: Fake) => void = () => undefined) {}
+  public attempt(): void {
+    this.tried.push(this.name);
+    this.then(this);
+  }
+  public expire(): void {
+    this.expired = true;
+  }
+}
+function filled(count: number, then?: (request: Fake) => void): { queue: HoldQueue; tried: string[]; requests: Fake[] } {
+  const queue = new HoldQueue();
+  const tried: string[] = [];
+  const requests = Array.from({ length: count }, (_, at) => new Fake(String(at), tried, then));
+  for (const request of requests) queue.add(request, 0);
+  return { queue, tried, requests };
+}
+
+test("while nobody takes them the first one asks, alone, and keeps its place", () => {
+  const { queue, tried, requests } = filled(3);
+  queue.poke();
+  queue.poke();
+  expect(tried).toEqual(["0"]);
+  queue.refused(requests[0] as Fake);
+  queue.poke();
+  expect([tried, queue.size]).toEqual([["0", "0"], 3]);
+});
+test("once it is taken the others follow in their order, some at a time", () => {
+  const { queue, tried, requests } = filled(limits.tryingPerUnit + 10);
+  queue.poke();
+  queue.accepted(requests[0] as Fake);
+  expect(tried).toEqual(requests.slice(0, limits.tryingPerUnit + 1).map(({ name }) => name));
+  for (const request of requests.slice(1, 12)) queue.accepted(request);
+  expect([tried.length, queue.waiting]).toEqual([limits.tryingPerUnit + 10, 0]);
+});
+test("one that is refused goes to its place again, before those behind it", () => {
+  const { queue, tried, requests } = filled(4);
+  queue.poke();
+  queue.accepted(requests[0] as Fake); // 1, 2 and 3 ask
+  for (const at of [3, 1, 2]) queue.refused(requests[at] as Fake);
+  tried.length = 0;
+  queue.poke();
+  expect(tried).toEqual(["1"]);
+});
+test("attempts that are decided at once are a loop, not a recursion", () => {
+  const all = 20_000;
+  const { queue, tried } = filled(all, (request) => queue.accepted(request));
+  queue.poke();
+  expect([tried.length, queue.size]).toEqual([all, 0]);
+});
+test("when the unit has moved, whoever asks the old home is not waited for", () => {
+  const { queue, tried } = filled(3);
+  queue.poke();
+  queue.poke(true);
+  expect(tried).toEqual(["0", "1"]);
+});
+test("what has waited for too long ends, oldest first; what asks meanwhile is not cut off", () => {
+  const { queue, tried, requests } = filled(3);
+  const late = new Fake("late", tried);
+  queue.add(late, limits.holdMs);
+  queue.poke();
+  expect(queue.expire(limits.holdMs + 1)).toBe(2);
+  expect([...requests, late].map(({ expired }) => expired)).toEqual([false, true, true, false]);
+  queue.remove(requests[0] as Fake);
+  expect(queue.size).toBe(1);
+});
