@@ -41,7 +41,7 @@ export class AtApache {
     const pooled = fresh ? undefined : upstreams.take(this.key);
     if (pooled !== undefined) {
       this.reused = true;
-      return this.send(pooled);
+      return void this.send(pooled);
     }
     this.reused = false;
     upstreams.local(port, (link, error) => {
@@ -83,7 +83,7 @@ export class AtApache {
     this.owner.onAnswered(status);
   }
   public onFailed(message: string, answered: boolean): void {
-    if (this.reused && !answered && message !== fenced && mayRepeat(this.request)) return this.start(true);
+    if (this.reused && !answered && message !== fenced && mayRepeat(this.request)) return void this.start(true);
     this.over = true;
     this.ran();
     this.owner.onFailed(message, answered, true);

@@ -41,7 +41,7 @@ export class AtPeer implements Sink {
     this.key = `peer:${this.route.home}:${target?.port}:${target?.addresses[0]}`;
     const pooled = fresh ? undefined : upstreams.take(this.key);
     this.reused = pooled !== undefined;
-    if (pooled !== undefined) return this.ask(pooled);
+    if (pooled !== undefined) return void this.ask(pooled);
     upstreams.peer(table, this.route.home, (link, error) => {
       if (this.over) return void link?.destroy();
       if (link !== undefined) return this.ask(link);
@@ -151,7 +151,7 @@ export class AtPeer implements Sink {
       return;
     }
     const { table } = worker.routes;
-    if (this.reused && table !== undefined && !worker.routes.hasPassed(this.unit, this.route.epoch)) return this.start(table, true);
+    if (this.reused && table !== undefined && !worker.routes.hasPassed(this.unit, this.route.epoch)) return void this.start(table, true);
     worker.error(this.unit, `no verdict of ${this.route.home}: ${why}`);
     this.refused("not-home");
   }

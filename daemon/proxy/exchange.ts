@@ -88,7 +88,7 @@ export class Exchange implements Sink, UploadTaker {
   }
 
   public onBytes(bytes: Buffer): void {
-    if (this.state === "body") return this.takeBody(bytes);
+    if (this.state === "body") return void this.takeBody(bytes);
     if (this.state !== "head") return void this.up.destroy();
     try {
       this.takeHead(bytes);
@@ -97,7 +97,7 @@ export class Exchange implements Sink, UploadTaker {
     }
   }
   public onEnd(): void {
-    if (this.state === "body" && this.response?.framing.kind === "until-close") return this.ran(false);
+    if (this.state === "body" && this.response?.framing.kind === "until-close") return void this.ran(false);
     this.fail(this.state === "head" ? "no answer" : "answer was cut short");
   }
   public onGone(error: Error | undefined): void {
@@ -121,20 +121,20 @@ export class Exchange implements Sink, UploadTaker {
       }
       const response = parseResponse(head, this.request.head.method);
       piece = this.head.rest;
-      if (response.status >= 200 || response.status === 101) return this.begin(response, piece);
+      if (response.status >= 200 || response.status === 101) return void this.begin(response, piece);
       this.interims += 1;
-      if (this.interims > limits.interimAnswers) return this.fail("too many interim answers");
+      if (this.interims > limits.interimAnswers) return void this.fail("too many interim answers");
       if (this.request.head.minor === 1) this.request.asker.interim(response);
       if (piece.length === 0) return;
     }
   }
   private begin(response: ResponseHead, bytes: Buffer): void {
     const { asker, head } = this.request;
-    if (!this.owner.mayAnswer()) return this.fail(fenced);
+    if (!this.owner.mayAnswer()) return void this.fail(fenced);
     this.response = response;
     this.up.within(0);
     if (response.status === 101) {
-      if (!head.upgrade) return this.fail("unasked 101");
+      if (!head.upgrade) return void this.fail("unasked 101");
       this.answered = true;
       this.state = "tunnel";
       this.up.putBack(bytes);
@@ -182,13 +182,13 @@ export class Exchange implements Sink, UploadTaker {
     if (this.state !== "body") return;
     if (asker.writing) this.up.lend();
     if (this.overflow !== undefined && this.reader?.done !== true) return;
-    if (this.reader?.done === true) return this.ran(used === bytes.length && !this.up.hasEnded);
+    if (this.reader?.done === true) return void this.ran(used === bytes.length && !this.up.hasEnded);
     if (asker.blocked && !this.absorbing) this.up.pause();
   }
   private give(bytes: Buffer): void {
     const { asker } = this.request;
     if (this.spool === undefined) {
-      if (!this.absorbing || !asker.blocked) return asker.body(bytes);
+      if (!this.absorbing || !asker.blocked) return void asker.body(bytes);
       this.spool = new Spool(this.room);
     }
     this.up.lend();
@@ -217,7 +217,7 @@ export class Exchange implements Sink, UploadTaker {
   }
   /** The asker has room: first what was absorbed, then the upstream's. */
   private onRoom(): void {
-    if (this.spool !== undefined) return this.fromSpool();
+    if (this.spool !== undefined) return void this.fromSpool();
     if (this.state === "body") this.up.resume();
   }
   private fromSpool(): void {

@@ -44,14 +44,14 @@ export class Gathering {
         full ||= !this.spool.append(data);
       });
     } catch (error) {
-      return this.fail(400, (error as Error).message);
+      return void this.fail(400, (error as Error).message);
     }
-    if (full) return this.noRoom();
+    if (full) return void this.noRoom();
     if (this.reader.done) {
       this.over = true;
       this.link.idle(0);
       if (used < bytes.length) this.link.putBack(bytes.subarray(used));
-      return this.end.whole(this.spool);
+      return void this.end.whole(this.spool);
     }
     if (!this.spool.congested) return;
     this.link.pause();

@@ -30,15 +30,15 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   public onBytes(bytes: Buffer): void {
     try {
       switch (this.state) {
-        case "prelude": return this.takePrelude(bytes);
-        case "head": return this.takeHead(bytes);
+        case "prelude": return void this.takePrelude(bytes);
+        case "head": return void this.takeHead(bytes);
         case "body":
           // the edge sends a body only after the verdict: until it comes nothing has run, whether the verdict arrived or not, and the edge may go by that
           this.link.pause();
           this.link.putBack(bytes);
-          return this.start();
+          return void this.start();
         case "run":
-          if (this.upload !== undefined && !this.upload.complete) return this.upload.take(bytes);
+          if (this.upload !== undefined && !this.upload.complete) return void this.upload.take(bytes);
           this.link.pause();
           this.link.putBack(bytes);
           return;
@@ -76,7 +76,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   public onFailed(message: string, answered: boolean): void {
     const { head, prelude } = this;
     this.worker.error(prelude?.unit ?? "", `${head?.method} ${head?.target.slice(0, 100)}: ${message}`);
-    if (answered) return this.cut();
+    if (answered) return void this.cut();
     // what the edge has not heard of its request it counts as run: a connection that cannot go on says so
     this.head = head === undefined ? undefined : { ...head, keepAlive: false };
     this.own(502);
@@ -93,16 +93,16 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     this.upload = undefined;
     this.onRoom = undefined;
     if (this.state === "over") return;
-    if (!this.keep) return this.close();
+    if (!this.keep) return void this.close();
     this.again();
   }
 
   private takePrelude(bytes: Buffer): void {
     const end = bytes.indexOf(10);
     this.line += bytes.toString("latin1", 0, end === -1 ? bytes.length : end + 1);
-    if (this.line.length > 256) return this.link.destroy();
+    if (this.line.length > 256) return void this.link.destroy();
     if (end === -1) return;
-    if (!this.line.endsWith("\r\n")) return this.link.destroy();
+    if (!this.line.endsWith("\r\n")) return void this.link.destroy();
     this.prelude = parsePrelude(this.line.slice(0, -2));
     this.line = "";
     this.state = "head";
@@ -123,7 +123,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     const verdict = this.verdictOf(unit, epoch);
     if (verdict !== "accepted") {
       link.write(verdictLine(verdict));
-      return this.again();
+      return void this.again();
     }
     this.head = head;
     this.upload = head.framing.kind === "none" ? undefined : new StreamedUpload(link, head.framing, () => undefined);
@@ -131,7 +131,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     // in flight from here on: a hold waits for it
     this.at = new AtApache(worker, unit, this.request, this);
     link.write(verdictLine("accepted"));
-    if (this.upload === undefined || head.expectContinue) return this.start();
+    if (this.upload === undefined || head.expectContinue) return void this.start();
     this.state = "body";
     link.within(limits.bodyIdleMs);
   }

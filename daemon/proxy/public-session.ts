@@ -36,10 +36,10 @@ export class PublicSession extends Http1Asker implements Sink {
   public onBytes(bytes: Buffer): void {
     switch (this.state) {
       case "idle":
-      case "head": return this.takeHead(bytes);
-      case "gather": return this.gathering?.take(bytes);
+      case "head": return void this.takeHead(bytes);
+      case "gather": return void this.gathering?.take(bytes);
       case "run":
-        if (this.upload instanceof StreamedUpload && !this.upload.complete) return this.upload.take(bytes);
+        if (this.upload instanceof StreamedUpload && !this.upload.complete) return void this.upload.take(bytes);
         // the next request: it waits for its turn
         this.link.pause();
         this.link.putBack(bytes);
@@ -49,8 +49,8 @@ export class PublicSession extends Http1Asker implements Sink {
     }
   }
   public onEnd(): void {
-    if (this.state === "idle" || this.state === "head") return this.close();
-    if (this.state === "gather") return this.gathering?.fail(400, "the client ended within its body");
+    if (this.state === "idle" || this.state === "head") return void this.close();
+    if (this.state === "gather") return void this.gathering?.fail(400, "the client ended within its body");
     if (this.upload instanceof StreamedUpload) this.upload.failed(new Error("the client ended within its body"));
     // its answer it may still want
   }
@@ -63,16 +63,16 @@ export class PublicSession extends Http1Asker implements Sink {
   }
   public onOverdue(): void {
     switch (this.state) {
-      case "idle": return this.link.blocked ? this.link.destroy() : this.close();
+      case "idle": return void (this.link.blocked ? this.link.destroy() : this.close());
       case "head":
         this.link.write(page(408, { keep: false, head: false }));
-        return this.close();
-      case "gather": return this.gathering?.fail(408, "the body came too slowly");
+        return void this.close();
+      case "gather": return void this.gathering?.fail(408, "the body came too slowly");
       case "run":
-        if (this.upload instanceof StreamedUpload && !this.upload.complete) return this.upload.failed(new Error("the body came too slowly"));
-        return this.link.reset();
+        if (this.upload instanceof StreamedUpload && !this.upload.complete) return void this.upload.failed(new Error("the body came too slowly"));
+        return void this.link.reset();
       case "tunnel":
-      case "over": return this.link.destroy();
+      case "over": return void this.link.destroy();
     }
   }
   public override tunnel(response: ResponseHead): Link {
@@ -89,10 +89,10 @@ export class PublicSession extends Http1Asker implements Sink {
   protected next(): void {
     this.forget();
     if (this.state === "over") return;
-    if (!this.keep) return this.close();
+    if (!this.keep) return void this.close();
     this.state = "idle";
     this.link.within(limits.keepAliveMs);
-    if (!this.link.blocked) return this.link.resume();
+    if (!this.link.blocked) return void this.link.resume();
     // a client that sends on and on, and reads nothing, waits
     this.link.pause();
     this.link.idle(limits.bodyIdleMs);
@@ -114,7 +114,7 @@ export class PublicSession extends Http1Asker implements Sink {
       head = parseRequest(whole);
     } catch (error) {
       this.link.write(page(error instanceof HeadError ? error.status : 400, { keep: false, head: false }));
-      return this.close();
+      return void this.close();
     }
     this.link.within(0);
     if (this.collector.rest.length > 0) this.link.putBack(this.collector.rest);
@@ -126,12 +126,12 @@ export class PublicSession extends Http1Asker implements Sink {
     const { table } = worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     this.state = head.framing.kind === "none" ? "run" : "gather";
-    if (unit === undefined) return this.own(table === undefined ? 503 : 404);
-    if (head.framing.kind === "none") return this.dispatch(unit, head);
+    if (unit === undefined) return void this.own(table === undefined ? 503 : 404);
+    if (head.framing.kind === "none") return void this.dispatch(unit, head);
     if (!isGathered(head.framing, worker.spoolRoom)) {
       link.pause();
       this.upload = new StreamedUpload(link, head.framing, () => undefined);
-      return this.dispatch(unit, head);
+      return void this.dispatch(unit, head);
     }
     this.gathering = new Gathering(link, head.framing, worker.spoolRoom, {
       whole: (spool) => {

@@ -37,17 +37,17 @@ export class Run implements Waiting {
     const { table } = routes;
     if (route === undefined || table === undefined) {
       this.leave();
-      return this.own(503);
+      return void this.own(503);
     }
     this.epoch = route.epoch;
     if (routes.mayServe(unit)) {
-      if (worker.full(unit)) return this.wait();
+      if (worker.full(unit)) return void this.wait();
       this.onAccepted();
       const at = new AtApache(worker, unit, request, this);
       this.at = at;
-      return at.start();
+      return void at.start();
     }
-    if (route.home === table.node) return this.wait();
+    if (route.home === table.node) return void this.wait();
     const at = new AtPeer(worker, unit, route, request, client, this);
     this.at = at;
     at.start(table);
@@ -74,9 +74,9 @@ export class Run implements Waiting {
     this.at = undefined;
     worker.error(unit, `${request.head.method} ${request.head.target.slice(0, 100)}: ${message}`);
     // not reached at all: surely not run. Lost after it was sent: repeated only where it may run twice and its home is one no more
-    if (!run || (!answered && mayRepeat(request) && (message === fenced || worker.routes.hasPassed(unit, this.epoch)))) return this.wait();
+    if (!run || (!answered && mayRepeat(request) && (message === fenced || worker.routes.hasPassed(unit, this.epoch)))) return void this.wait();
     this.leave();
-    if (!answered) return this.own(502);
+    if (!answered) return void this.own(502);
     this.over = true;
     worker.count(unit, 502);
     request.asker.cut();
@@ -84,7 +84,7 @@ export class Run implements Waiting {
 
   private wait(): void {
     const { held } = this.worker;
-    if (this.queued) return held.refused(this.unit, this);
+    if (this.queued) return void held.refused(this.unit, this);
     this.queued = held.add(this.unit, this);
     if (!this.queued) this.own(503);
   }

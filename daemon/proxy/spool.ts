@@ -68,11 +68,11 @@ export class Spool {
 
   /** Bytes from `at` on, at most 64 KiB: at once, or later. Undefined: there are none yet (or saving failed: `error`). */
   public read(at: number, call: (bytes: Buffer | undefined) => void): void {
-    if (at < this.inMemory) return call(this.memory.subarray(at, Math.min(this.inMemory, at + 64 * 1024)));
+    if (at < this.inMemory) return void call(this.memory.subarray(at, Math.min(this.inMemory, at + 64 * 1024)));
     const from = at - this.inMemory;
     const { fd } = this;
     const there = Math.min(this.saved - from, 64 * 1024);
-    if (fd === undefined || there <= 0) return call(undefined);
+    if (fd === undefined || there <= 0) return void call(undefined);
     read(fd, Buffer.allocUnsafe(there), 0, there, from, (error, length, bytes) => {
       if (error !== null || length === 0) this.failure ??= error ?? new Error("the spool file ends early");
       call(this.closed || this.failure !== undefined ? undefined : bytes.subarray(0, length));
@@ -117,7 +117,7 @@ export class Spool {
   private save(): void {
     if (this.busy) return;
     this.busy = true;
-    if (this.fd !== undefined) return this.saveNext(this.fd);
+    if (this.fd !== undefined) return void this.saveNext(this.fd);
     const path = `${this.room.folder}/${randomBytes(12).toString("hex")}`;
     open(path, "wx+", 0o600, (error, fd) => {
       if (error !== null) return this.fail(error);

@@ -32,7 +32,7 @@ export class GatheredUpload implements Upload {
   private next(to: UploadTaker): void {
     if (this.at === this.spool.size) {
       this.to = undefined;
-      return to.uploadEnded();
+      return void to.uploadEnded();
     }
     this.busy = true;
     this.spool.read(this.at, (bytes) => {
@@ -64,7 +64,7 @@ export class StreamedUpload implements Upload {
   }
   public start(to: UploadTaker): void {
     this.to = to;
-    if (this.failure !== undefined) return to.uploadFailed(this.failure);
+    if (this.failure !== undefined) return void to.uploadFailed(this.failure);
     this.link.resume();
   }
   public more(): void {
@@ -85,7 +85,7 @@ export class StreamedUpload implements Upload {
     try {
       used = this.reader.take(bytes);
     } catch (error) {
-      return this.failed(error as Error);
+      return void this.failed(error as Error);
     }
     const { to } = this;
     if (used < bytes.length) {

@@ -70,7 +70,7 @@ export class Upstreams {
   /** A new connection to another node's proxy, by mutual TLS; its certificate must carry the node's name (and be signed by the edge CA). */
   public peer(table: RouteTable, node: string, reached: Reached): void {
     const target = table.nodes[node];
-    if (target === undefined) return reached(undefined, `node ${node} has not said where it is reached`);
+    if (target === undefined) return void reached(undefined, `node ${node} has not said where it is reached`);
     this.dial(node, target.addresses, target.port, reached);
   }
 
@@ -86,7 +86,7 @@ export class Upstreams {
 
   private dial(node: string, addresses: readonly string[], port: number, reached: Reached): void {
     const [host, ...others] = addresses;
-    if (host === undefined) return reached(undefined, `node ${node} has no address`);
+    if (host === undefined) return void reached(undefined, `node ${node} has no address`);
     const next: Reached = (link, error) => (link === undefined && others.length > 0 ? this.dial(node, others, port, reached) : reached(link, error));
     const dialling = new Dialling(`node ${node} at ${host}:${port}`, next);
     let socket: TLSSocket;
@@ -96,7 +96,7 @@ export class Upstreams {
         checkServerIdentity: (_name, certificate) => (certificate.subject.CN === node ? undefined : new Error(`the certificate is ${certificate.subject.CN}'s, not ${node}'s`)),
       });
     } catch (error) {
-      return dialling.fail(messageOf(error));
+      return void dialling.fail(messageOf(error));
     }
     socket.setNoDelay(true);
     const link = new Link(socket, this.ticker, dialling);

@@ -1,4 +1,5 @@
 
+import { runProbe } from "../../cli/probe/run-probe.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
 import { closeConnections } from "../../providers/ssh/pool.js";
 import { HcProject } from "../support/hc-project.js";
@@ -40,7 +41,7 @@ afterAll(async () => {
 
 test.each([
   { what: "a web server", at: (home: string) => nodes.find((node) => node !== home) as string, of: "pgrep -x apache2", event: "web-server-restarted", withinMs: 60_000 },
-  { what: "a proxy worker", at: (home: string) => home, of: "pgrep -f '[h]cd.cjs worker'", event: "proxy-restarted", withinMs: 40_000 },
+  { what: "a proxy worker", at: (home: string) => home, of: "pgrep -f '[h]cd.cjs worker' | head -1", event: "proxy-restarted", withinMs: 40_000 },
 ])("$what that hangs is started anew, and nothing moves", async ({ at, of, event, withinMs }) => {
   const before = await inStep();
   const client = clientAt(at(before.home), event);
@@ -51,6 +52,26 @@ test.each([
   await client.stop();
   const after = await inStep();
   expect([after.home, after.epoch]).toEqual([before.home, before.epoch]);
+});
+
+test("a control process that is killed, and proxy workers that an upgrade replaces one by one, fail no request", async () => {
+  const { home } = await inStep();
+  const workers = async (): Promise<string[]> => (await inside(home, "pgrep -f '[h]cd.cjs worker'")).trim().split("\n").sort();
+  const [before, stop] = [await workers(), new AbortController()];
+  const probe = runProbe({ urls: [new URL(`http://${host}/?wait=100`)], to: Object.values(address), clients: 12, rate: 40, seconds: 0, timeoutMs: 40_000, status: 200, write: true, insecure: false }, stop.signal, () => undefined);
+  await inside(home, "kill -KILL $(systemctl show -p MainPID --value hcd.service)");
+  await inStep();
+  expect(await workers()).toEqual(before);
+  // another place of the same build is another build to hcd
+  await inside(home, "lib=/usr/local/lib/hybridcluster; now=$(basename $(dirname $(grep -o '[^ \"]*hcd.cjs' /etc/systemd/system/hcd.service | head -1))); cp -a $lib/$now $lib/other && sed -i \"s#/$now/hcd.cjs#/other/hcd.cjs#\" /etc/systemd/system/hcd.service && systemctl daemon-reload && systemctl restart hcd");
+  await eventually("all workers are of the new build", 150_000, async () => {
+    const [all, old] = [await workers(), (await inside(home, "pgrep -f '[o]ther/hcd.cjs worker' || true")).trim().split("\n").sort()];
+    return all.length === before.length && all.join() === old.join() && !all.some((pid) => before.includes(pid)) ? true : undefined;
+  });
+  stop.abort();
+  const { urls: [seen] } = await probe;
+  expect(seen).toMatchObject({ failed: 0, failures: [], writes: { lost: [], doubled: [], disordered: [] } });
+  expect((await project.hc(["events"])).stdout.match(/proxy-restarted/g) ?? []).toHaveLength(1); // of the test before
 });
 
 test.each([
