@@ -61,7 +61,9 @@ export const metricTable = {
   hc_proxy_restarts_total: ["counter", "Times that the proxy worker was started anew because it hung or was not there, since hcd started."],
   hc_proxy_held_total: ["counter", "Requests that were held, by unit."],
   hc_proxy_in_flight: ["gauge", "Requests in flight, by unit."],
-  hc_proxy_requests_total: ["counter", "Requests answered, by unit and class of status."],
+  hc_proxy_requests_total: ["counter", "Requests answered through this node, by unit and class of status. One for a site at home elsewhere counts at both nodes."],
+  hc_proxy_served_seconds: ["histogram", "Requests that ran here, by unit: seconds from the gate to the last byte."],
+  hc_proxy_sent_bytes_total: ["counter", "Bytes of bodies of answers of requests that ran here, by unit."],
   // events, alerts
   hc_events_waiting: ["gauge", "Events that wait to be written to etcd."],
   hc_events_dropped_total: ["counter", "Events that were dropped: too many waited."],
@@ -74,4 +76,4 @@ export const metricTable = {
   hc_alerts_given_up_total: ["counter", "Alerts that no receiver took for a day."],
   hc_heartbeats_sent_total: ["counter", "Heartbeats that the switch outside took from this node."],
   hc_heartbeat_failures_total: ["counter", "Heartbeats that it did not take."],
-} as const satisfies Record<string, readonly ["gauge" | "counter", string]>;
+} as const satisfies Record<string, readonly ["gauge" | "counter" | "histogram", string]>;

@@ -29,6 +29,7 @@ export class AtApache {
   private counted = true;
   private absorbing = false;
   private over = false;
+  private readonly beganMs = performance.now();
 
   public constructor(private readonly worker: WorkerState, private readonly unit: string, private readonly request: Request, private readonly owner: ApacheOwner) {
     worker.begin(unit, this);
@@ -80,6 +81,7 @@ export class AtApache {
   public onAnswered(status: number): void {
     this.over = true;
     this.ran();
+    this.worker.served(this.unit, performance.now() - this.beganMs, this.exchange?.bodyBytes ?? 0);
     this.owner.onAnswered(status);
   }
   public onFailed(message: string, answered: boolean): void {

@@ -9,7 +9,7 @@ import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
 import { proxyService, spoolFolder, workerNames } from "./service.js";
 import { beatMs } from "./worker-watch.js";
 import { type Report, Workers } from "./workers.js";
-import type { UnitStats } from "./worker-state.js";
+import { secondsBounds, type UnitStats } from "./worker-state.js";
 
 export interface ProxyControl extends Running {
   /** Requests in flight and held, status classes and last errors of a unit, all workers together. */
@@ -133,6 +133,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       { name: "hc_proxy_held", labels: {}, value: report.held },
       ...Object.entries(report.inFlight).map(([unit, value]) => ({ name: "hc_proxy_in_flight", labels: { unit }, value })),
       ...Object.entries(report.units).map(([unit, stats]) => ({ name: "hc_proxy_held_total", labels: { unit }, value: stats.held })),
+      ...Object.entries(report.units).flatMap(([unit, stats]) => servedMetrics(unit, stats.served)),
       ...Object.entries(report.units).flatMap(([unit, stats]) => Object.entries(stats.status).map(([code, value]) => ({ name: "hc_proxy_requests_total", labels: { unit, code }, value }))),
     ])],
     stop: async () => {
@@ -141,4 +142,14 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       // the workers go on with their last table: a restart of the control process is no outage
     },
   };
+}
+
+/** A histogram as Prometheus wants it: each class counts all that were as quick (https://prometheus.io/docs/concepts/metric_types/#histogram). */
+export function servedMetrics(unit: string, served: UnitStats["served"]): ReturnType<ProxyControl["metrics"]> {
+  let count = 0;
+  const classes = served.classes.map((value, at) => {
+    count += value;
+    return { name: "hc_proxy_served_seconds_bucket", labels: { unit, le: at < secondsBounds.length ? String(secondsBounds[at]) : "+Inf" }, value: count };
+  });
+  return [...classes, { name: "hc_proxy_served_seconds_sum", labels: { unit }, value: served.seconds }, { name: "hc_proxy_served_seconds_count", labels: { unit }, value: count }, { name: "hc_proxy_sent_bytes_total", labels: { unit }, value: served.bytes }];
 }

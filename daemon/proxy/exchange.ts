@@ -28,6 +28,8 @@ export class Exchange implements Sink, UploadTaker {
   private readonly head = new HeadCollector();
   private reader: BodyReader | undefined;
   private response: ResponseHead | undefined;
+  /** Bytes of the answer's body that the upstream gave. */
+  public bodyBytes = 0;
   private answered = false;
   private uploading = false;
   private interims = 0;
@@ -171,10 +173,12 @@ export class Exchange implements Sink, UploadTaker {
     const reader = this.reader as BodyReader;
     if (!this.request.asker.dechunks || this.response?.framing.kind !== "chunked") {
       const used = reader.take(bytes);
+      this.bodyBytes += used;
       return { bytes: used, out: used === bytes.length ? bytes : bytes.subarray(0, used) };
     }
     const pieces: Buffer[] = [];
     const used = reader.take(bytes, (data) => pieces.push(data));
+    this.bodyBytes += used;
     return { bytes: used, out: pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces) };
   }
   private taken(bytes: Buffer, used: number): void {

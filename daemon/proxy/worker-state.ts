@@ -6,7 +6,17 @@ import type { SpoolRoom } from "./spool.js";
 import type { Ticker } from "./ticker.js";
 import type { Upstreams } from "./upstreams.js";
 
-export interface UnitStats { requests: number; status: Record<string, number>; held: number; errors: { atMs: number; text: string }[] }
+/** Upper bounds of the classes in which times of answers are counted, s; one more is for what took longer. */
+export const secondsBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
+export interface UnitStats {
+  /** Through this node, whether they ran here or at another one. */
+  requests: number;
+  status: Record<string, number>;
+  held: number;
+  errors: { atMs: number; text: string }[];
+  /** What ran here: answers in each class of `secondsBounds`, seconds in all, bytes of bodies sent. */
+  served: { classes: number[]; seconds: number; bytes: number };
+}
 /** A request that runs at this node's Apache. */
 export interface InFlight {
   /** Its unit is to be left: it ends as soon as its backend has done its part. */
@@ -67,6 +77,15 @@ export class WorkerState {
     const kind = classes[Math.floor(status / 100)] ?? "5xx";
     stats.status[kind] = (stats.status[kind] ?? 0) + 1;
   }
+  /** A request that ran here was answered, from its verdict to its last byte. */
+  public served(unit: string, ms: number, bytes: number): void {
+    const { served } = this.of(unit);
+    let at = 0;
+    while (at < secondsBounds.length && ms > (secondsBounds[at] as number) * 1000) at += 1;
+    served.classes[at] = (served.classes[at] ?? 0) + 1;
+    served.seconds += ms / 1000;
+    served.bytes += bytes;
+  }
   public error(unit: string, text: string): void {
     const { errors } = this.of(unit);
     errors.push({ atMs: Date.now(), text: text.slice(0, 300) });
@@ -80,7 +99,7 @@ export class WorkerState {
   private of(unit: string): UnitStats {
     let stats = this.stats.get(unit);
     if (stats === undefined) {
-      stats = { requests: 0, status: {}, held: 0, errors: [] };
+      stats = { requests: 0, status: {}, held: 0, errors: [], served: { classes: Array.from({ length: secondsBounds.length + 1 }, () => 0), seconds: 0, bytes: 0 } };
       this.stats.set(unit, stats);
     }
     return stats;

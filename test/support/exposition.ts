@@ -22,7 +22,7 @@ export function parseExposition(text: string): Series[] {
       const into = kind === "HELP" ? helps : types;
       if (into.has(name)) fail("said twice");
       if (groups.includes(name)) fail("said after its samples");
-      if (kind === "TYPE" && !["counter", "gauge"].includes(rest)) fail("no type that we use");
+      if (kind === "TYPE" && !["counter", "gauge", "histogram"].includes(rest)) fail("no type that we use");
       into.set(name, rest);
       continue;
     }
@@ -36,14 +36,16 @@ export function parseExposition(text: string): Series[] {
       if (match[1]! in labels) fail("a label twice");
       labels[match[1]!] = plain(match[2]!);
     }
+    const base = name.replace(/_(?:bucket|sum|count)$/, "");
+    const family = types.get(base) === "histogram" ? base : name;
     const key = `${name} ${JSON.stringify(Object.entries(labels).sort())}`;
     if (series.has(key)) fail("a series twice");
     series.add(key);
-    if (groups.at(-1) !== name) {
-      if (groups.includes(name)) fail("not in one group");
-      groups.push(name);
+    if (groups.at(-1) !== family) {
+      if (groups.includes(family)) fail("not in one group");
+      groups.push(family);
     }
-    found.push({ name, type: types.get(name) ?? fail("no TYPE"), help: helps.get(name) ?? fail("no HELP"), labels, value: Number(value) });
+    found.push({ name, type: types.get(family) ?? fail("no TYPE"), help: helps.get(family) ?? fail("no HELP"), labels, value: Number(value) });
   }
   return found;
 }

@@ -1,3 +1,4 @@
+import { servedMetrics } from "../../../daemon/proxy/control.js";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "node:http";
@@ -11,7 +12,7 @@ import { StateBuilder } from "../placement/fixture.js";
 const sources = (folder: string): string[] => readdirSync(folder).flatMap((name) => (statSync(join(folder, name)).isDirectory() ? sources(join(folder, name)) : name.endsWith(".ts") ? [join(folder, name)] : []));
 
 test("every metric that the daemon tells is in the table, and the table holds nothing else", () => {
-  const told = new Set(sources(join(process.cwd(), "daemon")).filter((path) => !path.endsWith("metric-table.ts")).flatMap((path) => readFileSync(path, "utf8").match(/"hc_[a-z_]+"/g) ?? []).map((name) => name.slice(1, -1)));
+  const told = new Set(sources(join(process.cwd(), "daemon")).filter((path) => !path.endsWith("metric-table.ts")).flatMap((path) => readFileSync(path, "utf8").match(/"hc_[a-z_]+"/g) ?? []).map((name) => name.slice(1, -1).replace(/_seconds_(?:bucket|sum|count)$/, "_seconds")));
   expect([...told].sort()).toEqual(Object.keys(metricTable).sort());
 });
 test("names are by the book: base units, counters and only they end in _total, each with a whole sentence", () => {
@@ -77,4 +78,14 @@ describe("the port", () => {
       await server.stop();
     }
   });
+});
+
+test("the times of answers are a histogram: classes add up, over workers too", () => {
+  const served = { classes: [3, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1], seconds: 12.5, bytes: 4096 };
+  const read = parseExposition(metricsText([...servedMetrics("site-a", served), ...servedMetrics("site-a", served)]));
+  const buckets = Object.fromEntries(read.filter(({ name }) => name === "hc_proxy_served_seconds_bucket").map(({ labels, value }) => [labels["le"], value]));
+  expect(buckets).toMatchObject({ "0.005": 6, "0.01": 6, "0.025": 10, "10": 10, "+Inf": 12 });
+  const value = (name: string): number | undefined => read.find((series) => series.name === name)?.value;
+  expect(["hc_proxy_served_seconds_count", "hc_proxy_served_seconds_sum", "hc_proxy_sent_bytes_total"].map(value)).toEqual([12, 25, 8192]);
+  expect(new Set(read.filter(({ name }) => name.startsWith("hc_proxy_served")).map(({ type }) => type))).toEqual(new Set(["histogram"]));
 });
