@@ -18,6 +18,8 @@ export interface PeerOwner {
   onFailed(message: string, answered: boolean): void;
 }
 export interface Client { address: string; proto: "http" | "https" }
+/** Of the other side of a connection, as text. */
+export const clientAddress = (socket: { remoteAddress?: string | undefined }): string => (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, "");
 
 /**
  * A request at another node's proxy, which is asked first. Anything but `accepted` means that it has not run. While it waits for a verdict or an answer it is let go of as soon as the unit has

@@ -1,6 +1,8 @@
 /** Bounds of one worker (DESIGN invariant 8). Times in ms. */
 export const limits = {
   connections: 10_000,
+  /** Requests at once on one HTTP/2 connection. */
+  streamsPerConnection: 100,
   /** Of the peer port, counted apart: who fills the public port must not cut this node off from the others. */
   peerConnections: 4_000,
   /** Requests that one unit may have at Apache, whose workers all sites share (400): more wait at the edge as held ones. Its FPM takes 64 and queues 64. */

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { Upload } from "./asker.js";
-import type { Client } from "./at-peer.js";
+import { clientAddress, type Client } from "./at-peer.js";
 import { Gathering, isGathered, withLength } from "./gathering.js";
 import { HeadCollector } from "./head-collector.js";
 import { requestOut } from "./heads-out.js";
@@ -28,7 +28,7 @@ export class PublicSession extends Http1Asker implements Sink {
 
   public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http") {
     super();
-    this.client = { address: (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, ""), proto };
+    this.client = { address: clientAddress(socket), proto };
     this.link = new Link(socket, worker.ticker, this);
     this.link.within(limits.keepAliveMs);
   }

@@ -30,6 +30,8 @@ export class WorkerState {
   /** This worker is to end: no connection is kept for another request. */
   public leaving = false;
   public readonly held: HeldRequests;
+  /** HTTP/2 connections. */
+  public readonly sessions = new Set<{ close(): void; destroy(): void }>();
   /** The last request of a held unit has ended. */
   public onDrained: () => void = () => undefined;
   private readonly running = new Map<string, Set<InFlight>>();

@@ -96,6 +96,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     leave: () =>
       new Promise((resolve) => {
         worker.leaving = true;
+        for (const session of worker.sessions) session.close(); // says so (GOAWAY), and ends with its last stream
         const timer = setTimeout(resolve, limits.leaveMs);
         left = () => {
           clearTimeout(timer);
@@ -110,6 +111,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
       worker.held.stop();
       const closed = [http, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
       ticker.destroyAll();
+      for (const session of worker.sessions) session.destroy();
       for (const socket of handshaking) socket.destroy();
       await Promise.all(closed);
     },

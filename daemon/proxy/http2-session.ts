@@ -1,0 +1,176 @@
+import { constants, performServerHandshake, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { TLSSocket } from "node:tls";
+import type { Asker } from "./asker.js";
+import { clientAddress, type Client } from "./at-peer.js";
+import { GatherError, withLength } from "./gathering.js";
+import { requestOut } from "./heads-out.js";
+import { HeadError, listOf, parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
+import { limits } from "./limits.js";
+import type { Link } from "./link.js";
+import { pageParts } from "./pages.js";
+import { unitOfHost } from "./routes.js";
+import { Run } from "./run.js";
+import { Spool } from "./spool.js";
+import { GatheredUpload } from "./uploads.js";
+import type { WorkerState } from "./worker-state.js";
+
+/** What HTTP/2 knows no more (RFC 9113 §8.2.2), and what says how a body is framed. */
+const connectionFields = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"]);
+const plain = /^[^\0\r\n]*$/;
+
+/**
+ * Pure: the head of an HTTP/2 request (RFC 9113 §8.3) as one of HTTP/1.1, through the same strict parser: what it refuses there it refuses here. `hasBody`: one follows, of a length that is told or not.
+ * Throws HeadError.
+ */
+export function headOf(headers: IncomingHttpHeaders, hasBody: boolean): RequestHead {
+  const { ":method": method = "", ":path": path = "", ":authority": authority, host } = headers;
+  if (authority !== undefined && host !== undefined && authority !== host) throw new HeadError(400, "host");
+  let text = `${method} ${path} HTTP/1.1\r\nHost: ${authority ?? host ?? ""}\r\n`;
+  if (!plain.test(`${method}${path}${authority ?? host ?? ""}`)) throw new HeadError(400, "request line");
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.startsWith(":") || name === "host" || connectionFields.has(name) || (name === "content-length" && !hasBody && value === "0")) continue;
+    for (const one of Array.isArray(value) ? value : [value ?? ""]) {
+      if (!plain.test(one)) throw new HeadError(400, "field value");
+      text += `${name}: ${one}\r\n`;
+    }
+  }
+  if (hasBody && headers["content-length"] === undefined) text += "Transfer-Encoding: chunked\r\n";
+  return parseRequest(Buffer.from(`${text}\r\n`, "latin1"));
+}
+/** Pure: the fields of an answer as HTTP/2 takes them. */
+export function fieldsOut(response: ResponseHead): OutgoingHttpHeaders {
+  const named = new Set(listOf(response.fields, "connection"));
+  const fields: OutgoingHttpHeaders = { ":status": response.status };
+  for (const { lower, value } of response.fields) {
+    if (connectionFields.has(lower) || named.has(lower) || (lower === "content-length" && response.framing.kind === "chunked")) continue;
+    const before = fields[lower];
+    fields[lower] = before === undefined ? value : [...(Array.isArray(before) ? before : [String(before)]), value];
+  }
+  return fields;
+}
+
+/** One connection that has agreed on HTTP/2. Its streams are requests as any other's. */
+export function http2Session(worker: WorkerState, socket: TLSSocket): void {
+  const session: ServerHttp2Session = performServerHandshake(socket, {
+    maxSessionMemory: 4,
+    maxHeaderListPairs: 128,
+    settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: 32 * 1024, initialWindowSize: 256 * 1024, enablePush: false },
+  });
+  const client: Client = { address: clientAddress(socket), proto: "https" };
+  worker.sessions.add(session);
+  // GOAWAY; what runs goes on
+  session.setTimeout(limits.keepAliveMs, () => session.close());
+  session.on("close", () => worker.sessions.delete(session));
+  session.on("error", () => session.destroy());
+  session.on("stream", (stream, headers, flags) => new Http2Asker(worker, stream, client).take(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0));
+}
+
+/** One request of a connection: its body is taken whole, then it runs. */
+class Http2Asker implements Asker {
+  public readonly dechunks = true;
+  public blocked = false;
+  public onRoom: (() => void) | undefined;
+  private run: Run | undefined;
+  private spool: Spool | undefined;
+  private over = false;
+  /** Nothing moved for too long. */
+  private onOverdue: () => void = () => this.cut();
+
+  public constructor(private readonly worker: WorkerState, private readonly stream: ServerHttp2Stream, private readonly client: Client) {
+    stream.on("error", () => undefined); // close follows
+    stream.on("close", () => this.gone());
+    stream.on("timeout", () => this.onOverdue());
+    stream.on("drain", () => {
+      this.blocked = false;
+      stream.setTimeout(0);
+      this.onRoom?.();
+    });
+  }
+  public take(headers: IncomingHttpHeaders, hasBody: boolean): void {
+    let head: RequestHead;
+    try {
+      head = headOf(headers, hasBody);
+    } catch (error) {
+      return void this.page(error instanceof HeadError ? error.status : 400);
+    }
+    const { table } = this.worker.routes;
+    const unit = table === undefined ? undefined : unitOfHost(table, head.host);
+    if (unit === undefined) return void this.page(table === undefined ? 503 : 404);
+    if (hasBody) this.gather(unit, head);
+    else this.dispatch(unit, head);
+  }
+
+  public get writing(): boolean {
+    return this.stream.writableLength > 0;
+  }
+  public interim(): void {
+    // 103 would help nobody here: the stream's head must be its last one
+  }
+  public begin(response: ResponseHead, first: Buffer): void {
+    if (this.over) return;
+    this.stream.respond(fieldsOut(response), { endStream: false });
+    this.body(first);
+  }
+  public body(bytes: Buffer): void {
+    if (this.over || bytes.length === 0 || this.stream.write(bytes)) return;
+    this.blocked = true;
+    this.stream.setTimeout(limits.bodyIdleMs);
+  }
+  public end(): void {
+    if (!this.over) this.stream.end();
+  }
+  public own(status: number): void {
+    this.page(status);
+  }
+  public cut(): void {
+    this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+  public tunnel(): Link {
+    throw new Error("HTTP/2 has no tunnel here");
+  }
+
+  private gather(unit: string, head: RequestHead): void {
+    const { stream, worker } = this;
+    const spool = new Spool(worker.spoolRoom);
+    this.spool = spool;
+    if (head.expectContinue) stream.additionalHeaders({ ":status": 100 });
+    stream.setTimeout(limits.bodyIdleMs);
+    this.onOverdue = () => this.refused(unit, new GatherError(408, "the body came too slowly"));
+    stream.on("data", (bytes: Buffer) => {
+      if (this.over) return;
+      if (!spool.append(bytes)) return this.refused(unit, new GatherError(spool.error === undefined && spool.size >= worker.spoolRoom.diskPerRequest ? 413 : 503, "there is no room for its body"));
+      if (!spool.congested) return;
+      stream.pause();
+      spool.onChange(() => stream.resume());
+    });
+    stream.on("end", () => {
+      if (this.over) return;
+      stream.setTimeout(0);
+      this.onOverdue = () => this.cut();
+      if (head.framing.kind === "length" && head.framing.bytes !== spool.size) return this.refused(unit, new GatherError(400, "its body is not as long as it says"));
+      this.dispatch(unit, withLength(head, spool.size), spool.size === 0 ? undefined : new GatheredUpload(spool));
+    });
+  }
+  private refused(unit: string, { status, message }: GatherError): void {
+    if (this.over) return;
+    this.worker.error(unit, message);
+    this.worker.count(unit, status);
+    this.page(status);
+  }
+  private dispatch(unit: string, head: RequestHead, upload?: GatheredUpload): void {
+    this.run = new Run(this.worker, unit, { asker: this, head, headOut: requestOut(head, this.client), upload }, this.client);
+    this.run.start();
+  }
+  private page(status: number): void {
+    if (this.over || this.stream.headersSent) return;
+    const { fields, body } = pageParts(status);
+    this.stream.respond({ ":status": status, ...Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), value])) });
+    this.stream.end(body);
+  }
+  private gone(): void {
+    if (this.over) return;
+    this.over = true;
+    this.run?.abort();
+    this.spool?.close();
+  }
+}

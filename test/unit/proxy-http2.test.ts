@@ -1,0 +1,126 @@
+import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer as createHttpServer, type IncomingHttpHeaders, type Server } from "node:http";
+import { type ClientHttp2Session, connect as connectHttp2, constants, type IncomingHttpStatusHeader, type OutgoingHttpHeaders } from "node:http2";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
+import { fieldsOut, headOf, http2Session } from "../../daemon/proxy/http2-session.js";
+import { parseResponse } from "../../daemon/proxy/http-head.js";
+import { listen, ProxyPair, until } from "../support/proxy-pair.js";
+
+// HTTP/2 at a real worker, over TLS, with node:http in Apache's place.
+let apache: Server;
+let pair: ProxyPair;
+let front: TlsServer;
+let session: ClientHttp2Session;
+let seen: { method: string; url: string; headers: IncomingHttpHeaders; digest: string }[] = [];
+const digest = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
+const big = randomBytes(6 * 1024 * 1024);
+/** Answers that "/slow" waits for. */
+const slow: (() => void)[] = [];
+
+interface Answer { headers: IncomingHttpHeaders & IncomingHttpStatusHeader; body: Buffer }
+function ask(headers: OutgoingHttpHeaders, body?: Buffer): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({ ":authority": "wiki.localhost", ":path": "/", ...headers }, { endStream: body === undefined });
+    const parts: Buffer[] = [];
+    let got: Answer["headers"] = {};
+    stream.on("response", (fields) => {
+      got = fields;
+    });
+    stream.on("data", (part: Buffer) => parts.push(part));
+    stream.on("end", () => resolve({ headers: got, body: Buffer.concat(parts) }));
+    stream.on("error", reject);
+    if (body !== undefined) stream.end(body);
+  });
+}
+
+beforeAll(async () => {
+  apache = createHttpServer((request, response) => {
+    const hash = createHash("sha256");
+    request.on("data", (data: Buffer) => hash.update(data));
+    request.on("end", () => {
+      const url = request.url ?? "";
+      seen.push({ method: request.method ?? "", url, headers: request.headers, digest: hash.digest("hex") });
+      if (url === "/slow") slow.push(() => response.end("late"));
+      else if (url === "/big") response.end(big);
+      else if (url === "/cut") {
+        response.writeHead(200, { "content-length": "100" });
+        response.write("half", () => response.destroy());
+      } else {
+        response.setHeader("set-cookie", ["a=1", "b=2"]);
+        response.write("one ");
+        response.end("two");
+      }
+    });
+  });
+  pair = await ProxyPair.start(await listen(apache as never, 0, "127.0.0.1"));
+  const keys = pair.pki.of("n1");
+  front = createTlsServer({ cert: readFileSync(keys.cert), key: readFileSync(keys.key), ALPNProtocols: ["h2"] }, (socket) => http2Session(pair.worker.edge.state, socket));
+  session = connectHttp2(`https://127.0.0.1:${await listen(front as never, 0, "127.0.0.1")}`, { rejectUnauthorized: false });
+});
+afterAll(async () => {
+  session.destroy();
+  front.close();
+  await pair.stop();
+  apache.closeAllConnections();
+  await new Promise((resolve) => apache.close(resolve));
+});
+beforeEach(() => {
+  seen = [];
+});
+afterEach(() => pair.hold("home", []));
+
+test("a request and its answer, with the proxy's own forwarding fields", async () => {
+  const answer = await ask({ ":path": "/x?y", cookie: ["c=1", "d=2"], "x-forwarded-for": "6.6.6.6", "accept-encoding": "gzip" });
+  expect([answer.headers[":status"], answer.body.toString(), answer.headers["set-cookie"]]).toEqual([200, "one two", ["a=1", "b=2"]]);
+  for (const gone of ["transfer-encoding", "connection", "keep-alive"]) expect(answer.headers[gone]).toBeUndefined();
+  expect(seen[0]).toMatchObject({ method: "GET", url: "/x?y", headers: { host: "wiki.localhost", cookie: "c=1; d=2", "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https", "accept-encoding": "gzip" } });
+});
+test("many at once on one connection; a body of any size keeps its digest both ways", async () => {
+  const bodies = Array.from({ length: 20 }, (_, at) => randomBytes(1 + at * 40_000));
+  const answers = await Promise.all([...bodies.map((body, at) => ask({ ":method": "POST", ":path": `/${at}` }, body)), ask({ ":path": "/big" }), ask({ ":method": "HEAD", ":path": "/head" })]);
+  expect(answers.map(({ headers }) => headers[":status"])).toEqual(answers.map(() => 200));
+  for (const [at, body] of bodies.entries()) expect(seen.find(({ url }) => url === `/${at}`)).toMatchObject({ digest: digest(body), headers: { "content-length": String(body.length) } });
+  expect(digest(answers[20]?.body as Buffer)).toBe(digest(big));
+  expect(answers[21]?.body.length).toBe(0);
+});
+test("it is held, and runs once when the gate opens", async () => {
+  pair.hold("home", ["site-wiki"]);
+  await until(() => pair.worker.home.state.routes.isHeld("site-wiki"));
+  const waiting = ask({ ":method": "POST", ":path": "/held" }, Buffer.from("x"));
+  await until(() => pair.worker.edge.state.held.size === 1);
+  expect(seen).toEqual([]);
+  pair.hold("home", []);
+  expect([(await waiting).headers[":status"], seen.map(({ url }) => url)]).toEqual([200, ["/held"]]);
+});
+test("an answer that is cut short is an error of its stream, and of no other", async () => {
+  await expect(ask({ ":path": "/cut" })).rejects.toMatchObject({ code: "ERR_HTTP2_STREAM_ERROR" });
+  expect((await ask({})).headers[":status"]).toBe(200);
+});
+test("a client that gives up a request ends it at its backend", async () => {
+  const stream = session.request({ ":authority": "wiki.localhost", ":path": "/slow" });
+  stream.on("error", () => undefined);
+  await until(() => slow.length === 1);
+  stream.close(constants.NGHTTP2_CANCEL);
+  await until(() => pair.worker.home.state.inFlight("site-wiki") === 0);
+  slow.pop()?.();
+});
+test("unknown hosts and what the parser refuses get the proxy's own page", async () => {
+  expect((await ask({ ":authority": "nobody.example" })).headers[":status"]).toBe(404);
+  expect((await ask({ ":authority": "a!b" })).headers[":status"]).toBe(400);
+  expect((await ask({ expect: "wonders" })).headers[":status"]).toBe(417);
+  expect(seen).toEqual([]);
+});
+
+test("heads: nothing can be smuggled into the lines of HTTP/1.1", () => {
+  const good = { ":method": "GET", ":path": "/", ":authority": "a.example", ":scheme": "https" };
+  expect(headOf({ ...good, te: "trailers", connection: "x" }, false)).toMatchObject({ method: "GET", host: "a.example", framing: { kind: "none" }, fields: [{ lower: "host" }] });
+  expect(headOf({ ...good, ":method": "POST" }, true).framing).toEqual({ kind: "chunked" });
+  expect(headOf({ ...good, ":method": "POST", "content-length": "5" }, true).framing).toEqual({ kind: "length", bytes: 5 });
+  for (const bad of [{ ...good, ":path": "/ HTTP/1.1\r\nX: y" }, { ...good, x: "a\nb" }, { ...good, ":authority": "a\0" }, { ...good, host: "b.example" }, { ...good, ":method": "GET / HTTP/1.1\r\n" }, { ...good, ":path": "" }, { ...good, "x y": "1" }, { ...good, ":method": "CONNECT" }]) expect(() => headOf(bad, false)).toThrow();
+  expect(() => headOf({ ...good, "content-length": "5, 6" }, true)).toThrow();
+});
+test("fields of an answer: what HTTP/2 does not know is left out, several of one name stay several", () => {
+  const response = parseResponse(Buffer.from("HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nConnection: x-hop\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), "GET");
+  expect(fieldsOut(response)).toEqual({ ":status": 200, "set-cookie": ["a", "b"] });
+});
