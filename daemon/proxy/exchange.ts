@@ -69,8 +69,9 @@ export class Exchange implements Sink, UploadTaker {
   /** Nobody waits for the answer any more. The owner hears nothing. */
   public abort(): void {
     if (this.state === "done") return;
+    const theirs = this.state === "rest"; // the connection may carry another request already
     this.finish();
-    this.up.destroy();
+    if (!theirs) this.up.destroy();
   }
   /** The unit is to be left (a hold): the backend must not wait for whom it answers. */
   public absorb(): void {

@@ -5,6 +5,8 @@ import { limits } from "./limits.js";
 export class HeldRequests {
   private readonly queues = new Map<string, HoldQueue>();
   private readonly timers = new Map<string, NodeJS.Timeout>();
+  /** How often the first of a unit asks again, ms: less and less while nobody takes it. */
+  private readonly pauses = new Map<string, number>();
   private count = 0;
 
   /** `onHeld`: one more, of this unit. */
@@ -55,7 +57,11 @@ export class HeldRequests {
   }
   /** The picture has changed. */
   public pokeAll(hasMoved: (unit: string) => boolean): void {
-    for (const [unit, queue] of [...this.queues]) queue.poke(hasMoved(unit));
+    for (const [unit, queue] of [...this.queues]) {
+      const moved = hasMoved(unit);
+      if (moved) this.pauses.delete(unit);
+      queue.poke(moved);
+    }
   }
   public expire(): void {
     const now = performance.now();
@@ -71,15 +77,19 @@ export class HeldRequests {
   /** A home tells nobody that its gate has opened: the first one asks again soon. */
   private again(unit: string): void {
     if (this.timers.has(unit)) return;
+    const pauseMs = this.pauses.get(unit) ?? limits.retryHeldMs;
     this.timers.set(unit, setTimeout(() => {
       this.timers.delete(unit);
+      this.pauses.set(unit, Math.min(1.3 * pauseMs, limits.retryHeldCapMs));
       const queue = this.queues.get(unit);
-      if (queue === undefined) return;
+      if (queue === undefined) return void this.pauses.delete(unit);
       queue.poke();
       if (this.queues.has(unit)) this.again(unit);
     }, limits.retryHeldMs));
   }
   private settle(unit: string, queue: HoldQueue): void {
-    if (queue.size === 0 && this.queues.get(unit) === queue) this.queues.delete(unit);
+    if (queue.size > 0 || this.queues.get(unit) !== queue) return;
+    this.queues.delete(unit);
+    this.pauses.delete(unit);
   }
 }

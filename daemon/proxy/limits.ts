@@ -19,8 +19,9 @@ export const limits = {
   heldPerUnit: 5_000,
   /** Held requests of one unit that ask their home at once whether it takes them. */
   tryingPerUnit: 64,
-  /** While requests of a unit are held, the first of them asks its home so often. */
+  /** While requests of a unit are held, the first of them asks its home so often: at first, and after a while. */
   retryHeldMs: 50,
+  retryHeldCapMs: 250,
   /** Answers before the last one (1xx) to one request. */
   interimAnswers: 16,
   /** Of one request: what is more goes to disk. */

@@ -37,7 +37,7 @@ export class Link {
   private lastTick: number;
 
   /** `shared`: bytes come through `takeShared` (`onread`), not as events. */
-  public constructor(public readonly socket: Socket, private readonly ticker: Ticker, private sink: Sink, shared = false) {
+  public constructor(public readonly socket: Socket, private readonly ticker: Ticker, private sink: Sink, private readonly shared = false) {
     this.lastTick = ticker.now;
     ticker.add(this);
     if (!shared) socket.on("data", (bytes: Buffer) => this.take(bytes));
@@ -94,7 +94,7 @@ export class Link {
   /** Bytes that are not for this reader: the next one gets them first. */
   public putBack(bytes: Buffer): void {
     if (bytes.length === 0) return;
-    this.rest = this.rest === undefined ? Buffer.from(bytes) : Buffer.concat([bytes, this.rest]);
+    this.rest = this.rest === undefined ? this.own(bytes) : Buffer.concat([bytes, this.rest]);
   }
   /** Something came that nobody has asked for: bytes, the end or an error. */
   public get stirred(): boolean {
@@ -189,11 +189,15 @@ export class Link {
     this.socket.resetAndDestroy();
   }
 
+  /** Bytes that stay as they are. */
+  private own(bytes: Buffer): Buffer {
+    return this.shared ? Buffer.from(bytes) : bytes;
+  }
   private take(bytes: Buffer): void {
     this.lastTick = this.ticker.now;
     if (this.rest !== undefined || this.paused || this.delivering) {
       // one piece may come after a pause
-      this.rest = this.rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.rest, bytes]);
+      this.rest = this.rest === undefined ? this.own(bytes) : Buffer.concat([this.rest, bytes]);
       if (!this.delivering) this.flush();
       return;
     }

@@ -85,6 +85,10 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   public override cut(): void {
     this.link.destroy();
   }
+  /** This worker is to end: the edge takes another connection for its next request. */
+  protected override get keeps(): boolean {
+    return super.keeps && !this.worker.leaving;
+  }
   protected get bodyRead(): boolean {
     return this.upload === undefined || this.upload.complete;
   }

@@ -25,6 +25,7 @@ export class Spool {
   private saved = 0;
   private fd: number | undefined;
   private busy = false;
+  private reading = 0;
   private closed = false;
   private failure: Error | undefined;
   private readonly waiting = new Set<() => void>();
@@ -73,7 +74,10 @@ export class Spool {
     const { fd } = this;
     const there = Math.min(this.saved - from, 64 * 1024);
     if (fd === undefined || there <= 0) return void call(undefined);
+    this.reading += 1;
     read(fd, Buffer.allocUnsafe(there), 0, there, from, (error, length, bytes) => {
+      this.reading -= 1;
+      if (this.closed) this.drop();
       if (error !== null || length === 0) this.failure ??= error ?? new Error("the spool file ends early");
       call(this.closed || this.failure !== undefined ? undefined : bytes.subarray(0, length));
     });
@@ -98,7 +102,8 @@ export class Spool {
     this.inMemory += bytes.length;
   }
   private drop(): void {
-    if (this.busy || this.fd === undefined) return;
+    // its number may be another file's as soon as it is closed
+    if (this.busy || this.reading > 0 || this.fd === undefined) return;
     close(this.fd, () => undefined);
     this.fd = undefined;
   }

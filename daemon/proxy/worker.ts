@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
+import { delay } from "../lib/abort.js";
+import { pauseMs } from "../lib/backoff.js";
 import { createLogger } from "../lib/log.js";
 import { followControl } from "./follow-control.js";
 import { limits } from "./limits.js";
@@ -34,15 +36,28 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
-function listening(server: Server, port: number, host: string, shared: boolean): Promise<void> {
-  return new Promise((resolve, reject) => {
+const bind = (server: Server, port: number, host: string, reusePort: boolean): Promise<void> =>
+  new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ port, host, ipv6Only: false, backlog: 4096, ...(shared ? { reusePort: true } : {}) }, () => {
+    server.listen({ port, host, ipv6Only: false, backlog: 4096, ...(reusePort ? { reusePort } : {}) }, () => {
       server.off("error", reject);
       server.on("error", () => undefined); // EMFILE on accept: the next accept tries again
       resolve();
     });
   });
+/** `shared`: others listen there too; where the system has no SO_REUSEPORT, this one waits until their place is free, and its supervisor tries again when that takes long. */
+async function listening(server: Server, port: number, host: string, shared: boolean): Promise<void> {
+  let reusePort = shared;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await bind(server, port, host, reusePort);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (reusePort && (code === "ENOTSUP" || code === "ENOPROTOOPT")) reusePort = false;
+      else if (!shared || code !== "EADDRINUSE" || attempt > 30) throw error;
+      else await delay(pauseMs(attempt, { firstMs: 50, capMs: 1_000 }));
+    }
+  }
 }
 
 /** Starts one proxy worker; returns its ports and its end. */
@@ -120,8 +135,10 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
 
 /** `hcd.cjs worker <options as JSON>`: ports, socket and paths of keys; no secret is on the command line. */
 export async function runWorker(argv: readonly string[]): Promise<void> {
-  const end = (how: (worker: RunningWorker) => Promise<void>): void => void starting.then(how).then(() => process.exit(0));
-  const starting = startWorker(JSON.parse(argv[0] ?? "{}") as WorkerOptions, () => end((worker) => worker.leave().then(() => worker.stop())));
-  process.once("SIGTERM", () => end((worker) => worker.stop()));
-  await starting;
+  let running: RunningWorker | undefined;
+  const exit = (ended: Promise<void>): void => void ended.finally(() => process.exit(0));
+  process.once("SIGTERM", () => exit(running?.stop() ?? Promise.resolve()));
+  running = await startWorker(JSON.parse(argv[0] ?? "{}") as WorkerOptions, () => {
+    if (running !== undefined) exit(running.leave().then(() => running?.stop()));
+  });
 }

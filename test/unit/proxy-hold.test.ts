@@ -13,6 +13,8 @@ let seen: string[] = [];
 const bodies = new Map<string, string>();
 const answers = new Map<string, Buffer>();
 let apacheDone: string[] = [];
+/** Answers "/gated". */
+let open: () => void = () => undefined;
 const digest = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
 
 beforeAll(async () => {
@@ -23,7 +25,8 @@ beforeAll(async () => {
     request.on("data", (data: Buffer) => hash.update(data));
     request.on("end", () => {
       bodies.set(url, hash.digest("hex"));
-      response.end(answers.get(url) ?? url);
+      if (url === "/gated") open = () => response.end("gated");
+      else response.end(answers.get(url) ?? url);
     });
     response.on("finish", () => apacheDone.push(url));
   });
@@ -112,6 +115,20 @@ test.each<At>(["edge", "home"])("a slow reader at the %s holds up no drain, and 
   expect(pair.worker.home.state.spoolRoom.disk).toBeGreaterThan(0);
   expect(digest(bodyOf(await client.read()))).toBe(digest(answers.get(path) as Buffer));
   await until(() => pair.worker.home.state.spoolRoom.disk === 0 && pair.worker.home.state.spoolRoom.memory === 0);
+});
+
+test("a reader who goes away while his answer waits for him ends no other request, though that has his connection to Apache now", async () => {
+  answers.set("/gone", randomBytes(24 * 1024 * 1024));
+  const client = await lazy("home", "/gone");
+  await until(() => seen.length === 1);
+  await drained();
+  await until(() => apacheDone.length === 1);
+  const other = pair.ask({ port: pair.port("home"), host: "other.localhost", path: "/gated" });
+  await until(() => seen.length === 2);
+  client.socket.resetAndDestroy();
+  await until(() => pair.worker.home.state.spoolRoom.disk === 0);
+  open();
+  expect((await other).body.toString()).toBe("gated");
 });
 
 test("where there is no room for an answer its backend waits for its reader as always", async () => {
