@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { BodyReader } from "../../daemon/proxy/body-framing.js";
+import { BodyReader, FramingError } from "../../daemon/proxy/body-framing.js";
 
 function readAll(framing: ConstructorParameters<typeof BodyReader>[0], pieces: readonly Buffer[]): { payload: string; used: number; done: boolean } {
   const reader = new BodyReader(framing);
@@ -15,7 +15,7 @@ function readAll(framing: ConstructorParameters<typeof BodyReader>[0], pieces: r
 const chunked = { kind: "chunked" } as const;
 
 test("a chunked body cut at every offset reads the same, and what follows stays", () => {
-  const body = "4;ext=1\r\nWiki\r\n0005\r\npedia\r\n0\r\nTrailer: x\r\n\r\n";
+  const body = "4;ext=1\r\nWiki\r\n0005\r\npedia\r\n0\r\nX-Sum: x\r\n\r\n";
   const bytes = Buffer.from(`${body}GET / HTTP/1.1`);
   for (let cut = 0; cut <= bytes.length; cut += 1) expect(readAll(chunked, [bytes.subarray(0, cut), bytes.subarray(cut)])).toEqual({ payload: "Wikipedia", used: body.length, done: true });
 });
@@ -36,4 +36,9 @@ test.each(["g\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1 \r\n1", "1\nA", 
 });
 test("a length ends exactly", () => {
   expect(readAll({ kind: "length", bytes: 3 }, [Buffer.from("ab"), Buffer.from("cdef")])).toEqual({ payload: "abc", used: 3, done: true });
+});
+test("after a refusal nothing more is taken", () => {
+  const reader = new BodyReader(chunked);
+  expect(() => reader.take(Buffer.from("x"))).toThrow(FramingError);
+  expect(() => reader.take(Buffer.from("1\r\na\r\n0\r\n\r\n"))).toThrow(FramingError);
 });

@@ -1,5 +1,6 @@
-import { headEnd, type HeadError, maxHeadBytes, parseRequest, parseResponse } from "../../daemon/proxy/http-head.js";
+import { type HeadError, headEnd, hostName, listOf, maxHeadBytes, parseRequest, parseResponse } from "../../daemon/proxy/http-head.js";
 
+// What is refused, and how each odd case is read: proxy-http-corpus.test.ts with test/fixtures/http. Here is what the cases do not tell.
 const head = (text: string): Buffer => Buffer.from(text.replace(/\n/g, "\r\n") + "\r\n\r\n", "latin1");
 const status = (act: () => unknown): number => {
   try {
@@ -10,70 +11,63 @@ const status = (act: () => unknown): number => {
   return 0;
 };
 
-describe("request heads", () => {
-  test("an ordinary request", () => {
-    const seen = parseRequest(head("POST /a?b=%20c HTTP/1.1\nHost: Wiki.Localhost:8080\nContent-Length: 12\nX-A:  b "));
-    expect(seen).toMatchObject({ method: "POST", target: "/a?b=%20c", host: "wiki.localhost", framing: { kind: "length", bytes: 12 }, keepAlive: true, upgrade: false });
-    expect(seen.fields[2]).toEqual({ name: "X-A", lower: "x-a", value: "b" });
+describe("the end of a head", () => {
+  const whole = head("GET / HTTP/1.1\nHost: a");
+  test("is found behind what was searched already", () => {
+    for (let cut = 0; cut < whole.length; cut += 1) {
+      expect(headEnd(whole.subarray(0, cut))).toBe(-1);
+      expect(headEnd(Buffer.concat([whole, Buffer.from("body")]), cut)).toBe(whole.length);
+    }
   });
-  test.each([
-    ["[fd77:1::b]:80", "fd77:1::b"],
-    ["10.77.0.11", "10.77.0.11"],
-    ["a.example.", "a.example"],
-  ])("host %s", (value, name) => expect(parseRequest(head(`GET / HTTP/1.1\nHost: ${value}`)).host).toBe(name));
-  test("chunked, upgrade, expect, HTTP/1.0, absolute form", () => {
-    expect(parseRequest(head("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked")).framing.kind).toBe("chunked");
-    expect(parseRequest(head("GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket")).upgrade).toBe(true);
-    expect(parseRequest(head("GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: h2c")).upgrade).toBe(false);
-    expect(parseRequest(head("PUT / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 1")).expectContinue).toBe(true);
-    expect(parseRequest(head("GET / HTTP/1.0")).keepAlive).toBe(false);
-    expect(parseRequest(head("GET http://a.example:80?x HTTP/1.1\nHost: a.example")).target).toBe("/?x");
-  });
-  test.each([
-    ["folded field", "GET / HTTP/1.1\nHost: a\nX: 1\n 2", 400],
-    ["space before the colon", "GET / HTTP/1.1\nHost : a", 400],
-    ["odd field name", "GET / HTTP/1.1\nHost: a\nX(: 1", 400],
-    ["control byte", "GET / HTTP/1.1\nHost: a\nX: \x01", 400],
-    ["NUL", "GET / HTTP/1.1\nHost: a\nX: \0", 400],
-    ["no Host", "GET / HTTP/1.1\nX: 1", 400],
-    ["two Hosts", "GET / HTTP/1.1\nHost: a\nHost: a", 400],
-    ["list of Hosts", "GET / HTTP/1.1\nHost: a, b", 400],
-    ["signed length", "POST / HTTP/1.1\nHost: a\nContent-Length: +1", 400],
-    ["hexadecimal length", "POST / HTTP/1.1\nHost: a\nContent-Length: 0x1", 400],
-    ["list of lengths", "POST / HTTP/1.1\nHost: a\nContent-Length: 1, 1", 400],
-    ["two lengths", "POST / HTTP/1.1\nHost: a\nContent-Length: 1\nContent-Length: 1", 400],
-    ["empty length", "POST / HTTP/1.1\nHost: a\nContent-Length:", 400],
-    ["length and coding", "POST / HTTP/1.1\nHost: a\nContent-Length: 1\nTransfer-Encoding: chunked", 400],
-    ["another coding", "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: gzip, chunked", 501],
-    ["coding in HTTP/1.0", "POST / HTTP/1.0\nHost: a\nTransfer-Encoding: chunked", 400],
-    ["CONNECT", "CONNECT a:1 HTTP/1.1\nHost: a", 405],
-    ["HTTP/0.9", "GET /", 400],
-    ["HTTP/2", "PRI * HTTP/2.0\nHost: a", 505],
-    ["absolute form of another host", "GET http://b/ HTTP/1.1\nHost: a", 400],
-    ["unknown expectation", "GET / HTTP/1.1\nHost: a\nExpect: cake", 417],
-    ["spaces in the target", "GET /a b HTTP/1.1\nHost: a", 400],
-  ])("refuses %s", (_what, text, code) => expect(status(() => parseRequest(head(text)))).toBe(code));
-
-  test("bare LF and bare CR", () => {
-    expect(status(() => headEnd(Buffer.from("GET / HTTP/1.1\nHost: a\r\n\r\n")))).toBe(400);
-    expect(status(() => parseRequest(Buffer.from("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n")))).toBe(400);
+  test("a bare LF is refused before the head is complete, and when it is", () => {
+    const bare = Buffer.from("GET / HTTP/1.1\nHost: a\r\n\r\n");
+    expect(status(() => headEnd(bare.subarray(0, 15)))).toBe(400);
+    expect(status(() => headEnd(bare.subarray(0, 15), 14))).toBe(400);
+    expect(status(() => parseRequest(bare.subarray(0, headEnd(bare))))).toBe(400);
   });
   test("the limit holds in one read and byte by byte", () => {
     const big = Buffer.from(`GET / HTTP/1.1\r\nHost: a\r\nX: ${"a".repeat(maxHeadBytes)}\r\n\r\n`);
     expect(status(() => headEnd(big))).toBe(431);
-    expect(status(() => headEnd(big.subarray(0, maxHeadBytes + 1)))).toBe(431);
-    expect(headEnd(big.subarray(0, 100))).toBe(-1);
+    expect(status(() => headEnd(big.subarray(0, maxHeadBytes)))).toBe(431);
+    expect(headEnd(big.subarray(0, maxHeadBytes - 1))).toBe(-1);
+  });
+  test("what headEnd has not seen is no head", () => {
+    for (const bytes of [Buffer.alloc(0), whole.subarray(0, -1), Buffer.from("GET / HTTP/1.1\r\n"), Buffer.concat([whole, whole])]) {
+      expect(status(() => parseRequest(bytes))).toBe(400);
+      expect(status(() => parseResponse(bytes, "GET"))).toBe(502);
+    }
   });
 });
 
-describe("response heads", () => {
-  test.each([
-    ["HTTP/1.1 200 OK\nContent-Length: 5", "GET", { kind: "length", bytes: 5 }],
-    ["HTTP/1.1 200 OK\nContent-Length: 5", "HEAD", { kind: "none" }],
-    ["HTTP/1.1 204 No Content", "GET", { kind: "none" }],
-    ["HTTP/1.1 304 Not Modified\nContent-Length: 5", "GET", { kind: "none" }],
-    ["HTTP/1.1 200 OK\nTransfer-Encoding: chunked", "GET", { kind: "chunked" }],
-    ["HTTP/1.1 200 OK", "GET", { kind: "until-close" }],
-  ])("%s to %s", (text, method, framing) => expect(parseResponse(head(text), method).framing).toEqual(framing));
-  test("both lengths are refused", () => expect(status(() => parseResponse(head("HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked"), "GET"))).toBe(502));
+test("an ordinary request", () => {
+  const seen = parseRequest(head("POST /a?b=%20c HTTP/1.1\nHost: Wiki.Localhost:8080\nContent-Length: 12\nX-A:  b "));
+  expect(seen).toEqual({
+    method: "POST", target: "/a?b=%20c", minor: 1, host: "wiki.localhost", framing: { kind: "length", bytes: 12 }, keepAlive: true, upgrade: false, expectContinue: false,
+    fields: [{ name: "Host", lower: "host", value: "Wiki.Localhost:8080" }, { name: "Content-Length", lower: "content-length", value: "12" }, { name: "X-A", lower: "x-a", value: "b" }],
+  });
+});
+test("an ordinary response", () => {
+  expect(parseResponse(head("HTTP/1.1 404 Not Found\ncontent-length: 5\nX-A: b"), "GET")).toEqual({
+    status: 404, reason: "Not Found", minor: 1, framing: { kind: "length", bytes: 5 }, keepAlive: true,
+    fields: [{ name: "content-length", lower: "content-length", value: "5" }, { name: "X-A", lower: "x-a", value: "b" }],
+  });
+});
+test("lists over several fields, in small letters, trimmed of space and tab alone", () => {
+  const { fields } = parseRequest(head("GET / HTTP/1.1\nHost: a\nX: A , ,b\t\nY: c\nx: \xa0D"));
+  expect(listOf(fields, "x")).toEqual(["a", "b", "\xa0d"]);
+});
+test("host names", () => {
+  expect(["A.b:1", "[::1]:1", "a."].map(hostName)).toEqual(["a.b", "::1", "a"]);
+  for (const value of ["", "a:", "a b", "[::1", "a..b"]) expect(status(() => hostName(value))).toBe(400);
+});
+test("the work for a head grows with its bytes: 30,000 spaces in a value took 1.4 s when a pattern looked for the last", () => {
+  const spaces = head(`GET / HTTP/1.1\nHost: a\nX: b${" ".repeat(30_000)}c`);
+  const letters = head(`GET / HTTP/1.1\nHost: a\nX: b${"b".repeat(30_000)}c`);
+  const costMs = (bytes: Buffer): number => {
+    const began = process.cpuUsage();
+    for (let turn = 0; turn < 5; turn += 1) parseRequest(bytes);
+    return process.cpuUsage(began).user / 1000;
+  };
+  costMs(letters);
+  expect(costMs(spaces)).toBeLessThan(50 * costMs(letters) + 500);
 });

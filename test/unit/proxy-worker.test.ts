@@ -75,7 +75,8 @@ test("forwarding fields are the proxy's own, a client's are dropped", async () =
   const { headers } = seen[0] as (typeof seen)[number];
   expect(headers["x-forwarded-for"]).toBe("127.0.0.1");
   expect(headers["x-forwarded-host"]).toBe("wiki.localhost");
-  for (const gone of ["forwarded", "x-hc-unit", "proxy", "x-secret"]) expect(headers[gone]).toBeUndefined();
+  expect(headers["forwarded"]).toBe("for=127.0.0.1;host=wiki.localhost;proto=http");
+  for (const gone of ["x-hc-unit", "proxy", "x-secret"]) expect(headers[gone]).toBeUndefined();
 });
 test("an unknown host gets a page of the proxy's own that names nothing of the cluster", async () => {
   const answer = await ask({ host: "nobody.example" });
