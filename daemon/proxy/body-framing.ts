@@ -1,6 +1,6 @@
-import { lowerName, meaningOf } from "./field-names.js";
+import { meaningOf } from "./field-names.js";
 import type { Framing } from "./head-control.js";
-import { byteKinds, inToken, inValue } from "./http-fields.js";
+import { pastToken, pastValue } from "./http-fields.js";
 
 /** The bytes are no body of this framing: what follows cannot be told apart, so the connection must end. */
 export class FramingError extends Error {}
@@ -137,7 +137,7 @@ export class BodyReader {
     if (found === -1) return end;
     if (!this.line.endsWith("\r\n")) this.fail("bare LF in a trailer");
     if (this.line === "\r\n") this.done = true;
-    else if (!mayTrail(this.line.slice(0, -2))) this.fail("trailer");
+    else if (!mayTrail(this.line)) this.fail("trailer");
     this.line = "";
     return end;
   }
@@ -148,14 +148,9 @@ export class BodyReader {
   }
 }
 
-const all = (text: string, kind: number): boolean => {
-  for (let at = 0; at < text.length; at += 1) if (((byteKinds[text.charCodeAt(at)] as number) & kind) === 0) return false;
-  return true;
-};
-
-/** A field line that may stand in a trailer. */
+/** A field line, its CRLF included, that may stand in a trailer. */
 function mayTrail(line: string): boolean {
-  const colon = line.indexOf(":");
-  const name = line.slice(0, colon);
-  return colon > 0 && all(name, inToken) && all(line.slice(colon + 1), inValue) && meaningOf(lowerName(name)) === "passed";
+  const bytes = Buffer.from(line, "latin1");
+  const colon = pastToken(bytes, 0);
+  return colon > 0 && bytes[colon] === 0x3a && pastValue(bytes, colon + 1) === bytes.length - 2 && meaningOf(line.slice(0, colon).toLowerCase()) === "passed";
 }

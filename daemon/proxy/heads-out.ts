@@ -12,7 +12,7 @@ function namedIn(fields: readonly Field[]): ReadonlySet<string> | undefined {
   for (const field of fields) if (field.lower === "connection" && !usual.has(field.value)) return new Set(listOf(fields, "connection"));
   return undefined;
 }
-const valueOf = (fields: readonly Field[], lower: string): string | undefined => {
+const firstValue = (fields: readonly Field[], lower: string): string | undefined => {
   for (const field of fields) if (field.lower === lower) return field.value;
   return undefined;
 };
@@ -25,7 +25,7 @@ const forAddress = (address: string): string => (address.includes(":") ? `"[${ad
 /** The head that goes to the home's Apache: HTTP/1.1, our own forwarding fields, upstream kept alive whatever the client wants. */
 export function requestOut(head: RequestHead, client: { address: string; proto: "http" | "https" }): string {
   const { fields, framing } = head;
-  const host = valueOf(fields, "host") ?? head.host;
+  const host = firstValue(fields, "host") ?? head.host;
   const named = namedIn(fields);
   let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${host}\r\n`;
   let emptyBody = false;
@@ -38,7 +38,7 @@ export function requestOut(head: RequestHead, client: { address: string; proto: 
   if (head.expectContinue) text += "Expect: 100-continue\r\n";
   text += `X-Forwarded-For: ${client.address}\r\nX-Forwarded-Proto: ${client.proto}\r\n`;
   text += host === "" ? `Forwarded: for=${forAddress(client.address)};proto=${client.proto}\r\n` : `X-Forwarded-Host: ${host}\r\nForwarded: for=${forAddress(client.address)};host=${node(host)};proto=${client.proto}\r\n`;
-  text += head.upgrade ? `Connection: Upgrade\r\nUpgrade: ${valueOf(fields, "upgrade") ?? ""}\r\n` : "Connection: keep-alive\r\n";
+  text += head.upgrade ? `Connection: Upgrade\r\nUpgrade: ${firstValue(fields, "upgrade") ?? ""}\r\n` : "Connection: keep-alive\r\n";
   return `${text}\r\n`;
 }
 
@@ -54,11 +54,11 @@ export function responseOut(response: ResponseHead, options: { keep: boolean; cl
     if ((meaning === "hop" && !/[^0-9a-z-]/.test(lower)) || (meaning === "trailer" && !chunked) || named?.has(lower) === true) continue;
     text += `${name}: ${value}\r\n`;
   }
-  if (status === 101) return `${text}Connection: Upgrade\r\nUpgrade: ${valueOf(fields, "upgrade") ?? ""}\r\n\r\n`;
+  if (status === 101) return `${text}Connection: Upgrade\r\nUpgrade: ${firstValue(fields, "upgrade") ?? ""}\r\n\r\n`;
   if (status < 200) return `${text}\r\n`;
   if (framing.kind === "none") {
     // HEAD and 304 tell the length of what they do not send; 204 has none
-    const length = valueOf(fields, "content-length");
+    const length = firstValue(fields, "content-length");
     if (status !== 204 && length !== undefined) text += `Content-Length: ${length}\r\n`;
   } else if (!options.dechunk) text += lengthField(framing);
   if (!options.keep) text += "Connection: close\r\n";

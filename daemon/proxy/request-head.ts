@@ -1,6 +1,6 @@
 import { hostName, sameAuthority } from "./authority.js";
 import { type Control, controlOf, type Framing, noOptions, optionsOf, persists } from "./head-control.js";
-import { byteKinds, type Field, HeadError, inTarget, inToken, mustEnd, endsLine, membersOf, scanFields } from "./http-fields.js";
+import { endsLine, type Field, HeadError, membersOf, mustEnd, pastTarget, pastToken, scanFields } from "./http-fields.js";
 
 export interface RequestHead {
   method: string;
@@ -8,7 +8,7 @@ export interface RequestHead {
   target: string;
   minor: 0 | 1;
   fields: Field[];
-  /** Lower case, without port and brackets; empty where an HTTP/1.0 client said none. */
+  /** Lower case, without port and brackets; empty where the client said none (an empty Host, or none in HTTP/1.0). */
   host: string;
   framing: Framing;
   keepAlive: boolean;
@@ -24,11 +24,8 @@ const isDigit = (byte: number | undefined): boolean => byte !== undefined && byt
 
 /** RFC 9112 §3: one space each. `minor` is undefined for a version that is none of ours; `next` = index of the first field line. */
 function scanRequestLine(bytes: Buffer, text: string, start: number): RequestLine {
-  let at = start;
-  while ((byteKinds[bytes[at] as number] as number) & inToken) at += 1;
-  const methodEnd = at;
-  at += 1;
-  while ((byteKinds[bytes[at] as number] as number) & inTarget) at += 1;
+  const methodEnd = pastToken(bytes, start);
+  const at = pastTarget(bytes, methodEnd + 1);
   if (methodEnd === start || methodEnd - start > maxMethodBytes || bytes[methodEnd] !== 0x20 || at === methodEnd + 1 || bytes[at] !== 0x20) throw bad("request line");
   const version = at + 1;
   if (!text.startsWith("HTTP/", version) || !isDigit(bytes[version + 5]) || bytes[version + 6] !== 0x2e || !isDigit(bytes[version + 7]) || !endsLine(bytes, version + 8)) throw bad("request line");
@@ -76,7 +73,7 @@ export function parseRequest(bytes: Buffer): RequestHead {
     if (absolute !== undefined) fields.push({ name: "Host", lower: "host", value: absolute.authority });
   } else if (absolute !== undefined && !sameAuthority(absolute.authority, control.host)) throw bad("target of another host");
   const authority = control.host ?? absolute?.authority;
-  const host = authority === undefined ? "" : hostName(authority);
+  const host = authority === undefined || authority === "" ? "" : hostName(authority); // empty: §3.2, a target without an authority
   const framing = framingOf(minor, control);
   const options = optionsOf(control.connection);
   const expect = control.expect === undefined ? noOptions : membersOf(control.expect);

@@ -1,5 +1,5 @@
 import { type Control, controlOf, type Framing, optionsOf, persists } from "./head-control.js";
-import { byteKinds, type Field, HeadError, inValue, endsLine, mustEnd, scanFields } from "./http-fields.js";
+import { endsLine, type Field, HeadError, mustEnd, pastValue, scanFields } from "./http-fields.js";
 
 export interface ResponseHead { status: number; reason: string; minor: 0 | 1; fields: Field[]; framing: Framing; keepAlive: boolean }
 
@@ -18,8 +18,7 @@ function framingOf(method: string, status: number, minor: 0 | 1, { coding, lengt
 function scanStatusLine(bytes: Buffer, text: string): { status: number; reason: string; minor: 0 | 1; next: number } {
   if (!text.startsWith("HTTP/1.") || (bytes[7] !== 0x30 && bytes[7] !== 0x31) || bytes[8] !== 0x20) throw bad("status line");
   const status = text.slice(9, 12);
-  let at = 12;
-  while ((byteKinds[bytes[at] as number] as number) & inValue) at += 1;
+  const at = pastValue(bytes, 12);
   if (!/^[1-9][0-9]{2}$/.test(status) || !endsLine(bytes, at) || (at > 12 && bytes[12] !== 0x20)) throw bad("status line");
   return { status: Number(status), reason: text.slice(13, at), minor: bytes[7] === 0x31 ? 1 : 0, next: at + 2 };
 }

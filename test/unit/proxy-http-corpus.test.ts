@@ -26,7 +26,10 @@ function expectSame<Head extends RequestHead | ResponseHead>(bytes: Buffer, read
   return whole;
 }
 function expectVerdict<Head extends RequestHead | ResponseHead>(each: HttpCase, reading: Reading<Head>, sent: (head: Head) => string[]): void {
-  if (each.refused !== undefined) return expect(reading).toEqual({ refused: each.refused });
+  if (each.refused !== undefined) {
+    expect(reading).toEqual({ refused: each.refused });
+    return;
+  }
   const { body = "", rest = "", complete = true, framing, sent: fields, requestMethod: _, ...head } = each.read ?? {};
   expect(reading).toMatchObject({ head: { ...head, ...(framing === undefined ? {} : { framing: { kind: framing } }) }, body, rest, complete });
   if (fields !== undefined && "head" in reading && reading.head !== undefined) expect(sent(reading.head)).toEqual(fields);
