@@ -135,6 +135,10 @@ switch (command) {
     needs(ensurePackages, ensureBuild);
     node(["--max-old-space-size=6000", path.join(root, "dist", "test", "model", "main.js"), ...rest]);
     break;
+  case "fuzz":
+    needs(ensurePackages, ensureBuild);
+    node([path.join(root, "dist", "test", "fuzz", "main.js"), ...rest]);
+    break;
   case "start":
     needs(ensurePackages, ensureBuild, ensureLab);
     hc(["start", ...rest]);
@@ -148,5 +152,5 @@ switch (command) {
     hc(["destroy", "--stack", "local", "--yes", "--remove-stack", ...rest]);
     break;
   default:
-    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|test:openzfs|bench|soak|chaos|model|start|stop|destroy");
+    fail("usage: node bin/enter.js build|lint|typecheck|test|test:unit|test:lab|test:openzfs|bench|soak|chaos|model|fuzz|start|stop|destroy");
 }
