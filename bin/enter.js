@@ -98,6 +98,10 @@ function ensureOpenZfs() {
   run([node24, path.join(root, "dist", "test", "support", "openzfs", "build-image.js")]);
 }
 
+const ensureApache = () => {
+  if (process.platform === "linux" && process.getuid() === 0) installPackages("The proxy's test against Apache", ask("test/support/apache-needs.js", "lab.apachePackages()"));
+};
+
 const hc = (args) => process.exit(run([node24, path.join(root, "dist", "cli", "main.js"), ...args], { returns: true }));
 const node = (args) => process.exit(run([node24, ...args], { returns: true }));
 const needs = (...steps) => {
@@ -125,6 +129,7 @@ switch (command) {
     needs(ensurePackages, ensureBuild);
     if (command === "test:openzfs") ensureOpenZfs();
     else if (command !== "test:unit") ensureLab();
+    if (command === "test" || command === "test:lab") ensureApache();
     node([path.join(__dirname, "test.js"), command, ...rest]);
     break;
   case "chaos":
