@@ -51,7 +51,7 @@ const isBlank = (byte: number | undefined): boolean => byte === 0x20 || byte ===
  * Field lines from `start` to the empty line that ends `bytes`; `text` = the same bytes as latin1. mustEnd has passed.
  * Throws HeadError 400 (431 for too many).
  */
-export function scanFields(bytes: Buffer, text: string, start: number): Field[] {
+export function scanFields(bytes: Buffer, text: string, start: number, mostFields: number): Field[] {
   const fields: Field[] = [];
   const end = bytes.length - 2;
   let at = start;
@@ -76,7 +76,7 @@ export function scanFields(bytes: Buffer, text: string, start: number): Field[] 
   }
   if (at !== end) throw new HeadError(400, "field lines");
   // last: where a bare LF stands among them, the refusal is the same as when it is met byte by byte (headEnd)
-  if (fields.length > maxFields) throw new HeadError(431, "too many fields");
+  if (fields.length > mostFields) throw new HeadError(431, "too many fields");
   return fields;
 }
 

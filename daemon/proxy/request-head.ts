@@ -1,6 +1,6 @@
 import { hostName, sameAuthority } from "./authority.js";
 import { type Control, controlOf, type Framing, noOptions, optionsOf, persists } from "./head-control.js";
-import { endsLine, type Field, HeadError, membersOf, mustEnd, pastTarget, pastToken, scanFields } from "./http-fields.js";
+import { endsLine, type Field, HeadError, maxFields, membersOf, mustEnd, pastTarget, pastToken, scanFields } from "./http-fields.js";
 
 export interface RequestHead {
   method: string;
@@ -58,11 +58,11 @@ function mayUpgrade(minor: 0 | 1, options: readonly string[], framing: Framing, 
 }
 
 /** `bytes` = one whole head as headEnd found it. Throws HeadError. */
-export function parseRequest(bytes: Buffer): RequestHead {
+export function parseRequest(bytes: Buffer, mostFields = maxFields): RequestHead {
   mustEnd(bytes);
   const text = bytes.toString("latin1");
   const { method, minor, target, next } = scanRequestLine(bytes, text, endsLine(bytes, 0) ? 2 : 0);
-  const fields = scanFields(bytes, text, next);
+  const fields = scanFields(bytes, text, next, mostFields);
   if (minor === undefined) throw bad("version", 505);
   if (method === "CONNECT") throw bad("CONNECT", 405);
   const control = controlOf(fields);

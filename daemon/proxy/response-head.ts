@@ -1,5 +1,5 @@
 import { type Control, controlOf, type Framing, optionsOf, persists } from "./head-control.js";
-import { endsLine, type Field, HeadError, mustEnd, pastValue, scanFields } from "./http-fields.js";
+import { endsLine, type Field, HeadError, maxFields, mustEnd, pastValue, scanFields } from "./http-fields.js";
 
 export interface ResponseHead { status: number; reason: string; minor: 0 | 1; fields: Field[]; framing: Framing; keepAlive: boolean }
 
@@ -27,7 +27,7 @@ function parse(bytes: Buffer, method: string): ResponseHead {
   mustEnd(bytes);
   const text = bytes.toString("latin1");
   const { status, reason, minor, next } = scanStatusLine(bytes, text);
-  const fields = scanFields(bytes, text, next);
+  const fields = scanFields(bytes, text, next, maxFields);
   const control = controlOf(fields);
   const framing = framingOf(method, status, minor, control);
   if (status === 101 && (control.upgrade === undefined || minor === 0)) throw bad("101 without a protocol");

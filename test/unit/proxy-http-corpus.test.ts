@@ -1,5 +1,6 @@
 import { requestOut, responseOut } from "../../daemon/proxy/heads-out.js";
 import type { RequestHead, ResponseHead } from "../../daemon/proxy/http-head.js";
+import { checkRequestOut, checkResponseOut } from "../fuzz/properties.js";
 import { cutsOf, type HttpCase, httpCases } from "../support/http-corpus.js";
 import { type Reading, readRequest, readResponse } from "../support/http-messages.js";
 
@@ -35,7 +36,14 @@ function expectVerdict<Head extends RequestHead | ResponseHead>(each: HttpCase, 
   if (fields !== undefined && "head" in reading && reading.head !== undefined) expect(sent(reading.head)).toEqual(fields);
 }
 
-test.each(httpCases("requests"))("request, $name", (each) => expectVerdict(each, expectSame(each.bytes, readRequest), sentUp));
+test.each(httpCases("requests"))("request, $name", (each) => {
+  const reading = expectSame(each.bytes, readRequest);
+  expectVerdict(each, reading, sentUp);
+  if ("head" in reading && reading.head !== undefined) checkRequestOut(reading.head);
+});
 test.each(httpCases("responses"))("response, $name", (each) => {
-  expectVerdict(each, expectSame(each.bytes, (pieces) => readResponse(pieces, each.read?.requestMethod ?? "GET")), sentDown);
+  const method = each.read?.requestMethod ?? "GET";
+  const reading = expectSame(each.bytes, (pieces) => readResponse(pieces, method));
+  expectVerdict(each, reading, sentDown);
+  if ("head" in reading && reading.head !== undefined) checkResponseOut(reading.head, method);
 });

@@ -1,4 +1,5 @@
-import { type HeadError, headEnd, hostName, listOf, maxHeadBytes, parseRequest, parseResponse } from "../../daemon/proxy/http-head.js";
+import { requestOut } from "../../daemon/proxy/heads-out.js";
+import { type HeadError, headEnd, hostName, listOf, maxFields, maxHeadBytes, parseRequest, parseResponse, writtenHead } from "../../daemon/proxy/http-head.js";
 
 // What is refused, and how each odd case is read: proxy-http-corpus.test.ts with test/fixtures/http. Here is what the cases do not tell.
 const head = (text: string): Buffer => Buffer.from(text.replace(/\n/g, "\r\n") + "\r\n\r\n", "latin1");
@@ -39,6 +40,16 @@ describe("the end of a head", () => {
   });
 });
 
+test("the greatest head that is accepted has room for what the proxy adds on its way to another node", () => {
+  const host = "h".repeat(255);
+  const lines = `GET / HTTP/1.0\r\nHost: ${host}:65535\r\n${"X: \r\n".repeat(maxFields - 2)}Y: `;
+  const bytes = Buffer.from(`${lines}${"y".repeat(maxHeadBytes - lines.length - 4)}\r\n\r\n`);
+  const out = Buffer.from(requestOut(parseRequest(bytes.subarray(0, headEnd(bytes))), { address: "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", proto: "https" }));
+  expect(out.length).toBeGreaterThan(maxHeadBytes);
+  expect(headEnd(out, 0, writtenHead.mostBytes)).toBe(out.length);
+  expect(parseRequest(out, writtenHead.mostFields).host).toBe(host);
+  expect(status(() => parseRequest(out))).toBe(431);
+});
 test("an ordinary request", () => {
   const seen = parseRequest(head("POST /a?b=%20c HTTP/1.1\nHost: Wiki.Localhost:8080\nContent-Length: 12\nX-A:  b "));
   expect(seen).toEqual({
