@@ -48,7 +48,7 @@ export function answersTo(port: number, { bytes, upgrade }: Forwarded): Promise<
   return new Promise((resolve, reject) => {
     let text = "";
     const socket = connect(port, "127.0.0.1", () => void (upgrade ? socket.end(bytes) : socket.write(Buffer.concat([bytes, sentinelBytes]))));
-    socket.setEncoding("latin1").setTimeout(10_000, () => socket.destroy(new Error(`the backend waits for more: ${JSON.stringify(bytes.toString("latin1"))}; it said ${text}`)));
+    socket.setEncoding("latin1").setTimeout(60_000, () => socket.destroy(new Error(`the backend waits for more: ${JSON.stringify(bytes.toString("latin1"))}; it said ${text}`)));
     socket.on("data", (data) => {
       text += data;
     });
