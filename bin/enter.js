@@ -72,16 +72,35 @@ function ask(file, expression) {
 
 const askLab = (expression) => ask("providers/lab/preflight.js", expression);
 
-/** Debian packages that are missing are named first and installed then. */
+/** While `act` runs, no package starts a service: invoke-rc.d(8) and deb-systemd-invoke(1p) ask this file, and 101 forbids it. */
+function withoutStarts(services, act) {
+  const [policy, text] = ["/usr/sbin/policy-rc.d", "#!/bin/sh\n# of bin/enter.js of hybridcluster, for the time of an installation: to be removed\nexit 101\n"];
+  const kept = fs.existsSync(policy) && fs.readFileSync(policy, "utf8") !== text; // the machine's own
+  if (services.length === 0 || kept) return act();
+  const wait = () => undefined; // Ctrl-C ends apt-get, and this process when the file is gone
+  process.on("SIGINT", wait).on("SIGTERM", wait);
+  fs.writeFileSync(policy, text, { mode: 0o755 });
+  try {
+    return act();
+  } finally {
+    fs.unlinkSync(policy);
+    process.off("SIGINT", wait).off("SIGTERM", wait);
+  }
+}
+
+/** Debian packages that are missing are named first and installed then. A `service` that one brings is not started (it would take ports 80 and 443), now or with the machine. */
 function installPackages(what, packages) {
   if (packages.length === 0) return;
   say(`${what} needs Debian packages that are not installed:`);
   for (const item of packages) say(`  ${item.package.padEnd(16)} ${item.why}`);
   const names = packages.map((item) => item.package);
+  const services = packages.flatMap((item) => item.service ?? []);
   const apt = (argv) => run(argv, { env: { DEBIAN_FRONTEND: "noninteractive" }, returns: true });
   const install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...names];
   say(`Installing them: ${install.join(" ")}`);
-  if (apt(["apt-get", "update", "-qq"]) !== 0 || apt(install) !== 0) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
+  const done = withoutStarts(services, () => apt(["apt-get", "update", "-qq"]) === 0 && apt(install) === 0);
+  if (!done) fail(`They could not be installed. Try by hand: apt-get update && apt-get install ${names.join(" ")}`);
+  if (services.length > 0 && spawnSync("systemctl", ["disable", "--quiet", ...services], { stdio: "ignore" }).status !== 0) say(`Look whether ${services.join(", ")} start with this machine: systemctl disable did not work.`);
 }
 
 /** What the lab needs of this machine: missing packages are installed, the rest is tried out. */
@@ -101,6 +120,10 @@ function ensureOpenZfs() {
 const ensureApache = () => {
   if (process.platform === "linux" && process.getuid() === 0) installPackages("The proxy's test against Apache", ask("test/support/apache-needs.js", "lab.apachePackages()"));
 };
+/** Programs that the proxy is compared with, and what makes the load. */
+function ensurePeers() {
+  installPackages("The proxy's benchmark", ask("test/bench/proxy/needs.js", "lab.benchPackages()"));
+}
 
 const hc = (args) => process.exit(run([node24, path.join(root, "dist", "cli", "main.js"), ...args], { returns: true }));
 const node = (args) => process.exit(run([node24, ...args], { returns: true }));
@@ -127,10 +150,19 @@ switch (command) {
   case "soak":
   case "bench":
     needs(ensurePackages, ensureBuild);
+    if (command === "bench" && (rest.length === 0 || rest[0].startsWith("-") || rest.includes("proxy"))) ensurePeers();
     if (command === "test:openzfs") ensureOpenZfs();
     else if (command !== "test:unit") ensureLab();
     if (command === "test" || command === "test:lab") ensureApache();
     node([path.join(__dirname, "test.js"), command, ...rest]);
+    break;
+  case "bench:proxy":
+    needs(ensurePackages, ensureBuild, ensurePeers);
+    node([path.join(root, "dist", "test", "bench", "proxy.js"), ...rest]);
+    break;
+  case "bench:failover":
+    needs(ensurePackages, ensureBuild, ensureLab);
+    node([path.join(root, "dist", "test", "bench", "failover.js"), ...rest]);
     break;
   case "chaos":
     needs(ensurePackages, ensureBuild, ensureLab);

@@ -4,7 +4,7 @@ import type { CommandRunner } from "../../daemon/lib/command.js";
 import { HcError } from "../../daemon/lib/errors.js";
 
 /** A Debian package that is needed on the machine itself. */
-export interface NeededPackage { package: string; program: string; why: string }
+export interface NeededPackage { package: string; program: string; why: string; /** That the package would start by itself, and that must not be. */ service?: string }
 const needed: readonly NeededPackage[] = [
   { package: "mmdebstrap", program: "mmdebstrap", why: "builds the Debian root of the lab nodes" },
   { package: "iproute2", program: "ip", why: "makes the lab's bridge and network links" },
