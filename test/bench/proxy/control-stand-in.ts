@@ -1,0 +1,52 @@
+import { createServer, type Socket } from "node:net";
+import { onLines, type ToControl, type ToWorker } from "../../../daemon/proxy/channel.js";
+import { holdLeaseMs } from "../../../daemon/proxy/gates.js";
+import { machineMs } from "../../../daemon/lib/clock.js";
+import type { RouteTable } from "../../../daemon/proxy/routes.js";
+import { beatMs } from "../../../daemon/proxy/worker-watch.js";
+
+/**
+ * A process in the control process' place: `control-stand-in.js SOCKET ROUTE-TABLE`. Listens on the worker's channel, sends the table, and the deadline with each beat, as production does.
+ * Lines on stdin: {hold: UNIT}, {release: UNIT}. Lines on stdout: {released: UNIT, atMs} (wall clock), and each report of the worker.
+ */
+export type ToStandIn = { hold: string } | { release: string };
+export type FromStandIn = { released: string; atMs: number } | { held: number; connections: number };
+
+const [path, table] = [process.argv[2] ?? "", JSON.parse(process.argv[3] ?? "{}") as RouteTable];
+const workers = new Set<Socket>();
+const holds = new Set<string>();
+const tell = (message: FromStandIn): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
+const send = (socket: Socket, message: ToWorker): void => void socket.write(`${JSON.stringify(message)}\n`);
+const deadline = (): ToWorker => {
+  const now = machineMs();
+  return { type: "deadline", ms: now + holdLeaseMs, ...(holds.size === 0 ? {} : { holds: Object.fromEntries([...holds].map((unit) => [unit, now + holdLeaseMs])) }) };
+};
+const beat = (): void => {
+  for (const socket of workers) send(socket, deadline());
+};
+
+createServer((socket) => {
+  workers.add(socket);
+  socket.on("error", () => undefined); // close follows
+  socket.once("close", () => workers.delete(socket));
+  onLines(socket, (message) => {
+    const said = message as ToControl;
+    if (said.type === "report") tell({ held: said.held, connections: said.connections });
+  });
+  send(socket, { type: "routes", table });
+  send(socket, deadline());
+}).listen(path);
+setInterval(beat, beatMs);
+onLines(process.stdin, (message) => {
+  const order = message as ToStandIn;
+  if ("hold" in order) {
+    holds.add(order.hold);
+    beat();
+  } else {
+    holds.delete(order.release);
+    const atMs = performance.timeOrigin + performance.now();
+    beat();
+    tell({ released: order.release, atMs });
+  }
+});
+process.stdin.once("end", () => process.exit(0));
