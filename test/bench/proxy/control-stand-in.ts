@@ -7,10 +7,10 @@ import { beatMs } from "../../../daemon/proxy/worker-watch.js";
 
 /**
  * A process in the control process' place: `control-stand-in.js SOCKET ROUTE-TABLE`. Listens on the worker's channel, sends the table, and the deadline with each beat, as production does.
- * Lines on stdin: {hold: UNIT}, {release: UNIT}. Lines on stdout: {released: UNIT, atMs} (wall clock), and each report of the worker.
+ * Lines on stdin: {hold: UNIT}, {release: UNIT}. Lines on stdout: {released: UNIT, atMs} (wall clock), each report of the worker, and {holding: UNITS} when it says that it holds.
  */
 export type ToStandIn = { hold: string } | { release: string };
-export type FromStandIn = { released: string; atMs: number } | { held: number; connections: number };
+export type FromStandIn = { released: string; atMs: number } | { held: number; connections: number } | { holding: string[] };
 
 const [path, table] = [process.argv[2] ?? "", JSON.parse(process.argv[3] ?? "{}") as RouteTable];
 const workers = new Set<Socket>();
@@ -32,6 +32,7 @@ createServer((socket) => {
   onLines(socket, (message) => {
     const said = message as ToControl;
     if (said.type === "report") tell({ held: said.held, connections: said.connections });
+    else if (said.type === "holding") tell({ holding: Object.keys(said.inFlight) });
   });
   send(socket, { type: "routes", table });
   send(socket, deadline());

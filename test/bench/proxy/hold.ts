@@ -65,10 +65,11 @@ export async function holdCell(place: Place, round: number, requests: number): P
       heldAtMost = Math.max(heldAtMost, message.held);
       reports += 1;
     });
-    side.tell({ hold: heldUnit });
     truncateSync(log);
     const heldFromMs = Date.now();
-    await delay(500); // two beats: the gate is closed before the first request comes
+    const closed = first(side.onReport, (message: FromStandIn) => ("holding" in message && message.holding.includes(heldUnit) ? true : undefined), 5_000, "the closed gate");
+    side.tell({ hold: heldUnit });
+    await closed;
     // the crowd's own work must not be seen as the other site's latency, where they share a core
     const crowd = client("crowd-client", 10, String(side.port), hosts.held, String(requests));
     const ended = first(crowd.onMessage, (message: FromCrowd) => ("statuses" in message ? message : undefined), 60_000, "answers to what was held");

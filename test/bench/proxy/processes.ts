@@ -20,6 +20,7 @@ export class Processes {
     const log = openSync(join(this.dir, `${name}.log`), "w");
     const child = spawn("setpriv", ["--pdeathsig", "KILL", "taskset", "-c", String(options.core), ...argv], { stdio: [options.lines ? "pipe" : "ignore", options.lines ? "pipe" : log, log], cwd: this.dir, env: { PATH: process.env["PATH"] } });
     closeSync(log);
+    child.stdin?.on("error", () => undefined); // it has ended: told by `ended`
     this.running.add(child);
     const ended = new Promise<number | null>((resolve) => {
       child.once("error", () => resolve(null));
