@@ -1,3 +1,4 @@
+import { answerReader } from "../bench/proxy/answer-reader.js";
 import { parseAb, parseWrk } from "../bench/proxy/generators.js";
 import { arrivals, within } from "../bench/proxy/hold.js";
 import { cores } from "../bench/proxy/needs.js";
@@ -48,4 +49,12 @@ test("arrivals at the backend are the ends of its log lines less their time; the
 test("the proxy has the last core, everything else the others", () => {
   expect([cores("0-1"), cores("0-7")]).toEqual([{ proxy: 1, load: "0" }, { proxy: 7, load: "0-6" }]);
   expect(() => cores("0")).toThrow("two cores");
+});
+test("an answer is whole with its last byte, however it is cut, and the next one begins anew", () => {
+  const bytes = Buffer.from("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbody");
+  for (let cut = 1; cut < bytes.length; cut += 1) {
+    const read = answerReader();
+    for (const status of ["503", "503"]) expect([read(bytes.subarray(0, cut)), read(bytes.subarray(cut))]).toEqual([undefined, status]);
+  }
+  expect(() => answerReader()(Buffer.from("HTTP/1.1 200 OK\r\n\r\n"))).toThrow("without Content-Length");
 });

@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import { onLines } from "../../../daemon/proxy/channel.js";
+import { answerReader } from "./answer-reader.js";
 
 /**
  * `crowd-client.js PORT HOST COUNT`: opens so many connections, 200 at a time, and sends one request on each. Says {sent} when all have been sent, and {statuses, failed, latestMs, earliestMs} (wall clock, of
@@ -24,8 +25,8 @@ function settleSent(): void {
 }
 function open(): void {
   begun += 1;
-  // of a body of 1 KiB only the end is waited for; heads of all sides carry a Content-Length
-  let [text, done, wrote] = ["", false, false];
+  const read = answerReader();
+  let [done, wrote] = [false, false];
   const lose = (): void => {
     if (!wrote) settleSent();
     wrote = true;
@@ -41,13 +42,9 @@ function open(): void {
   });
   socket.on("data", (chunk) => {
     if (done) return;
-    text += chunk.toString("latin1");
-    const end = text.indexOf("\r\n\r\n");
-    const length = /\r\ncontent-length: (\d+)\r\n/i.exec(text)?.[1];
-    if (end < 0 || length === undefined || text.length < end + 4 + Number(length)) return;
+    const status = read(chunk);
+    if (status === undefined) return;
     done = true;
-    const status = text.slice(9, 12);
-    text = "";
     statuses[status] = (statuses[status] ?? 0) + 1;
     if (status === "200") {
       latestMs = nowMs();

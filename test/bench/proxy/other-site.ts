@@ -1,9 +1,10 @@
 import { connect, type Socket } from "node:net";
 import { onLines } from "../../../daemon/proxy/channel.js";
+import { answerReader } from "./answer-reader.js";
 
 /**
  * `other-site.js PORT HOST PER-SECOND`: requests at a steady pace on connections that are kept, one after the other on each. Latency counts from when a request was due, so that one slow answer
- * does not hide those behind it. On a line on stdin it stops, says [[dueMs (wall clock), latencyMs | -1 for a failure], …] and ends.
+ * does not hide those behind it. On a line on stdin it stops, says [[dueMs (wall clock), latencyMs | -1 for another answer than 200, or none], …] and ends.
  */
 export type Seen = readonly [dueMs: number, latencyMs: number];
 const [port, host, perSecond] = [Number(process.argv[2]), String(process.argv[3]), Number(process.argv[4])];
@@ -12,16 +13,17 @@ const nowMs = (): number => performance.timeOrigin + performance.now();
 const seen: Seen[] = [];
 const queue: number[] = [];
 const free: Socket[] = [];
-const busy = new Map<Socket, { dueMs: number; bytes: number }>();
+const busy = new Map<Socket, { dueMs: number }>();
 
 function work(): void {
   while (queue.length > 0 && free.length > 0) {
     const socket = free.pop() as Socket;
-    busy.set(socket, { dueMs: queue.shift() as number, bytes: 0 });
+    busy.set(socket, { dueMs: queue.shift() as number });
     socket.write(request);
   }
 }
 function open(): void {
+  const read = answerReader();
   const socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => {
     free.push(socket);
     work();
@@ -29,10 +31,10 @@ function open(): void {
   socket.on("data", (chunk) => {
     const mine = busy.get(socket);
     if (mine === undefined) return;
-    mine.bytes += chunk.length;
-    if (mine.bytes < 1024) return; // a head and 1 KiB: one write of each side, in practice one chunk
+    const status = read(chunk);
+    if (status === undefined) return;
     busy.delete(socket);
-    seen.push([mine.dueMs, nowMs() - mine.dueMs]);
+    seen.push([mine.dueMs, status === "200" ? nowMs() - mine.dueMs : -1]);
     free.push(socket);
     work();
   });

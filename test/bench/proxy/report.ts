@@ -8,7 +8,7 @@ export interface Facts { machine: Record<string, unknown>; versions: Record<stri
 export interface Result extends Facts { benchmark: "proxy"; what: string; rates: RateSummary[]; idle?: { connections: number; goal: Goal; kib: Partial<Record<ProxyName, Spread>>; cells: MemoryResult["cells"] }; hold?: { goals: typeof hold.goals; summary: HoldSummary; cells: HoldCell[] } }
 export interface SideSummary { cpuUs: Spread; perSecond: Spread; p50Ms: Spread; p99Ms: Spread; busyPercent: Spread; foreignPercent: Spread; failed: number; /** This side's CPU per request ÷ ours (more than 1: ours is cheaper), and our requests a second ÷ this side's. */ cpuRatio?: Spread; rateRatio?: Spread; goal?: Goal }
 export interface RateSummary { name: string; what: string; sides: Partial<Record<ProxyName, SideSummary>>; cells: RateResult["cells"] }
-export type HoldSummary = Record<"heldAtMost" | "errors" | "firstArrivalMs" | "lastArrivalMs" | "firstAnswerMs" | "lastAnswerMs" | "otherNormalP99Ms" | "otherHeldP99Ms" | "otherReleaseP99Ms" | "otherWorstMs" | "otherRatio", Spread>;
+export type HoldSummary = Record<"heldAtMost" | "errors" | "firstArrivalMs" | "lastArrivalMs" | "firstAnswerMs" | "lastAnswerMs" | "otherNormalP99Ms" | "otherHeldP99Ms" | "otherReleaseP99Ms" | "otherWorstMs" | "otherFailed" | "otherRatio", Spread>;
 
 /** Pure: rounds → medians, spread and ratios. */
 export function summarizeRate({ scenario, cells }: RateResult): RateSummary {
@@ -27,7 +27,8 @@ export function summarizeHold(cells: HoldCell[]): NonNullable<Result["hold"]> {
   const of = (take: (cell: HoldCell) => number): Spread => spread(cells.map(take));
   const summary: HoldSummary = {
     heldAtMost: of((cell) => cell.heldAtMost), errors: of((cell) => cell.errors), firstArrivalMs: of((cell) => cell.firstArrivalMs), lastArrivalMs: of((cell) => cell.lastArrivalMs), firstAnswerMs: of((cell) => cell.firstAnswerMs), lastAnswerMs: of((cell) => cell.lastAnswerMs),
-    otherNormalP99Ms: of((cell) => cell.other.normal.p99Ms), otherHeldP99Ms: of((cell) => cell.other.whileHeld.p99Ms), otherReleaseP99Ms: of((cell) => cell.other.release.p99Ms), otherWorstMs: of((cell) => Math.max(cell.other.whileHeld.worstMs, cell.other.release.worstMs)), otherRatio: of((cell) => cell.other.release.p99Ms / cell.other.normal.p99Ms),
+    otherNormalP99Ms: of((cell) => cell.other.normal.p99Ms), otherHeldP99Ms: of((cell) => cell.other.whileHeld.p99Ms), otherReleaseP99Ms: of((cell) => cell.other.release.p99Ms), otherWorstMs: of((cell) => Math.max(cell.other.whileHeld.worstMs, cell.other.release.worstMs)), otherFailed: of((cell) => cell.other.whileHeld.failed + cell.other.release.failed),
+    otherRatio: of((cell) => cell.other.release.p99Ms / cell.other.normal.p99Ms),
   };
   return { goals: hold.goals, summary, cells };
 }
@@ -40,9 +41,9 @@ const most = (seen: number, goal: Goal): string => `${seen <= goal.first ? "reac
 export function text(result: Result): string {
   const parts = [`machine: ${Object.entries(result.machine).map(([name, value]) => `${name} ${value}`).join(", ")}`, `versions: ${Object.entries(result.versions).map((pair) => pair.join(" ")).join(", ")}`, `access log: ${result.accessLog}; ${result.rounds} rounds, ${result.seconds} s each; medians (least to most)`];
   for (const { name, what, sides } of result.rates) {
-    const rows = Object.entries(sides).map(([side, seen]) => [side, shortSpread(seen.cpuUs), shortSpread(seen.perSecond), `${short(seen.p50Ms.median)} / ${short(seen.p99Ms.median)}`, short(seen.busyPercent.median), String(seen.failed), seen.cpuRatio === undefined ? "" : shortSpread(seen.cpuRatio), seen.rateRatio === undefined ? "" : shortSpread(seen.rateRatio), least(seen.cpuRatio?.median ?? 0, seen.goal)]);
+    const rows = Object.entries(sides).map(([side, seen]) => [side, shortSpread(seen.cpuUs), shortSpread(seen.perSecond), `${short(seen.p50Ms.median)} / ${short(seen.p99Ms.median)}`, `${short(seen.busyPercent.median)} / ${short(seen.foreignPercent.median)}`, String(seen.failed), seen.cpuRatio === undefined ? "" : shortSpread(seen.cpuRatio), seen.rateRatio === undefined ? "" : shortSpread(seen.rateRatio), least(seen.cpuRatio?.median ?? 0, seen.goal)]);
     const absent = sides[own] === undefined ? "\n(hybridcluster cannot do this yet)" : "";
-    parts.push(`${name}: ${what}\n${table([["side", "CPU µs a request", "requests a second", "p50 / p99 ms", "busy %", "failed", "its CPU ÷ ours", "our rate ÷ its", "goal"], ...rows])}${absent}`);
+    parts.push(`${name}: ${what}\n${table([["side", "CPU µs a request", "requests a second", "p50 / p99 ms", "busy / foreign %", "failed", "its CPU ÷ ours", "our rate ÷ its", "goal"], ...rows])}${absent}`);
   }
   if (result.idle !== undefined) {
     const rows = Object.entries(result.idle.kib).map(([side, kib]) => [side, shortSpread(kib), side === own ? most(kib.median, result.idle?.goal as Goal) : ""]);
@@ -53,7 +54,7 @@ export function text(result: Result): string {
     const rows: [string, Spread, string][] = [
       ["held at most", summary.heldAtMost, ""], ["errors", summary.errors, most(summary.errors.most, goals.errors)], ["dispatch: first at the backend, ms", summary.firstArrivalMs, most(summary.firstArrivalMs.median, goals.dispatchMs)], ["last at the backend, ms", summary.lastArrivalMs, ""],
       ["first answer, ms", summary.firstAnswerMs, ""], ["last answer, ms", summary.lastAnswerMs, most(summary.lastAnswerMs.median, goals.lastAnswerMs)],
-      ["other site's p99, normal, ms", summary.otherNormalP99Ms, ""], ["… while held, ms", summary.otherHeldP99Ms, ""], ["… during the release, ms", summary.otherReleaseP99Ms, ""], ["… ÷ normal", summary.otherRatio, most(summary.otherRatio.median, goals.otherRatio)], ["other site's worst, ms", summary.otherWorstMs, ""],
+      ["other site's p99, normal, ms", summary.otherNormalP99Ms, ""], ["… while held, ms", summary.otherHeldP99Ms, ""], ["… during the release, ms", summary.otherReleaseP99Ms, ""], ["… ÷ normal", summary.otherRatio, most(summary.otherRatio.median, goals.otherRatio)], ["other site's worst, ms", summary.otherWorstMs, ""], ["other site's failed", summary.otherFailed, ""],
     ];
     parts.push(`${hold.name}: ${cells[0]?.requests ?? 0} ${hold.what}; times from the release\n${table([["", "", "goal"], ...rows.map(([name, seen, goal]) => [name, shortSpread(seen), goal])])}`);
   }
