@@ -1,7 +1,7 @@
 import type { Request, UploadTaker } from "./asker.js";
 import { BodyReader } from "./body-framing.js";
 import { HeadCollector } from "./head-collector.js";
-import { parseResponse, type ResponseHead } from "./http-head.js";
+import { parseResponse, type ResponseHead, writtenHead } from "./http-head.js";
 import { limits } from "./limits.js";
 import type { Link, Sink } from "./link.js";
 import { Spool, type SpoolRoom } from "./spool.js";
@@ -25,7 +25,7 @@ export interface ExchangeOwner {
 /** One request at one upstream that has accepted it: body up, answer down, both at once. */
 export class Exchange implements Sink, UploadTaker {
   private state: "head" | "body" | "rest" | "tunnel" | "done" = "head";
-  private readonly head = new HeadCollector();
+  private readonly head = new HeadCollector(writtenHead.mostBytes);
   private reader: BodyReader | undefined;
   private response: ResponseHead | undefined;
   /** Bytes of the answer's body that the upstream gave. */

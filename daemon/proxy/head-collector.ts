@@ -9,28 +9,21 @@ export class HeadCollector {
   private kept: Buffer = empty;
   private length = 0;
 
-  public get begun(): boolean {
-    return this.length > 0;
-  }
+  public constructor(private readonly mostBytes = maxHeadBytes) {}
 
   /** The whole head, CRLFCRLF included, or undefined while it is not complete. Throws HeadError as `headEnd` does. */
-  public take(bytes: Buffer): Buffer | undefined {
-    let piece = bytes;
+  public take(piece: Buffer): Buffer | undefined {
     if (this.length === 0) {
-      // RFC 9112 §2.2: an empty line before the request line
-      if (piece[0] === 13 && piece[1] === 10) piece = piece.subarray(2);
-      const end = headEnd(piece);
+      const end = headEnd(piece, 0, this.mostBytes);
       if (end !== -1) {
         this.rest = piece.subarray(end);
         return piece.subarray(0, end);
       }
     }
+    const searched = this.length;
     this.keep(piece);
-    if (this.length === 2 && this.kept[0] === 13 && this.kept[1] === 10) this.length = 0;
-    // only a line's end can complete or spoil a head
-    if (this.length <= maxHeadBytes && piece.indexOf(10) === -1) return undefined;
     const all = this.kept.subarray(0, this.length);
-    const end = headEnd(all);
+    const end = searched === 0 ? -1 : headEnd(all, searched, this.mostBytes);
     if (end === -1) return undefined;
     this.rest = all.subarray(end);
     this.kept = empty;

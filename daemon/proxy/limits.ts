@@ -35,7 +35,8 @@ export const limits = {
   lingerMs: 2_000,
   /** A worker that is to end lets its connections go on for so long: the keep-alive time, and one answer more. */
   leaveMs: 40_000,
-  idlePerUpstream: 32,
+  /** As many as may be in use: fewer would be closed and opened again under load. */
+  idlePerUpstream: 150,
   idleUpstreamMs: 4_000,
   errorsPerUnit: 20,
 } as const;

@@ -2,7 +2,7 @@ import type { TLSSocket } from "node:tls";
 import type { Request } from "./asker.js";
 import { AtApache, type ApacheOwner } from "./at-apache.js";
 import { HeadCollector } from "./head-collector.js";
-import { parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
+import { parseRequest, type RequestHead, type ResponseHead, writtenHead } from "./http-head.js";
 import { Http1Asker } from "./http1-asker.js";
 import { limits } from "./limits.js";
 import { Link, type Sink } from "./link.js";
@@ -16,7 +16,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   private state: "prelude" | "head" | "body" | "run" | "tunnel" | "over" = "prelude";
   private line = "";
   private prelude: Prelude | undefined;
-  private readonly collector = new HeadCollector();
+  private readonly collector = new HeadCollector(writtenHead.mostBytes);
   private upload: StreamedUpload | undefined;
   private at: AtApache | undefined;
   private request: Request | undefined;
@@ -116,7 +116,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   private takeHead(bytes: Buffer): void {
     const whole = this.collector.take(bytes);
     if (whole === undefined) return;
-    const head = parseRequest(whole);
+    const head = parseRequest(whole, writtenHead.mostFields);
     if (this.collector.rest.length > 0) this.link.putBack(this.collector.rest);
     this.link.within(0);
     this.judge(head, whole.toString("latin1"));
