@@ -155,10 +155,12 @@ export class ClusterNode {
     } });
     this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
+    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, changes, store, services,
       view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, unitLocks: new Locks(), peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       gates: new Gates(clock),
+      sealer: this.sealer,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };
@@ -169,7 +171,6 @@ export class ClusterNode {
     this.recovery = new Recovery({ context: this.context, leader: this.leader });
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
-    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
     this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
     this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }

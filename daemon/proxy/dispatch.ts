@@ -58,7 +58,7 @@ export async function toApache(worker: WorkerState, client: ByteStream, head: Re
  * Another node's proxy: asks first. Anything but `accepted` means that the request has not run. While it waits for a verdict or an answer, it is let go of as soon as the unit has another home:
  * from the old one, dead, cut off or hung, no answer may be passed on any more.
  */
-async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, unit: string, address: string): Promise<ExchangeResult | Verdict> {
+async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead, headOut: string, unit: string, address: string, proto: "http" | "https"): Promise<ExchangeResult | Verdict> {
   const table = worker.routes.table;
   const route = worker.routes.route(unit);
   if (table === undefined || route === undefined) return "not-home";
@@ -69,7 +69,7 @@ async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead
     const release = worker.routes.onPassed(unit, route.epoch, () => upstream.stream.socket.destroy());
     let verdict: Verdict;
     try {
-      await writeAll(upstream.stream.socket, preludeLine({ unit, epoch: route.epoch, client: address, proto: "http" }) + headOut, limits.bodyIdleMs);
+      await writeAll(upstream.stream.socket, preludeLine({ unit, epoch: route.epoch, client: address, proto }) + headOut, limits.bodyIdleMs);
       const line = await readLine(upstream.stream, limits.verdictMs);
       if (line === undefined) throw new Error("no verdict");
       verdict = parseVerdict(line);
@@ -104,8 +104,8 @@ async function toPeer(worker: WorkerState, client: ByteStream, head: RequestHead
 }
 
 /** Sends a request to the home of its unit; where nobody can take it now, it waits here at the edge (bounded) for the next picture. */
-export async function dispatch(worker: WorkerState, client: ByteStream, head: RequestHead, unit: string, address: string): Promise<Outcome> {
-  const headOut = requestOut(head, { address, proto: "http" });
+export async function dispatch(worker: WorkerState, client: ByteStream, head: RequestHead, unit: string, address: string, proto: "http" | "https"): Promise<Outcome> {
+  const headOut = requestOut(head, { address, proto });
   const end = performance.now() + limits.holdMs;
   let holding = false;
   try {
@@ -115,7 +115,7 @@ export async function dispatch(worker: WorkerState, client: ByteStream, head: Re
       try {
         if (worker.routes.mayServe(unit) && !worker.full(unit)) return await worker.during(unit, () => toApache(worker, client, head, headOut, () => worker.routes.mayAnswer(unit, route.epoch)));
         if (route.home !== worker.routes.table?.node) {
-          const result = await toPeer(worker, client, head, headOut, unit, address);
+          const result = await toPeer(worker, client, head, headOut, unit, address, proto);
           if (typeof result !== "string") return result;
         }
       } catch (error) {

@@ -111,7 +111,7 @@ export async function exchange(client: ByteStream, upstream: ByteStream, head: R
     // an early answer with request bytes still unread closes the connection
     const keepClient = head.keepAlive && response.framing.kind !== "until-close" && !dechunk && response.status !== 101 && bodyDone && bodyError === undefined;
     answered = true;
-    await writeAll(client.socket, responseOut(response, { keep: keepClient, clientMinor: head.minor, dechunk }), limits.bodyIdleMs);
+    await writeAll(client.socket, responseOut(response, { keep: keepClient, clientMinor: head.minor, dechunk, fields: head.answerFields }), limits.bodyIdleMs);
     if (response.status === 101) {
       await tunnel(client, upstream);
       return { status: 101, keepClient: false, keepUpstream: false };

@@ -4,6 +4,9 @@ const hopByHop = new Set(["connection", "keep-alive", "proxy-connection", "proxy
 /** What only a proxy may say: never taken from a client. */
 const ours = /^(x-forwarded-.*|forwarded|x-real-ip|proxy|x-hc-.*)$/;
 
+/** At most one of them may be sent (RFC 6797 §7.1). */
+const sts = /^strict-transport-security$/;
+
 function passed(fields: readonly Field[], alsoDrop: RegExp | undefined): string {
   const named = new Set(listOf(fields, "connection"));
   let text = "";
@@ -24,8 +27,9 @@ export function requestOut(head: RequestHead, client: { address: string; proto: 
 }
 
 /** The head that goes to the client. `dechunk`: an HTTP/1.0 client gets the payload until close. */
-export function responseOut(response: ResponseHead, options: { keep: boolean; clientMinor: 0 | 1; dechunk: boolean }): string {
-  let text = `HTTP/1.1 ${response.status} ${response.reason}\r\n${passed(response.fields, undefined)}`;
+export function responseOut(response: ResponseHead, options: { keep: boolean; clientMinor: 0 | 1; dechunk: boolean; /** Lines of the proxy's own; they stand instead of the site's of the same name. */ fields?: string | undefined }): string {
+  const own = options.fields ?? "";
+  let text = `HTTP/1.1 ${response.status} ${response.reason}\r\n${passed(response.fields, own === "" ? undefined : sts)}${own}`;
   if (response.status === 101) return `${text}Connection: Upgrade\r\nUpgrade: ${response.fields.find((field) => field.lower === "upgrade")?.value ?? ""}\r\n\r\n`;
   if (response.status < 200) return `${text}\r\n`;
   if (response.framing.kind === "none") {

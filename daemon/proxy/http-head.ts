@@ -17,6 +17,8 @@ export interface RequestHead {
   keepAlive: boolean;
   upgrade: boolean;
   expectContinue: boolean;
+  /** Lines that the proxy adds to the head of the answer (site-policy.ts). */
+  answerFields?: string;
 }
 export interface ResponseHead { status: number; reason: string; minor: 0 | 1; fields: Field[]; framing: Framing; keepAlive: boolean }
 export class HeadError extends Error {
@@ -92,7 +94,7 @@ export function parseRequest(bytes: Buffer): RequestHead {
   const host = hosts[0] === undefined ? "" : hostName(hosts[0]);
   let target = match[2] as string;
   if (!target.startsWith("/") && !(target === "*" && method === "OPTIONS")) {
-    const absolute = /^http:\/\/([^/?#]+)([/?].*)?$/i.exec(target);
+    const absolute = /^https?:\/\/([^/?#]+)([/?].*)?$/i.exec(target);
     if (absolute === null || hostName(absolute[1] as string) !== host) throw bad("target");
     target = absolute[2] === undefined ? "/" : absolute[2].startsWith("?") ? `/${absolute[2]}` : absolute[2];
   }

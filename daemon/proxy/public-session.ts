@@ -7,6 +7,7 @@ import { HeadError, parseRequest, type RequestHead } from "./http-head.js";
 import { limits } from "./limits.js";
 import { page } from "./pages.js";
 import { unitOfHost } from "./routes.js";
+import { sitePolicy } from "./site-policy.js";
 import type { WorkerState } from "./worker-state.js";
 
 /** Ends politely: what was written arrives, what the client still sends is read away for a moment (an early reset would destroy the answer). */
@@ -17,7 +18,7 @@ function linger(socket: Socket): void {
   setTimeout(() => socket.destroy(), 2_000).unref();
 }
 
-async function answer(worker: WorkerState, client: ByteStream, head: RequestHead, address: string): Promise<boolean> {
+async function answer(worker: WorkerState, client: ByteStream, head: RequestHead, address: string, proto: "http" | "https"): Promise<boolean> {
   const table = worker.routes.table;
   const unit = table === undefined ? undefined : unitOfHost(table, head.host);
   const own = async (status: number): Promise<boolean> => {
@@ -26,9 +27,16 @@ async function answer(worker: WorkerState, client: ByteStream, head: RequestHead
     return keep;
   };
   if (table === undefined) return own(503);
+  const policy = sitePolicy({ table, unit, head, proto, secured: worker.tls.has(head.host) });
+  if ("answer" in policy) {
+    if (unit !== undefined) worker.count(unit, policy.status);
+    await writeAll(client.socket, policy.answer, limits.bodyIdleMs);
+    return head.keepAlive && head.framing.kind === "none";
+  }
+  head.answerFields = policy.fields;
   if (unit === undefined) return own(404);
   try {
-    const result = await dispatch(worker, client, head, unit, address);
+    const result = await dispatch(worker, client, head, unit, address, proto);
     worker.count(unit, "own" in result ? result.own : result.status);
     return "own" in result ? await own(result.own) : result.keepClient;
   } catch (error) {
@@ -43,8 +51,8 @@ async function answer(worker: WorkerState, client: ByteStream, head: RequestHead
   }
 }
 
-/** One client connection on the public port. */
-export async function publicSession(worker: WorkerState, socket: Socket): Promise<void> {
+/** One client connection on a public port. */
+export async function publicSession(worker: WorkerState, socket: Socket, proto: "http" | "https"): Promise<void> {
   const client = new ByteStream(socket);
   const address = (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, "");
   try {
@@ -58,7 +66,7 @@ export async function publicSession(worker: WorkerState, socket: Socket): Promis
         if (error instanceof HeadError) await writeAll(socket, page(error.status, { keep: false, head: false }), limits.bodyIdleMs);
         break;
       }
-      if (!(await answer(worker, client, head, address))) break;
+      if (!(await answer(worker, client, head, address, proto))) break;
     }
     linger(socket);
   } catch {

@@ -1,6 +1,7 @@
 import type { Logger } from "../lib/log.js";
 import { limits } from "./limits.js";
 import type { RouteStore } from "./route-store.js";
+import { TlsContexts } from "./tls-contexts.js";
 import type { Upstreams } from "./upstreams.js";
 
 export interface UnitStats { requests: number; status: Record<string, number>; held: number; errors: { atMs: number; text: string }[] }
@@ -13,10 +14,14 @@ export class WorkerState {
   public readonly inFlight = new Map<string, number>();
   /** The last request of a held unit has ended. */
   public onDrained: () => void = () => undefined;
+  /** Certificates of the public port. */
+  public readonly tls: TlsContexts;
   private readonly heldBy = new Map<string, number>();
   private readonly stats = new Map<string, UnitStats>();
 
-  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly log: Logger) {}
+  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly log: Logger) {
+    this.tls = new TlsContexts(log);
+  }
 
   /** Takes a place in the queue of held requests; false when it is full. */
   public hold(unit: string): boolean {

@@ -7,11 +7,12 @@ import { onLines, type ToControl, type ToWorker } from "./channel.js";
 import { limits } from "./limits.js";
 import { peerSession } from "./peer-session.js";
 import { publicSession } from "./public-session.js";
+import { createTlsListener } from "./tls-listener.js";
 import { RouteStore } from "./route-store.js";
 import { type EdgeKeys, Upstreams } from "./upstreams.js";
 import { WorkerState } from "./worker-state.js";
 
-export interface WorkerOptions { httpPort: number; peerPort: number; channel: string; pki: { ca: string; cert: string; key: string }; hosts?: { http: string; peer: string } }
+export interface WorkerOptions { httpPort: number; /** Missing: no HTTPS. */ httpsPort?: number; peerPort: number; channel: string; pki: { ca: string; cert: string; key: string }; hosts?: { http: string; peer: string } }
 
 function listening(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -44,6 +45,7 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
     onLines(socket, (message) => {
       const order = message as ToWorker;
       if (order.type === "routes") worker.routes.setTable(order.table);
+      else if (order.type === "certificates") worker.tls.update(order);
       else if (order.type === "deadline") {
         worker.routes.setDeadline(order.ms, order.units);
         if (worker.routes.setHolds(order.holds)) tellHolds();
@@ -63,7 +65,7 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
 }
 
 /** Starts one proxy worker; returns its ports and its end. */
-export async function startWorker(options: WorkerOptions): Promise<{ httpPort: number; peerPort: number; state: WorkerState; stop(): Promise<void> }> {
+export async function startWorker(options: WorkerOptions): Promise<{ httpPort: number; httpsPort: number; peerPort: number; state: WorkerState; stop(): Promise<void> }> {
   const log = createLogger("hcd-proxy");
   const keys = (): EdgeKeys => ({ ca: readFileSync(options.pki.ca, "utf8"), cert: readFileSync(options.pki.cert, "utf8"), key: readFileSync(options.pki.key, "utf8") });
   const worker = new WorkerState(new RouteStore(), new Upstreams(keys), log);
@@ -86,8 +88,9 @@ export async function startWorker(options: WorkerOptions): Promise<{ httpPort: n
     return true;
   };
   const http = createServer({ allowHalfOpen: true }, (socket) => {
-    if (accept(socket, "connections")) void publicSession(worker, socket);
+    if (accept(socket, "connections")) void publicSession(worker, socket, "http");
   });
+  const https = createTlsListener({ contexts: worker.tls, log, accept: (socket) => accept(socket, "connections"), session: (socket) => void publicSession(worker, socket, "https") });
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
     if (accept(socket, "peerConnections")) void peerSession(worker, socket);
   });
@@ -97,20 +100,22 @@ export async function startWorker(options: WorkerOptions): Promise<{ httpPort: n
     socket.destroy();
   });
   await listening(http, options.httpPort, options.hosts?.http ?? "::");
+  if (options.httpsPort !== undefined) await listening(https.server, options.httpsPort, options.hosts?.http ?? "::");
   await listening(peer, options.peerPort, options.hosts?.peer ?? "::");
   const end = new AbortController();
   followControl(worker, options.channel, end.signal);
   const tick = setInterval(() => worker.upstreams.sweep(), 1_000);
-  const port = (server: Server): number => (server.address() as { port: number }).port;
-  log.info({ httpPort: port(http), peerPort: port(peer) }, "proxy worker listens");
+  const port = (server: Server): number => (server.address() as { port: number } | null)?.port ?? 0;
+  log.info({ httpPort: port(http), httpsPort: port(https.server), peerPort: port(peer) }, "proxy worker listens");
   return {
     httpPort: port(http),
+    httpsPort: port(https.server),
     peerPort: port(peer),
     state: worker,
     stop: async () => {
       end.abort();
       clearInterval(tick);
-      const closed = [http, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+      const closed = [http, https.server, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))); // one that never listened says so, and is closed
       for (const socket of sockets) socket.destroy();
       await Promise.all(closed);
     },

@@ -59,6 +59,6 @@ export class Cluster extends pulumi.dynamic.Resource {
     this.redundancy = redundancy;
     this.nodeCount = args.pools.length;
     this.local = local;
-    this.connection = pulumi.all([connections, members]).apply(([all, known]) => ({ cluster: name, hosts: all, nodes: args.pools.length, zones: [...new Set(known.map((member) => member.zone).filter((zone) => zone !== ""))], httpPort: known[0]?.ports.http ?? defaultPorts.http }));
+    this.connection = pulumi.all([connections, members]).apply(([all, known]) => ({ cluster: name, hosts: all, nodes: args.pools.length, zones: [...new Set(known.map((member) => member.zone).filter((zone) => zone !== ""))], httpPort: known[0]?.ports.http ?? defaultPorts.http, httpsPort: known[0]?.ports.https ?? defaultPorts.https }));
   }
 }

@@ -47,10 +47,10 @@ export const clusterSchema = {
 } as const;
 
 /** What children carry to reach the cluster. */
-export interface ClusterConnection { cluster: string; hosts: Connection[]; /** how many can hold copies */ nodes: number; zones: string[]; httpPort: number }
+export interface ClusterConnection { cluster: string; hosts: Connection[]; /** how many can hold copies */ nodes: number; zones: string[]; httpPort: number; /** 0 = none; missing in states of versions before. */ httpsPort?: number }
 /** Is this another cluster? A connection that is not known yet (a host that is still to be made) is the same one until the contrary is known. */
 export const otherCluster = (before: ClusterConnection | undefined, after: ClusterConnection): boolean => before !== undefined && !holdsUnknown(after) && before.cluster !== after.cluster;
 export const clusterConnectionSchema = {
   type: "object", additionalProperties: false, required: ["cluster", "hosts", "nodes", "zones", "httpPort"],
-  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), zones: { type: "array", items: { type: "string" } }, httpPort: integer(1, 65_535) },
+  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), zones: { type: "array", items: { type: "string" } }, httpPort: integer(1, 65_535), httpsPort: integer(0, 65_535) },
 } as const;
