@@ -13,6 +13,7 @@ import { PeerClient } from "./api/peers.js";
 import { recordRoutes } from "./api/record-routes.js";
 import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
+import { TicketKeys } from "./certificates/ticket-keys.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
 import { fenceRoutes } from "./failover/fence-routes.js";
@@ -114,6 +115,7 @@ export class ClusterNode {
   private readonly failsafe: Failsafe;
   private readonly sealer: Sealer | undefined;
   private readonly alerts: Alerts;
+  private readonly tickets: TicketKeys;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -172,6 +174,7 @@ export class ClusterNode {
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
+    this.tickets = new TicketKeys({ context: this.context, leader: this.leader });
     this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
@@ -219,7 +222,7 @@ export class ClusterNode {
         const proxy = (): Promise<void> => this.stage("proxy", () => parts.startProxy(context)).then((part) => void (part !== undefined && this.sampled.push(part)));
         const early = this.session.isInherited && cluster.dataset !== "" ? proxy() : undefined;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal), this.tickets.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await keepReserve(this.zfs, cluster.dataset, log);

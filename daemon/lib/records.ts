@@ -201,6 +201,9 @@ export interface AlertRecord {
   told: Record<string, { state: "" | "firing" | "resolved" | "given-up"; atMs: number }>;
 }
 
+/** `/hc/tls-tickets`: the key of TLS session tickets that all workers share (daemon/certificates/ticket-keys.ts), sealed. Missing before version 0.2. */
+export interface TicketRecord { version: number; key: string; madeAtMs: number }
+
 export const keys = {
   desired: (kind: string, name: string) => `/hc/desired/${kind}/${name}`,
   unit: (id: string) => `/hc/unit/${id}`,
@@ -219,6 +222,7 @@ export const keys = {
   alert: (id: string) => `/hc/alert/${id}`,
   /** Since when conditions hold that are no alert yet: a new leader goes on counting. */
   alertPending: "/hc/alert-pending",
+  tickets: "/hc/tls-tickets",
   recovery: "/hc/recovery",
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,

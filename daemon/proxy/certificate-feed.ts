@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { type Book, CertificateBook } from "../certificates/book.js";
+import { openTickets } from "../certificates/ticket-keys.js";
 import type { NodeContext } from "../context.js";
 import type { ToWorker } from "./channel.js";
 import type { CertificateUpdate } from "./tls-contexts.js";
@@ -28,10 +29,11 @@ export function updates(before: Book | undefined, after: Book): CertificateUpdat
   return [...all.slice(0, -1), { ...(all.at(-1) as CertificateUpdate), complete: true }];
 }
 
-/** The control process' side of certificates: opens what lies sealed, and tells each worker all of it once, then what changes. */
+/** The control process' side of certificates: opens what lies sealed, and tells each worker all of it once, then what changes. Key of session tickets too. */
 export class CertificateFeed {
   private readonly book: CertificateBook;
   private current: Book | undefined;
+  private tickets: string | undefined;
   private madeFrom: readonly unknown[] = [];
   private told = new Set<string>();
   private readonly waiting = new Map<Socket, CertificateUpdate[]>();
@@ -41,8 +43,11 @@ export class CertificateFeed {
   }
 
   /** At each change of the picture. */
-  public refresh(workers: Iterable<Socket>): void {
+  public refresh(workers: readonly Socket[]): void {
     const state = this.context.view.current();
+    const tickets = openTickets(state.tickets?.value, this.context.sealer);
+    if (tickets !== undefined && tickets !== this.tickets) for (const socket of workers) this.send(socket, { type: "tickets", key: tickets });
+    this.tickets = tickets;
     // maps are replaced when they change (state/apply.ts)
     const from = [state.desired];
     if (this.current !== undefined && from.every((part, at) => part === this.madeFrom[at])) return;
@@ -57,6 +62,7 @@ export class CertificateFeed {
 
   /** A worker that has just come. */
   public joined(socket: Socket): void {
+    if (this.tickets !== undefined) this.send(socket, { type: "tickets", key: this.tickets });
     if (this.current !== undefined) this.tell(socket, updates(undefined, this.current));
   }
 

@@ -93,7 +93,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
-    certificates.refresh(workers.keys());
+    certificates.refresh([...workers.keys()]);
     const state = context.view.current();
     // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
     const from = [state.units, state.desired, state.nodes, state.observedUnits.get(host.node), context.session.generation];

@@ -16,6 +16,8 @@ export class WorkerState {
   public onDrained: () => void = () => undefined;
   /** Certificates of the public port. */
   public readonly tls: TlsContexts;
+  /** The key of session tickets that all workers share has come. */
+  public onTickets: (key: Buffer) => void = () => undefined;
   private readonly heldBy = new Map<string, number>();
   private readonly stats = new Map<string, UnitStats>();
 

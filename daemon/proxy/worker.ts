@@ -46,6 +46,7 @@ function followControl(worker: WorkerState, path: string, signal: AbortSignal): 
       const order = message as ToWorker;
       if (order.type === "routes") worker.routes.setTable(order.table);
       else if (order.type === "certificates") worker.tls.update(order);
+      else if (order.type === "tickets") worker.onTickets(Buffer.from(order.key, "base64"));
       else if (order.type === "deadline") {
         worker.routes.setDeadline(order.ms, order.units);
         if (worker.routes.setHolds(order.holds)) tellHolds();
@@ -91,6 +92,7 @@ export async function startWorker(options: WorkerOptions): Promise<{ httpPort: n
     if (accept(socket, "connections")) void publicSession(worker, socket, "http");
   });
   const https = createTlsListener({ contexts: worker.tls, log, accept: (socket) => accept(socket, "connections"), session: (socket) => void publicSession(worker, socket, "https") });
+  worker.onTickets = (key) => void https.tls.setTicketKeys(key);
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
     if (accept(socket, "peerConnections")) void peerSession(worker, socket);
   });
