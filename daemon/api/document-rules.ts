@@ -67,7 +67,12 @@ function tlsRule({ name, spec }: DesiredDocument<"site">, all: readonly DesiredD
   if (tls === undefined) return;
   const failures = siteTlsFailures(tls, spec.hostnames);
   if (failures.length > 0) throw new HcError("INVALID_INPUT", `site ${name}: ${failuresText(failures)}`);
-  if (tls.certificate === acme) return;
+  if (tls.certificate === acme) {
+    const cluster = all.find((one) => one.kind === "cluster");
+    if ((cluster?.spec as ClusterSpec | undefined)?.acme?.termsOfServiceAgreed !== true)
+      throw new HcError("INVALID_INPUT", `site ${name}: tls.certificate: "acme" asks a CA for certificates, and the program agrees to no CA's terms: write acme: { termsOfServiceAgreed: true } in the Cluster.`);
+    return;
+  }
   const certificate = all.find((one) => one.kind === "certificate" && one.name === tls.certificate);
   if (certificate === undefined) throw new HcError("INVALID_INPUT", `site ${name}: tls.certificate: there is no certificate ${JSON.stringify(tls.certificate)}.`);
   const missing = uncovered(spec, certificate.spec as CertificateSpec);

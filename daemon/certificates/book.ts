@@ -1,13 +1,15 @@
+import { createHash } from "node:crypto";
 import type { SiteSpec } from "../lib/documents.js";
 import { messageOf } from "../lib/errors.js";
 import type { Sealer } from "../lib/sealed.js";
 import { acme, type CertificateSpec } from "../lib/tls-spec.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
-import { documentKeyPlace } from "./sealing.js";
+import { acmeNames } from "./plan-acme.js";
+import { documentKeyPlace, recordKeyPlace } from "./sealing.js";
 
 export interface OpenCertificate { chain: string; key: string }
 export interface Book {
-  /** Id → opened; an id names one text for ever (it has the revision), so what has the same id is the same. */
+  /** Id → opened; an id names one text for ever (it has the revision, or a digest), so what has the same id is the same. */
   certificates: ReadonlyMap<string, OpenCertificate>;
   /** Host name of a site → id. */
   names: ReadonlyMap<string, string>;
@@ -21,7 +23,7 @@ export class CertificateBook {
 
   public constructor(private readonly sealer: Sealer | undefined) {}
 
-  public of(state: Pick<ClusterState, "desired">): Book {
+  public of(state: Pick<ClusterState, "desired" | "certificates">): Book {
     const opened = new Map<string, OpenCertificate | string>();
     const names = new Map<string, string>();
     const problems = new Map<string, string>();
@@ -40,6 +42,13 @@ export class CertificateBook {
       const id = `certificate/${tls.certificate}@${document.revision}`;
       if (!open(id, `certificate ${tls.certificate}`, documentKeyPlace(tls.certificate), document.value.spec as CertificateSpec)) continue;
       for (const name of hostnames) if (!names.has(name)) names.set(name, id);
+    }
+    for (const name of acmeNames(state).keys()) {
+      const found = state.certificates?.get(name);
+      if (found === undefined || found.value.chain === "") continue;
+      // the revision grows with each attempt too; what was opened for the same text is the same
+      const id = `acme/${name}@${createHash("sha256").update(found.value.key).digest("hex").slice(0, 16)}`;
+      if (open(id, `certificate for ${name}`, recordKeyPlace(name), found.value) && !names.has(name)) names.set(name, id);
     }
     this.opened = opened;
     const certificates = new Map([...opened].filter((entry): entry is [string, OpenCertificate] => typeof entry[1] !== "string"));

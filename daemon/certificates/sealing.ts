@@ -15,3 +15,6 @@ export function sealCertificate(sealer: Sealer, name: string, { chain, key }: Ce
   if (failures.length > 0) throw new HcError("INVALID_INPUT", `certificate ${name}: ${failuresText(failures)}`);
   return { chain, key: sealed };
 }
+export const recordKeyPlace = (name: string): string => `acme-certificate/${name}/key`;
+export const orderKeyPlace = (name: string): string => `acme-order/${name}/key`;
+export const accountKeyPlace = (id: string): string => `acme-account/${id}/key`;

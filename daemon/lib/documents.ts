@@ -1,6 +1,6 @@
 import { type AlertsSpec, alertsSpecSchema } from "./alerts-spec.js";
 import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
-import { type CertificateSpec, certificateSpecSchema, type SiteTlsSpec, siteTlsSchema } from "./tls-spec.js";
+import { type AcmeSpec, acmeSpecSchema, type CertificateSpec, certificateSpecSchema, type SiteTlsSpec, siteTlsSchema } from "./tls-spec.js";
 
 /**
  * Desired documents: what `up` (origin "git") or the API (origin "api") wants to exist. Kept in etcd under
@@ -27,6 +27,8 @@ export interface ClusterSpec {
     /** `replaceAfterS`: another node takes the vote of one that is away this long; 0 = never; missing: 600. */
     etcd: { heartbeatMs: number; electionMs: number; replaceAfterS?: number };
   };
+  /** Certificates by ACME. Missing: none. */
+  acme?: AcmeSpec;
 }
 export interface TemplateSpec {
   /** A recipe of templates/recipes, e.g. "php", "dokuwiki". */
@@ -106,6 +108,7 @@ export const specSchemas = {
           },
         },
       },
+      acme: acmeSpecSchema,
     },
   },
   template: {

@@ -29,11 +29,13 @@ export function updates(before: Book | undefined, after: Book): CertificateUpdat
   return [...all.slice(0, -1), { ...(all.at(-1) as CertificateUpdate), complete: true }];
 }
 
-/** The control process' side of certificates: opens what lies sealed, and tells each worker all of it once, then what changes. Key of session tickets too. */
+/** The control process' side of certificates: opens what lies sealed, and tells each worker all of it once, then what changes. Key of session tickets and challenges of a CA too. */
 export class CertificateFeed {
   private readonly book: CertificateBook;
   private current: Book | undefined;
   private tickets: string | undefined;
+  private challenges: Readonly<Record<string, string>> = {};
+  private challengesFrom: unknown;
   private madeFrom: readonly unknown[] = [];
   private told = new Set<string>();
   private readonly waiting = new Map<Socket, CertificateUpdate[]>();
@@ -48,8 +50,13 @@ export class CertificateFeed {
     const tickets = openTickets(state.tickets?.value, this.context.sealer);
     if (tickets !== undefined && tickets !== this.tickets) for (const socket of workers) this.send(socket, { type: "tickets", key: tickets });
     this.tickets = tickets;
+    if (state.challenges !== this.challengesFrom) {
+      this.challengesFrom = state.challenges;
+      this.challenges = Object.fromEntries([...(state.challenges ?? [])].map(([token, { value }]) => [token, value.answer]));
+      for (const socket of workers) this.send(socket, { type: "challenges", answers: this.challenges });
+    }
     // maps are replaced when they change (state/apply.ts)
-    const from = [state.desired];
+    const from = [state.desired, state.certificates];
     if (this.current !== undefined && from.every((part, at) => part === this.madeFrom[at])) return;
     this.madeFrom = from;
     const next = this.book.of(state);
@@ -63,7 +70,13 @@ export class CertificateFeed {
   /** A worker that has just come. */
   public joined(socket: Socket): void {
     if (this.tickets !== undefined) this.send(socket, { type: "tickets", key: this.tickets });
+    this.send(socket, { type: "challenges", answers: this.challenges });
     if (this.current !== undefined) this.tell(socket, updates(undefined, this.current));
+  }
+
+  /** Were the workers told to answer this challenge? */
+  public answers(token: string): boolean {
+    return Object.hasOwn(this.challenges, token);
   }
 
   private tell(socket: Socket, changes: readonly CertificateUpdate[]): void {

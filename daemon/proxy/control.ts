@@ -143,6 +143,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       errors: stats.flatMap((item) => item.errors).sort((a, b) => a.atMs - b.atMs).slice(-20),
     };
   };
+  context.peerRoutes.route("GET", "/peer/v1/acme-challenges/:token", async ({ params }) => ({ known: certificates.answers(params["token"] as string) }));
   context.peerRoutes.route("GET", "/peer/v1/proxy/:unit", async ({ params }) => viewOf(params["unit"] as string));
   return {
     unit: viewOf,

@@ -27,7 +27,7 @@ async function answer(worker: WorkerState, client: ByteStream, head: RequestHead
     return keep;
   };
   if (table === undefined) return own(503);
-  const policy = sitePolicy({ table, unit, head, proto, secured: worker.tls.has(head.host) });
+  const policy = sitePolicy({ table, unit, head, proto, secured: worker.tls.has(head.host), challenges: worker.challenges });
   if ("answer" in policy) {
     if (unit !== undefined) worker.count(unit, policy.status);
     await writeAll(client.socket, policy.answer, limits.bodyIdleMs);

@@ -16,6 +16,8 @@ export class WorkerState {
   public onDrained: () => void = () => undefined;
   /** Certificates of the public port. */
   public readonly tls: TlsContexts;
+  /** Challenges of a CA: token → answer. */
+  public challenges: Readonly<Record<string, string>> = {};
   /** The key of session tickets that all workers share has come. */
   public onTickets: (key: Buffer) => void = () => undefined;
   private readonly heldBy = new Map<string, number>();

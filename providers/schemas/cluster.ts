@@ -1,5 +1,6 @@
 import type { Member } from "../../daemon/lib/node-config.js";
 import { holdsUnknown, nameSchema } from "../../daemon/lib/schema.js";
+import { acmeSpecSchema, type AcmeSpec, letsEncrypt } from "../../daemon/lib/tls-spec.js";
 import { type Connection, connectionSchema } from "./connection.js";
 
 export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; /** A site that failed over so often within an hour waits (1 to 10 min) for its home before the next time; 0 = never; default 5. */ failoversPerHour?: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
@@ -11,6 +12,8 @@ export interface ClusterInputs {
   datasets: Record<string, string>;
   redundancy: number;
   settings: ClusterSettings;
+  /** Missing: no certificates by ACME. */
+  acme?: AcmeSpec;
   ephemeral: boolean;
 }
 export interface ClusterOutputs extends ClusterInputs {
@@ -39,6 +42,10 @@ export const clusterSchema = {
         txgTimeoutS: integer(1, 30), rpoS: integer(1, 86_400), trashDays: integer(0, 3650), failoversPerHour: integer(0, 32),
         etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000), replaceAfterS: integer(0, 604_800) } },
       },
+    },
+    acme: {
+      ...acmeSpecSchema, required: ["termsOfServiceAgreed"],
+      properties: { ...acmeSpecSchema.properties, directory: { ...acmeSpecSchema.properties.directory, default: letsEncrypt }, email: { ...acmeSpecSchema.properties.email, default: "" }, ca: { ...acmeSpecSchema.properties.ca, default: "" } },
     },
     ephemeral: { type: "boolean", default: false },
     // outputs, named in the program so that they become Outputs
