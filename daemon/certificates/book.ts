@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { SiteSpec } from "../lib/documents.js";
 import { messageOf } from "../lib/errors.js";
 import type { Sealer } from "../lib/sealed.js";
@@ -9,7 +8,7 @@ import { documentKeyPlace, recordKeyPlace } from "./sealing.js";
 
 export interface OpenCertificate { chain: string; key: string }
 export interface Book {
-  /** Id → opened; an id names one text for ever (it has the revision, or a digest), so what has the same id is the same. */
+  /** Id → opened; an id names one text for ever (it has the revision, or the nonce), so what has the same id is the same. */
   certificates: ReadonlyMap<string, OpenCertificate>;
   /** Host name of a site → id. */
   names: ReadonlyMap<string, string>;
@@ -46,8 +45,8 @@ export class CertificateBook {
     for (const name of acmeNames(state).keys()) {
       const found = state.certificates?.get(name);
       if (found === undefined || found.value.chain === "") continue;
-      // the revision grows with each attempt too; what was opened for the same text is the same
-      const id = `acme/${name}@${createHash("sha256").update(found.value.key).digest("hex").slice(0, 16)}`;
+      // the revision grows with each attempt too; the nonce is made from the text that was sealed (daemon/lib/sealed.ts)
+      const id = `acme/${name}@${found.value.key.slice(9, 25)}`;
       if (open(id, `certificate for ${name}`, recordKeyPlace(name), found.value) && !names.has(name)) names.set(name, id);
     }
     this.opened = opened;

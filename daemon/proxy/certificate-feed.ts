@@ -34,6 +34,7 @@ export class CertificateFeed {
   private readonly book: CertificateBook;
   private current: Book | undefined;
   private tickets: string | undefined;
+  private ticketsFrom: unknown;
   private challenges: Readonly<Record<string, string>> = {};
   private challengesFrom: unknown;
   private madeFrom: readonly unknown[] = [];
@@ -47,9 +48,11 @@ export class CertificateFeed {
   /** At each change of the picture. */
   public refresh(workers: readonly Socket[]): void {
     const state = this.context.view.current();
-    const tickets = openTickets(state.tickets?.value, this.context.sealer);
-    if (tickets !== undefined && tickets !== this.tickets) for (const socket of workers) this.send(socket, { type: "tickets", key: tickets });
-    this.tickets = tickets;
+    if (state.tickets !== this.ticketsFrom) {
+      this.ticketsFrom = state.tickets;
+      this.tickets = openTickets(state.tickets?.value, this.context.sealer);
+      if (this.tickets !== undefined) for (const socket of workers) this.send(socket, { type: "tickets", key: this.tickets });
+    }
     if (state.challenges !== this.challengesFrom) {
       this.challengesFrom = state.challenges;
       this.challenges = Object.fromEntries([...(state.challenges ?? [])].map(([token, { value }]) => [token, value.answer]));

@@ -40,7 +40,8 @@ export function createTlsListener({ contexts, log, accept, session }: TlsListene
     log.debug({ err: error }, "a client's handshake failed");
     socket.destroy();
   });
-  const server = createServer((socket) => {
+  // as on the plain port: who has sent its request and says so is still answered
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     if (accept(socket)) tls.emit("connection", socket);
   });
   return { server, tls };

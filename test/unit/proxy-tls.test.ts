@@ -180,6 +180,17 @@ test("a certificate that changes is used for the next handshake; one that is gon
   await until(() => worker.state.tls.has("shop.example"));
 });
 
+test("who has sent its request and closes its half is still answered", async () => {
+  const socket = await dial(Object.assign({ servername: "shop.example" }, { allowHalfOpen: true }));
+  let back = "";
+  socket.on("data", (data: Buffer) => {
+    back += data.toString("latin1");
+  });
+  socket.end("GET /big HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n");
+  await new Promise((resolve) => socket.once("end", resolve));
+  expect(back.length).toBeGreaterThan(3 * 1024 * 1024);
+});
+
 test("a cut answer is seen as cut over HTTPS too", async () => {
   const cut = createHttpServer((_request, response) => {
     response.writeHead(200, { "content-length": "100" });
