@@ -2,6 +2,7 @@ import yargs, { type CommandModule } from "yargs";
 import { errorCode, errorTable, HcError, messageOf } from "../daemon/lib/errors.js";
 import { adoptPoolCommand } from "./commands/adopt-pool.js";
 import { alertsCommand } from "./commands/alerts.js";
+import { certificatesCommand } from "./commands/certificates.js";
 import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
@@ -25,7 +26,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, probeCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, probeCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand, certificatesCommand,
   vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

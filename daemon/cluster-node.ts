@@ -13,6 +13,9 @@ import { PeerClient } from "./api/peers.js";
 import { recordRoutes } from "./api/record-routes.js";
 import { Router } from "./api/router.js";
 import { buildStatus } from "./api/status.js";
+import { Acme } from "./certificates/acme.js";
+import { certificateRoutes } from "./certificates/routes.js";
+import { TicketKeys } from "./certificates/ticket-keys.js";
 import type { NodeContext, Running } from "./context.js";
 import { Failover } from "./failover/failover.js";
 import { fenceRoutes } from "./failover/fence-routes.js";
@@ -114,6 +117,8 @@ export class ClusterNode {
   private readonly failsafe: Failsafe;
   private readonly sealer: Sealer | undefined;
   private readonly alerts: Alerts;
+  private readonly tickets: TicketKeys;
+  private readonly acme: Acme;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -155,10 +160,12 @@ export class ClusterNode {
     } });
     this.peerRouter = new Router(log, () => this.starting());
     this.apiScope = options.api.scope();
+    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
     this.context = {
       host, cluster, log, clock, runner, platform, zfs, changes, store, services,
       view: this.view, session: trustedSession(this.session, this.guard, this.view), fence: this.fence, unitLocks: new Locks(), peers: this.peers, peerRoutes: this.peerRouter, apiRoutes: this.apiScope,
       gates: new Gates(clock),
+      sealer: this.sealer,
       event: (unit, event, detail) => this.events.add(unit, event, detail),
       signal: this.aborter.signal,
     };
@@ -169,8 +176,9 @@ export class ClusterNode {
     this.recovery = new Recovery({ context: this.context, leader: this.leader });
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
     this.failover = new Failover({ context: this.context, leader: this.leader, liveness: this.liveness });
-    this.sealer = pki.sealKey === undefined ? undefined : createSealer(pki.sealKey);
     this.alerts = new Alerts({ context: this.context, leader: this.leader, liveness: this.liveness, sealer: this.sealer, waits: () => this.failover.waits() });
+    this.tickets = new TicketKeys({ context: this.context, leader: this.leader });
+    this.acme = new Acme({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.failsafe = new Failsafe({ context: this.context, session: this.session, diskProblem: () => this.fence.problem() || this.probe.problem() });
   }
 
@@ -191,6 +199,7 @@ export class ClusterNode {
     // that somebody declared it dead is no sign of a node's life
     failoverRoutes(context, this.failover);
     alertRoutes(context, this.alerts);
+    certificateRoutes(context);
     drainRoutes(context);
     removalRoutes(context, { members: () => this.etcd.members(), alive: () => this.liveness.alive(this.view.current()), problems: () => this.planned(this.liveness.alive(this.view.current())) });
     adoptRoutes(context, (node) => this.liveness.isAlive(this.view.current(), node));
@@ -218,7 +227,7 @@ export class ClusterNode {
         const proxy = (): Promise<void> => this.stage("proxy", () => parts.startProxy(context)).then((part) => void (part !== undefined && this.sampled.push(part)));
         const early = this.session.isInherited && cluster.dataset !== "" ? proxy() : undefined;
         await this.stage("node record", () => this.publishRecord().then(none));
-        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal));
+        this.loops.push(this.publisher.run(signal), this.links.run(signal), this.leader.run(signal), this.planner.run(signal), this.failover.run(signal), this.failsafe.run(signal), this.recovery.run(signal), this.alerts.run(signal), this.tickets.run(signal), this.acme.run(signal));
         this.view.onChange(() => this.publisher.nudgeWhen(this.view.current().templates));
         if (cluster.dataset === "") return; // a witness carries nothing
         await keepReserve(this.zfs, cluster.dataset, log);
@@ -318,7 +327,7 @@ export class ClusterNode {
     const { session, leader, health, fence, events, planner, failsafe, failover } = this;
     // before the first picture nobody leads
     const own = ownSamples({ version: hcdVersion, sha256: this.options.sha256, session, leads: view.isReady() && leader.isLeader(), elections: leader.elections, etcd: health.last(), fence, events, planner, failsafe, failover });
-    return [...own, { name: "hc_etcd_votes_given_total", labels: {}, value: this.voters.replaced }, ...picture, ...this.sampled.flatMap((part) => part.metrics())];
+    return [...own, { name: "hc_etcd_votes_given_total", labels: {}, value: this.voters.replaced }, ...this.acme.metrics(), ...picture, ...this.sampled.flatMap((part) => part.metrics())];
   }
 
   /**

@@ -8,6 +8,7 @@ import type { Logger } from "./lib/log.js";
 import type { ClusterConfig, HostConfig } from "./lib/node-config.js";
 import type { Platform } from "./platform/platform.js";
 import type { Gates } from "./proxy/gates.js";
+import type { Sealer } from "./lib/sealed.js";
 import type { SiteServices } from "./services/site-services.js";
 import type { View } from "./state/cluster-state.js";
 import type { Store } from "./state/store.js";
@@ -77,6 +78,8 @@ export interface NodeContext {
   apiRoutes: RouteRegistry;
   /** Holds of units at this node's proxy workers. */
   gates: Gates;
+  /** Opens and seals secrets that lie in etcd; undefined: this node was handed no key yet. */
+  sealer?: Sealer | undefined;
   event(unit: string, event: string, detail: string): void;
   signal: AbortSignal;
 }

@@ -4,6 +4,7 @@
  */
 import { adapt, type ProviderEntry } from "./core/adapter.js";
 import { alertsHandler } from "./handlers/alerts.js";
+import { certificateHandler } from "./handlers/certificate.js";
 import { clusterHandler } from "./handlers/cluster.js";
 import { customerHandler } from "./handlers/customer.js";
 import { hostHandler } from "./handlers/host.js";
@@ -22,3 +23,4 @@ export const template: ProviderEntry = adapt(templateHandler);
 export const customer: ProviderEntry = adapt(customerHandler);
 export const site: ProviderEntry = adapt(siteHandler);
 export const alerts: ProviderEntry = adapt(alertsHandler);
+export const certificate: ProviderEntry = adapt(certificateHandler);

@@ -1,5 +1,6 @@
 /** What a stack imports from "hybridcluster". */
 export { Alerts, type AlertsArgs } from "../providers/resources/alerts.js";
+export { Certificate, type CertificateArgs } from "../providers/resources/certificate.js";
 export { Cluster, type ClusterArgs } from "../providers/resources/cluster.js";
 export { Customer, type CustomerArgs } from "../providers/resources/customer.js";
 export { Host, type HostArgs } from "../providers/resources/host.js";

@@ -40,6 +40,10 @@ export function describe(facts: AlertFacts, conditions: readonly Condition[], si
       const node = first.group.slice("behind/".length);
       return text("warning", many === 1 ? `the copy of ${one} on ${node} is more than ${span(thresholds.behindS)} behind` : `${many} copies on ${node} are more than ${span(thresholds.behindS)} behind`, `hc site show ${one}`);
     }
+    case "certificate": {
+      const critical = conditions.some(({ text }) => text.startsWith("has expired"));
+      return text(critical ? "critical" : "warning", many === 1 ? `the certificate for ${first.subject} ${first.text.split(":")[0]}` : `${many} certificates need a person${critical ? ", some have expired" : ""}`, "hc certificates");
+    }
     default: return first.kind satisfies never;
   }
 }
@@ -94,6 +98,7 @@ export function endOf(facts: AlertFacts, record: AlertRecord, overMs: number): s
     case "quorum": return `etcd can lose a voter again. ${lasted}`;
     case "pool": return `The pool is well again. ${lasted}`;
     case "behind": return `All of them are in step again. ${lasted}`;
+    case "certificate": return `All of them are good again. ${lasted}`;
     default: return record.kind satisfies never;
   }
 }

@@ -139,7 +139,7 @@ export class Alerts {
     const leads = this.term !== "";
     const report = leads ? this.report() : undefined;
     const open = report?.alerts.filter(isOpen) ?? [];
-    const kinds = ["node-down", "unit-down", "one-copy", "quorum", "pool", "behind"] as const;
+    const kinds = ["node-down", "unit-down", "one-copy", "quorum", "pool", "behind", "certificate"] as const;
     return [
       ...(leads ? kinds.map((kind) => ({ name: "hc_alerts_firing", labels: { kind }, value: open.filter((record) => record.kind === kind).length })) : []),
       { name: "hc_alerts_fired_total", labels: {}, value: this.fired },

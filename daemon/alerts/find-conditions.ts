@@ -1,4 +1,5 @@
 import { clusterSpec, stateOf } from "../api/status.js";
+import { certificatesOf, needsPerson } from "../certificates/certificate-status.js";
 import type { AlertThresholds } from "../lib/alerts-spec.js";
 import type { AlertKind, ObservedUnit, UnitRecord } from "../lib/records.js";
 import { type ClusterState, desiredOf, fencedByPerson } from "../state/cluster-state.js";
@@ -9,6 +10,8 @@ const full = 0.95;
 const settledS = 3;
 /** A lag above its limit that is gone after a minute was a restart. */
 const behindHoldS = 60;
+/** A certificate that is replaced within this time is told nobody. */
+const certificateHoldS = 300;
 /** Failovers that are younger are told even when the dead node is back before anybody could be. */
 const recentMs = 600_000;
 
@@ -94,6 +97,10 @@ export function findConditions(facts: AlertFacts): Conditions {
   }
   pools(facts, add, unknown);
   quorum(facts, dead, add);
+  for (const certificate of certificatesOf(state, facts.atMs)) {
+    const { severity, text } = needsPerson(certificate, facts.atMs);
+    if (severity !== "") add(`certificate/${certificate.name}`, "certificate", "certificate", certificateHoldS, certificate.name, text);
+  }
   const free = [...state.nodes.values()].filter(({ value }) => value.role === "node" && alive.has(value.node) && state.drains?.has(value.node) !== true).map(({ value }) => value.node);
   for (const [unit, { value: record }] of state.units) {
     if (record.state !== "live") continue;

@@ -1,4 +1,5 @@
 import { undelivered } from "../alerts/plan-alerts.js";
+import { certificatesOf, needsPerson } from "../certificates/certificate-status.js";
 import type { AlertsSpec } from "../lib/alerts-spec.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
@@ -10,6 +11,8 @@ type Attention = Status["attention"][number];
 const lagWarnS = 60;
 /** An alert that a receiver does not take for so long needs a person, ms. */
 const untoldMs = 300_000;
+/** Certificates that are named one by one. */
+const certificateLimit = 20;
 const fullWarn = 0.85;
 const fullCritical = 0.95;
 
@@ -63,6 +66,9 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
   }
   for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");
   for (const [key, template] of facts.state.templates) if (template.value.state === "failed") add("critical", `template ${key} could not be built: ${template.value.error}`, `hc ssh ${template.value.builder} journalctl -u hcd`);
+  const certificates = certificatesOf(facts.state, facts.atMs).map((one) => ({ name: one.name, ...needsPerson(one, facts.atMs) })).filter(({ severity }) => severity !== "");
+  for (const { name, severity, text } of certificates.slice(0, certificateLimit)) add(severity as Attention["severity"], `the certificate for ${name} ${text}`, "hc certificates");
+  if (certificates.length > certificateLimit) add("warning", `${certificates.length - certificateLimit} more certificates need a person`, "hc certificates");
   const records = [...(facts.state.alerts?.values() ?? [])].map(({ value }) => value);
   for (const receiver of receiverNames(facts)) {
     const { count, sinceMs } = undelivered(records, receiver);

@@ -1,4 +1,6 @@
 import type { ClusterSpec, DesiredDocument, Kind, SiteSpec } from "../lib/documents.js";
+import { acme, type CertificateSpec, siteTlsFailures } from "../lib/tls-spec.js";
+import { chainFacts, coversName } from "../lib/x509.js";
 import { HcError } from "../lib/errors.js";
 import { failuresText } from "../lib/schema.js";
 import { checkPhpSettings } from "../platform/php-settings.js";
@@ -26,6 +28,7 @@ export function putRule({ document, present, adopt, all, nodes }: PutFacts): voi
       { retry: "never", context: { origin: present.origin } },
     );
   if (document.kind === "site") siteRule(document as DesiredDocument<"site">, all, nodes);
+  if (document.kind === "certificate") certificateRule(document as DesiredDocument<"certificate">, all);
   if (document.kind === "template" && present !== undefined) {
     const before = present.spec as { recipe: string; version: string };
     const now = document.spec as { recipe: string; version: string };
@@ -49,6 +52,7 @@ function siteRule(document: DesiredDocument<"site">, all: readonly DesiredDocume
   const refused = checkPhpSettings(spec.php);
   if (refused.length > 0) throw new HcError("INVALID_INPUT", `site ${name}: ${failuresText(refused)}`);
   if (reserved !== undefined) throw new HcError("INVALID_INPUT", `site ${name}: hostnames: ${reserved} is kept for the cluster itself.`);
+  tlsRule(document, all);
   const exact = new Set(mine);
   const wild = mine.filter((hostname) => hostname.startsWith("*."));
   for (const other of all) {
@@ -57,6 +61,37 @@ function siteRule(document: DesiredDocument<"site">, all: readonly DesiredDocume
     if (taken !== undefined) throw new HcError("CONFLICT", `site ${name}: hostnames: ${taken} belongs to the site ${other.name}.`, { retry: "never", context: { site: other.name } });
   }
 }
+/** Its certificate is there and has all its names: a visitor must not be warned of what could be known here. */
+function tlsRule({ name, spec }: DesiredDocument<"site">, all: readonly DesiredDocument[]): void {
+  const { tls } = spec;
+  if (tls === undefined) return;
+  const failures = siteTlsFailures(tls, spec.hostnames);
+  if (failures.length > 0) throw new HcError("INVALID_INPUT", `site ${name}: ${failuresText(failures)}`);
+  if (tls.certificate === acme) {
+    const cluster = all.find((one) => one.kind === "cluster");
+    if ((cluster?.spec as ClusterSpec | undefined)?.acme?.termsOfServiceAgreed !== true)
+      throw new HcError("INVALID_INPUT", `site ${name}: tls.certificate: "acme" asks a CA for certificates, and the program agrees to no CA's terms: write acme: { termsOfServiceAgreed: true } in the Cluster.`);
+    return;
+  }
+  const certificate = all.find((one) => one.kind === "certificate" && one.name === tls.certificate);
+  if (certificate === undefined) throw new HcError("INVALID_INPUT", `site ${name}: tls.certificate: there is no certificate ${JSON.stringify(tls.certificate)}.`);
+  const missing = uncovered(spec, certificate.spec as CertificateSpec);
+  if (missing.length > 0) throw new HcError("INVALID_INPUT", `site ${name}: tls.certificate: ${tls.certificate} is not for ${missing.join(", ")}.`);
+}
+const uncovered = ({ hostnames }: SiteSpec, { chain }: CertificateSpec): string[] => {
+  const names = chainFacts(chain)?.names ?? [];
+  return hostnames.filter((hostname) => !coversName(names, plain(hostname)));
+};
+/** A renewed one must still have the names of the sites that use it. */
+function certificateRule({ name, spec }: DesiredDocument<"certificate">, all: readonly DesiredDocument[]): void {
+  if (name === acme) throw new HcError("INVALID_INPUT", `certificate ${name}: name: "${acme}" stands for certificates by ACME; choose another.`);
+  for (const { kind, name: site, spec: other } of all) {
+    if (kind !== "site" || (other as SiteSpec).tls?.certificate !== name) continue;
+    const missing = uncovered(other as SiteSpec, spec);
+    if (missing.length > 0) throw new HcError("CONFLICT", `certificate ${name}: chain: it is not for ${missing.join(", ")} of the site ${site}, which uses it.`, { context: { site } });
+  }
+}
+
 /**
  * "*.x" takes every name below x. Such a name of another site is refused: Apache gives it to whichever site's file it reads first, whatever the proxy's table says
  * (https://httpd.apache.org/docs/2.4/vhosts/name-based.html), and it would let one customer take another's visitors.
@@ -64,8 +99,9 @@ function siteRule(document: DesiredDocument<"site">, all: readonly DesiredDocume
 const covers = (mask: string, hostname: string): boolean => hostname.endsWith(mask.slice(1));
 const plain = (hostname: string): string => hostname.replace(/^\[|\]$/g, "");
 
-/** Pure: which sites use this customer or template. */
+/** Pure: which sites use this customer, template or certificate. */
 export function useOf(kind: Kind, name: string, sites: readonly DesiredDocument<"site">[]): string[] {
+  if (kind === "certificate") return sites.filter((site) => site.spec.tls?.certificate === name).map((site) => `site ${site.name}`).sort();
   if (kind !== "customer" && kind !== "template") return [];
   return sites.filter((site) => site.spec[kind] === name).map((site) => `site ${site.name}`).sort();
 }

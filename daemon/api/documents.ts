@@ -5,7 +5,9 @@ import { HcError } from "../lib/errors.js";
 import { keys, type TemplateRecord, type UnitRecord } from "../lib/records.js";
 import { failuresText, validate } from "../lib/schema.js";
 import type { Sealer } from "../lib/sealed.js";
+import { acme, type CertificateSpec } from "../lib/tls-spec.js";
 import { openAlerts, sealAlerts } from "../alerts/receivers.js";
+import { sealCertificate } from "../certificates/sealing.js";
 import type { KeyValue, Store } from "../state/store.js";
 import { putRule, useOf } from "./document-rules.js";
 
@@ -69,8 +71,9 @@ export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () =>
       const record = unit === undefined ? undefined : (JSON.parse(unit.value) as UnitRecord);
       if (record?.state === "deleting") throw new HcError("CONFLICT", `site ${name} is on its way to the trash; repeat in a moment.`);
       const site = document as DesiredDocument<"site">;
-      // Customer and template are compared in the transaction, so that neither can be deleted meanwhile.
-      for (const other of [keys.desired("customer", site.spec.customer), keys.desired("template", site.spec.template)]) compare.push({ key: other, modRevision: (await store.get(other))?.modRevision ?? "0" });
+      // Customer, template and certificate are compared in the transaction, so that none can be deleted meanwhile.
+      const { tls } = site.spec;
+      for (const other of [keys.desired("customer", site.spec.customer), keys.desired("template", site.spec.template), ...(tls === undefined || tls.certificate === acme ? [] : [keys.desired("certificate", tls.certificate)])]) compare.push({ key: other, modRevision: (await store.get(other))?.modRevision ?? "0" });
     }
     const all = await list();
     putRule({ document, present: present?.document, adopt: query.get("adopt") === "1", all: all.map((one) => one.document), nodes: nodes() });
@@ -102,9 +105,10 @@ export function documentRoutes(routes: RouteRegistry, store: Store, nodes: () =>
 
 /** Secrets are sealed before anything else sees the document. Throws INVALID_INPUT, naming no value; NOT_READY without a key. */
 function sealDocument(document: DesiredDocument, sealer: Sealer | undefined): DesiredDocument {
-  if (document.kind !== "alerts") return document;
-  const { name } = document;
-  if (sealer === undefined) throw new HcError("NOT_READY", `alerts ${name}: this cluster has no key for secrets yet; \`hc up\` hands it over with the Cluster.`);
+  const { kind, name } = document;
+  if (kind !== "alerts" && kind !== "certificate") return document;
+  if (sealer === undefined) throw new HcError("NOT_READY", `${kind} ${name}: this cluster has no key for secrets yet; \`hc up\` hands it over with the Cluster.`);
+  if (kind === "certificate") return { ...document, spec: sealCertificate(sealer, name, document.spec as CertificateSpec, Date.now()) };
   const sealed = sealAlerts(sealer, name, document.spec as AlertsSpec);
   const failures = alertsFailures(openAlerts(sealer, name, sealed));
   if (failures.length > 0) throw new HcError("INVALID_INPUT", `alerts ${name}: ${failuresText(failures)}`);

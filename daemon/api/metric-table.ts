@@ -69,6 +69,8 @@ export const metricTable = {
   hc_events_dropped_total: ["counter", "Events that were dropped: too many waited."],
   hc_alerts_firing: ["gauge", "Alerts that are open, by kind (leader)."],
   hc_alerts_fired_total: ["counter", "Alerts that this node has raised while it led."],
+  hc_acme_issued_total: ["counter", "Certificates that this node got from the CA while it led."],
+  hc_acme_failures_total: ["counter", "Attempts at certificates that failed while this node led."],
   hc_alerts_suppressed: ["gauge", "Causes that are not told since too many alerts are open (leader)."],
   hc_alerts_waiting: ["gauge", "Alerts that a receiver has still to be told (leader)."],
   hc_alerts_sent_total: ["counter", "Messages that a receiver took from this node."],

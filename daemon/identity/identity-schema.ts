@@ -5,7 +5,7 @@ const ports = {
   type: "object",
   additionalProperties: false,
   required: ["http", "peer", "control", "etcdClient", "etcdPeer", "apache"],
-  properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port, metrics: port },
+  properties: { http: port, https: { type: "integer", minimum: 0, maximum: 65535 }, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port, metrics: port },
 } as const;
 const pem = { type: "string", pattern: "^-----BEGIN [A-Z ]+-----\\n", maxLength: 65536, secret: true } as const;
 

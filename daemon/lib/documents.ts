@@ -1,12 +1,13 @@
 import { type AlertsSpec, alertsSpecSchema } from "./alerts-spec.js";
 import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
+import { type AcmeSpec, acmeSpecSchema, type CertificateSpec, certificateSpecSchema, type SiteTlsSpec, siteTlsSchema } from "./tls-spec.js";
 
 /**
  * Desired documents: what `up` (origin "git") or the API (origin "api") wants to exist. Kept in etcd under
  * `/hc/desired/<kind>/<name>`, validated both ways against the schemas below. A reader understands this `version` and the one before.
  */
 export const documentVersion = 1;
-export type Kind = "cluster" | "template" | "customer" | "site" | "alerts";
+export type Kind = "cluster" | "template" | "customer" | "site" | "alerts" | "certificate";
 export type Origin = "git" | "api";
 
 export interface ClusterSpec {
@@ -26,6 +27,8 @@ export interface ClusterSpec {
     /** `replaceAfterS`: another node takes the vote of one that is away this long; 0 = never; missing: 600. */
     etcd: { heartbeatMs: number; electionMs: number; replaceAfterS?: number };
   };
+  /** Certificates by ACME. Missing: none. */
+  acme?: AcmeSpec;
 }
 export interface TemplateSpec {
   /** A recipe of templates/recipes, e.g. "php", "dokuwiki". */
@@ -63,8 +66,10 @@ export interface SiteSpec {
    * Missing in documents of versions before: 60, 24, 30, 12.
    */
   retention?: { minutes: number; hours: number; days: number; weeks: number };
+  /** Missing: HTTP only, as in documents of versions before. */
+  tls?: SiteTlsSpec;
 }
-export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec; alerts: AlertsSpec }
+export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec; alerts: AlertsSpec; certificate: CertificateSpec }
 
 export interface DesiredDocument<K extends Kind = Kind> {
   version: number;
@@ -103,6 +108,7 @@ export const specSchemas = {
           },
         },
       },
+      acme: acmeSpecSchema,
     },
   },
   template: {
@@ -161,9 +167,11 @@ export const specSchemas = {
         // bounds: a unit never has more than some 3,000 snapshots, and never less than a restore needs to look back on
         properties: { minutes: { type: "integer", minimum: 10, maximum: 1440 }, hours: { type: "integer", minimum: 0, maximum: 336 }, days: { type: "integer", minimum: 0, maximum: 400 }, weeks: { type: "integer", minimum: 0, maximum: 520 } },
       },
+      tls: siteTlsSchema,
     },
   },
   alerts: alertsSpecSchema,
+  certificate: certificateSpecSchema,
 } as const;
 
 export const documentSchemas: Record<Kind, object> = Object.fromEntries(

@@ -20,6 +20,8 @@ export const defaultWatchdog: WatchdogConfig = { device: "/dev/watchdog0" };
 export interface NodePorts {
   /** Public HTTP of the proxy. */
   http: number;
+  /** Public HTTPS of the proxy; 0 = none. Missing in host.json of versions before: none. */
+  https: number;
   /** Proxy to proxy, mutual TLS of the edge CA. */
   peer: number;
   /** Control process to control process: streams, blobs, moves; mutual TLS of the cluster CA. */
@@ -43,7 +45,7 @@ export interface NodePaths {
   /** Mount point of the datasets. */
   data: string;
 }
-export const defaultPorts: NodePorts = { http: 80, peer: 4430, control: 4431, etcdClient: 2379, etcdPeer: 2380, apache: 8079 };
+export const defaultPorts: NodePorts = { http: 80, https: 443, peer: 4430, control: 4431, etcdClient: 2379, etcdPeer: 2380, apache: 8079 };
 export const defaultPaths: NodePaths = {
   etc: "/etc/hybridcluster",
   state: "/var/lib/hybridcluster",

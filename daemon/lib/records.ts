@@ -171,7 +171,7 @@ export interface RemovalRecord { version: number; node: string; dead: boolean; r
 /** `/hc/event/<UTC ms, 13 digits>-<node>-<n>`: history for people, bounded by the leader. */
 export interface EventRecord { version: number; atMs: number; node: string; unit: string; event: string; detail: string }
 
-export type AlertKind = "node-down" | "unit-down" | "one-copy" | "quorum" | "pool" | "behind";
+export type AlertKind = "node-down" | "unit-down" | "one-copy" | "quorum" | "pool" | "behind" | "certificate";
 /**
  * `/hc/alert/<id>`: what people are told, one of a cause; written by the leader alone, guarded by its election. Who was told what stands here, so that another leader neither repeats nor forgets it.
  */
@@ -201,6 +201,32 @@ export interface AlertRecord {
   told: Record<string, { state: "" | "firing" | "resolved" | "given-up"; atMs: number }>;
 }
 
+/** `/hc/tls-tickets`: the key of TLS session tickets that all workers share (daemon/certificates/ticket-keys.ts), sealed. Missing before version 0.2. */
+export interface TicketRecord { version: number; key: string; madeAtMs: number }
+
+/**
+ * `/hc/certificate/<host name>`: a certificate by ACME and how far the next one is; written by the leader alone (daemon/certificates). `chain` "": there is none yet. Missing before version 0.2.
+ */
+export interface CertificateRecord {
+  version: number;
+  name: string;
+  chain: string;
+  /** Sealed. */
+  key: string;
+  notBeforeMs: number;
+  notAfterMs: number;
+  /** Of the CA that it comes from. */
+  directory: string;
+  /** An order that has begun, with the sealed key of the certificate that it will give: kept before the CA is asked to sign. */
+  order?: { url: string; key: string; directory: string };
+  /** The attempts since the last success. Written before the CA is asked anything: `nextMs` holds for whoever leads. `reason` "": it runs, or was cut short. */
+  attempt?: { count: number; atMs: number; nextMs: number; reason: string };
+}
+/** `/hc/acme-account/<id>`: the cluster's account at a CA; `url` "": not registered yet. */
+export interface AcmeAccountRecord { version: number; directory: string; email: string; /** Sealed. */ key: string; url: string }
+/** `/hc/acme-challenge/<token>`: what every node answers under /.well-known/acme-challenge/<token> (RFC 8555 §8.3). No secret: whoever asks is told. */
+export interface ChallengeRecord { version: number; name: string; answer: string; atMs: number }
+
 export const keys = {
   desired: (kind: string, name: string) => `/hc/desired/${kind}/${name}`,
   unit: (id: string) => `/hc/unit/${id}`,
@@ -219,6 +245,10 @@ export const keys = {
   alert: (id: string) => `/hc/alert/${id}`,
   /** Since when conditions hold that are no alert yet: a new leader goes on counting. */
   alertPending: "/hc/alert-pending",
+  tickets: "/hc/tls-tickets",
+  certificate: (name: string) => `/hc/certificate/${name}`,
+  acmeAccount: (id: string) => `/hc/acme-account/${id}`,
+  challenge: (token: string) => `/hc/acme-challenge/${token}`,
   recovery: "/hc/recovery",
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,

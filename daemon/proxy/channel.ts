@@ -1,8 +1,9 @@
 import type { UnitStats } from "./worker-state.js";
 import type { RouteTable } from "./routes.js";
+import type { CertificateUpdate } from "./tls-contexts.js";
 
 /** Lines of JSON on `<run>/proxy.sock`: control listens, workers connect (and connect again when it was away). */
-export type ToWorker = { type: "routes"; table: RouteTable } | { type: "deadline"; ms: number; /** Later deadlines of single units (daemon/failsafe). */ units?: Record<string, number>; /** Units whose gate is closed, until when (machineMs): told again with each beat. */ holds?: Record<string, number> } | { type: "leave" };
+export type ToWorker = { type: "routes"; table: RouteTable } | { type: "deadline"; ms: number; /** Later deadlines of single units (daemon/failsafe). */ units?: Record<string, number>; /** Units whose gate is closed, until when (machineMs): told again with each beat. */ holds?: Record<string, number> } | { type: "leave" } | { type: "tickets"; /** base64 of 48 bytes. */ key: string } | { type: "challenges"; /** Token → answer (RFC 8555 §8.3): all there are now. */ answers: Record<string, string> } | ({ type: "certificates" } & CertificateUpdate);
 export type ToControl = { type: "hello"; pid: number; version: 1; /** Of its service. */ name?: string; /** As it was started: an upgrade is seen by it. */ argv?: string[] } | { type: "report"; held: number; connections: number; inFlight: Record<string, number>; units: Record<string, UnitStats> } | { type: "holding"; /** Of held units. */ inFlight: Record<string, number> };
 
 const maxLineBytes = 64 * 1024 * 1024;

@@ -3,6 +3,7 @@ import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
 import { machineMs } from "../lib/clock.js";
+import { CertificateFeed } from "./certificate-feed.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
 import { holdLeaseMs } from "./gates.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
@@ -30,6 +31,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     if (socket.writableLength > 64 * 1024 * 1024) socket.destroy();
     else socket.write(`${JSON.stringify(message)}\n`);
   };
+  const certificates = new CertificateFeed(context, send);
   const deadline = (): ToWorker => {
     const now = machineMs();
     const offset = now - context.clock.monotonicMs();
@@ -52,6 +54,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       workers.heard(socket, said);
       if (said.type === "holding") context.gates.said(socket, said.inFlight);
     });
+    certificates.joined(socket); // first: a redirect to HTTPS needs them
     if (table !== undefined) send(socket, { type: "routes", table });
     send(socket, deadline());
   });
@@ -74,12 +77,13 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
+    certificates.refresh([...sockets]);
     const state = context.view.current();
     // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
     const from = [state.units, state.desired, state.nodes, state.observedUnits.get(host.node), context.session.generation];
     if (from.every((part, at) => part === madeFrom[at])) return;
     madeFrom = from;
-    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache);
+    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache, host.ports.https);
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of sockets) send(socket, { type: "routes", table });
@@ -125,6 +129,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       errors: stats.flatMap((item) => item.errors).sort((a, b) => a.atMs - b.atMs).slice(-20),
     };
   };
+  context.peerRoutes.route("GET", "/peer/v1/acme-challenges/:token", async ({ params }) => ({ known: certificates.answers(params["token"] as string) }));
   context.peerRoutes.route("GET", "/peer/v1/proxy/:unit", async ({ params }) => viewOf(params["unit"] as string));
   return {
     unit: viewOf,

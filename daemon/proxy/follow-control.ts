@@ -23,6 +23,9 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
     onLines(socket, (message) => {
       const order = message as ToWorker;
       if (order.type === "routes") worker.routes.setTable(order.table);
+      else if (order.type === "certificates") worker.tls.update(order);
+      else if (order.type === "challenges") worker.challenges = order.answers;
+      else if (order.type === "tickets") worker.onTickets(Buffer.from(order.key, "base64"));
       else if (order.type === "deadline") {
         worker.routes.setDeadline(order.ms, order.units);
         if (worker.routes.setHolds(order.holds)) tellHolds();

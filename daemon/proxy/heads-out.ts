@@ -43,15 +43,16 @@ export function requestOut(head: RequestHead, client: { address: string; proto: 
 }
 
 /** The head that goes to the client. `dechunk`: an HTTP/1.0 client gets the payload until close. */
-export function responseOut(response: ResponseHead, options: { keep: boolean; clientMinor: 0 | 1; dechunk: boolean }): string {
+export function responseOut(response: ResponseHead, options: { keep: boolean; clientMinor: 0 | 1; dechunk: boolean; /** Lines of the proxy's own; Strict-Transport-Security stands instead of the site's, for at most one may be sent (RFC 6797 §7.1). */ fields?: string }): string {
   const { fields, framing, status } = response;
   const named = namedIn(fields);
   const chunked = framing.kind === "chunked" && !options.dechunk;
-  let text = `HTTP/1.1 ${status} ${response.reason}\r\n`;
+  const own = options.fields ?? "";
+  let text = `HTTP/1.1 ${status} ${response.reason}\r\n${own}`;
   for (const { name, lower, value } of fields) {
     // spellings of CGI mean nothing in a response: what is no field of ours by its very name passes
     const meaning = meaningOf(lower);
-    if ((meaning === "hop" && !/[^0-9a-z-]/.test(lower)) || (meaning === "trailer" && !chunked) || named?.has(lower) === true) continue;
+    if ((meaning === "hop" && !/[^0-9a-z-]/.test(lower)) || (meaning === "trailer" && !chunked) || named?.has(lower) === true || (own !== "" && lower === "strict-transport-security")) continue;
     text += `${name}: ${value}\r\n`;
   }
   if (status === 101) return `${text}Connection: Upgrade\r\nUpgrade: ${firstValue(fields, "upgrade") ?? ""}\r\n\r\n`;

@@ -10,6 +10,8 @@ export abstract class Http1Asker implements Asker {
   public onRoom: (() => void) | undefined;
   /** Of the request that is answered. */
   protected head: RequestHead | undefined;
+  /** Lines that the proxy adds to the head of its answer (site-policy.ts). */
+  protected answerFields = "";
   /** Another request may follow the answer that has begun. */
   protected keep = false;
 
@@ -35,7 +37,7 @@ export abstract class Http1Asker implements Asker {
     const dechunk = this.dechunks && response.framing.kind === "chunked";
     // an early answer with request bytes still unread closes the connection (RFC 9112 §9.6)
     this.keep = this.keeps && response.framing.kind !== "until-close" && !dechunk && this.bodyRead;
-    this.sent(this.link.writeBoth(responseOut(response, { keep: this.keep, clientMinor: this.head?.minor ?? 1, dechunk }), first));
+    this.sent(this.link.writeBoth(responseOut(response, { keep: this.keep, clientMinor: this.head?.minor ?? 1, dechunk, fields: this.answerFields }), first));
   }
   public body(bytes: Buffer): void {
     this.sent(this.link.write(bytes));
@@ -49,13 +51,19 @@ export abstract class Http1Asker implements Asker {
     this.link.write(page(status, { keep: this.keep, head: this.head?.method === "HEAD" }));
     this.next();
   }
+  /** An answer of the proxy's own, whole; `keep`: it says that the connection stays. */
+  protected ownText(text: string, keep: boolean): void {
+    this.keep = keep && this.bodyRead;
+    this.link.write(text);
+    this.next();
+  }
   public cut(): void {
     this.keep = false;
     this.link.reset();
   }
   public tunnel(response: ResponseHead): Link {
     this.keep = false;
-    this.link.write(responseOut(response, { keep: false, clientMinor: 1, dechunk: false }));
+    this.link.write(responseOut(response, { keep: false, clientMinor: 1, dechunk: false, fields: this.answerFields }));
     return this.link;
   }
   /** There is room again. */

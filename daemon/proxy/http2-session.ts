@@ -10,6 +10,7 @@ import type { Link } from "./link.js";
 import { pageParts } from "./pages.js";
 import { unitOfHost } from "./routes.js";
 import { Run } from "./run.js";
+import { sitePolicy } from "./site-policy.js";
 import { Spool } from "./spool.js";
 import { GatheredUpload } from "./uploads.js";
 import type { WorkerState } from "./worker-state.js";
@@ -72,6 +73,7 @@ class Http2Asker implements Asker {
   public onRoom: (() => void) | undefined;
   private run: Run | undefined;
   private spool: Spool | undefined;
+  private hsts = "";
   private over = false;
   /** Nothing moved for too long. */
   private onOverdue: () => void = () => this.cut();
@@ -95,7 +97,9 @@ class Http2Asker implements Asker {
     }
     const { table } = this.worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
-    if (unit === undefined) return void this.page(table === undefined ? 503 : 404);
+    if (table === undefined || unit === undefined) return void this.page(table === undefined ? 503 : 404);
+    const policy = sitePolicy({ table, unit, head, proto: "https", secured: true, challenges: {} });
+    if ("fields" in policy) this.hsts = /^Strict-Transport-Security: (.*)\r\n$/.exec(policy.fields)?.[1] ?? "";
     if (hasBody) this.gather(unit, head);
     else this.dispatch(unit, head);
   }
@@ -108,7 +112,7 @@ class Http2Asker implements Asker {
   }
   public begin(response: ResponseHead, first: Buffer): void {
     if (this.over) return;
-    this.stream.respond(fieldsOut(response), { endStream: false });
+    this.stream.respond({ ...fieldsOut(response), ...(this.hsts === "" ? {} : { "strict-transport-security": this.hsts }) }, { endStream: false });
     this.body(first);
   }
   public body(bytes: Buffer): void {

@@ -11,6 +11,7 @@ import { Link, type Sink } from "./link.js";
 import { page } from "./pages.js";
 import { unitOfHost } from "./routes.js";
 import { Run } from "./run.js";
+import { sitePolicy } from "./site-policy.js";
 import type { Spool } from "./spool.js";
 import { GatheredUpload, StreamedUpload } from "./uploads.js";
 import type { WorkerState } from "./worker-state.js";
@@ -126,7 +127,14 @@ export class PublicSession extends Http1Asker implements Sink {
     const { table } = worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     this.state = head.framing.kind === "none" ? "run" : "gather";
-    if (unit === undefined) return void this.own(table === undefined ? 503 : 404);
+    if (table === undefined) return void this.own(503);
+    const policy = sitePolicy({ table, unit, head, proto: this.client.proto, secured: worker.tls.has(head.host), challenges: worker.challenges });
+    if ("answer" in policy) {
+      if (unit !== undefined) worker.count(unit, policy.status);
+      return void this.ownText(policy.answer, this.keeps && head.framing.kind === "none");
+    }
+    this.answerFields = policy.fields;
+    if (unit === undefined) return void this.own(404);
     if (head.framing.kind === "none") return void this.dispatch(unit, head);
     if (!isGathered(head.framing, worker.spoolRoom)) {
       link.pause();

@@ -1,3 +1,4 @@
+import { hstsValue, type SiteTlsSpec } from "../lib/tls-spec.js";
 import type { ClusterState } from "../state/cluster-state.js";
 
 /** What a worker needs to send any request home. Versioned data: a worker goes on with its last table while the control process is away. */
@@ -11,6 +12,8 @@ export interface RouteTable {
   units: Record<string, UnitRoute>;
   nodes: Record<string, { addresses: string[]; port: number }>;
   apachePort: number;
+  /** Public HTTPS of this node, where redirects go; missing: none. */
+  httpsPort?: number;
 }
 export interface UnitRoute {
   home: string;
@@ -19,10 +22,12 @@ export interface UnitRoute {
   since?: number;
   /** At home here, mounted, started and checked: the gate of this node. */
   open: boolean;
+  /** Redirect to HTTPS; value of Strict-Transport-Security there, "" = none. Missing: neither. */
+  tls?: { redirect: boolean; hsts: string };
 }
 
 /** Pure: the same picture gives the same table. */
-export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number): RouteTable {
+export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number, httpsPort = 0): RouteTable {
   const hosts: RouteTable["hosts"] = {};
   const units: RouteTable["units"] = {};
   const mine = state.observedUnits.get(node);
@@ -36,11 +41,13 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
     if (document.kind !== "site") continue;
     const unit = `site-${document.name}`;
     if (units[unit] === undefined) continue;
-    for (const name of (document.spec as { hostnames: string[] }).hostnames) hosts[name.replace(/^\[|\]$/g, "")] ??= unit;
+    const { hostnames, tls } = document.spec as { hostnames: string[]; tls?: SiteTlsSpec };
+    if (tls !== undefined) units[unit].tls = { redirect: tls.redirect, hsts: tls.hsts === undefined ? "" : hstsValue(tls.hsts) };
+    for (const name of hostnames) hosts[name.replace(/^\[|\]$/g, "")] ??= unit;
   }
   const nodes: RouteTable["nodes"] = {};
   for (const [name, { value }] of state.nodes) nodes[name] = { addresses: value.addresses, port: value.ports.peer };
-  return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort };
+  return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }) };
 }
 
 /** Exact name, else the nearest wildcard. */

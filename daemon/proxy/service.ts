@@ -15,6 +15,7 @@ export function proxyService(host: HostConfig, name: string, artefact = process.
   const options: WorkerOptions = {
     name,
     httpPort: host.ports.http,
+    ...(host.ports.https > 0 ? { httpsPort: host.ports.https } : {}),
     peerPort: host.ports.peer,
     channel: `${host.paths.run}/proxy.sock`,
     pki: { ca: `${pki}/edge-ca.crt`, cert: `${pki}/proxy.crt`, key: `${pki}/proxy.key` },
@@ -28,6 +29,6 @@ export function proxyService(host: HostConfig, name: string, artefact = process.
     user: "_hcproxy",
     restart: "always",
     capabilities: ["CAP_NET_BIND_SERVICE"],
-    lowPorts: [host.ports.http, host.ports.peer].filter((port) => port < 1024),
+    lowPorts: [host.ports.http, host.ports.https, host.ports.peer].filter((port) => port > 0 && port < 1024),
   };
 }

@@ -4,6 +4,7 @@ import { limits } from "./limits.js";
 import type { RouteStore } from "./route-store.js";
 import type { SpoolRoom } from "./spool.js";
 import type { Ticker } from "./ticker.js";
+import { TlsContexts } from "./tls-contexts.js";
 import type { Upstreams } from "./upstreams.js";
 
 /** Upper bounds of the classes in which times of answers are counted, s; one more is for what took longer. */
@@ -34,10 +35,17 @@ export class WorkerState {
   public readonly sessions = new Set<{ close(): void; destroy(): void }>();
   /** The last request of a held unit has ended. */
   public onDrained: () => void = () => undefined;
+  /** Certificates of the public port. */
+  public readonly tls: TlsContexts;
+  /** Challenges of a CA: token → answer. */
+  public challenges: Readonly<Record<string, string>> = {};
+  /** The key of session tickets that all workers share has come. */
+  public onTickets: (key: Buffer) => void = () => undefined;
   private readonly running = new Map<string, Set<InFlight>>();
   private readonly stats = new Map<string, UnitStats>();
 
   public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger) {
+    this.tls = new TlsContexts(log);
     this.held = new HeldRequests((unit) => {
       this.of(unit).held += 1;
     });

@@ -5,12 +5,14 @@ import { delay } from "../lib/abort.js";
 import { pauseMs } from "../lib/backoff.js";
 import { createLogger } from "../lib/log.js";
 import { followControl } from "./follow-control.js";
+import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
 import { PeerSession } from "./peer-session.js";
 import { PublicSession } from "./public-session.js";
 import { RouteStore } from "./route-store.js";
 import { SpoolRoom } from "./spool.js";
 import { Ticker } from "./ticker.js";
+import { createTlsListener } from "./tls-listener.js";
 import { type EdgeKeys, Upstreams } from "./upstreams.js";
 import { WorkerState } from "./worker-state.js";
 
@@ -18,6 +20,8 @@ export interface WorkerOptions {
   /** Of its service. */
   name?: string;
   httpPort: number;
+  /** Missing: no HTTPS. */
+  httpsPort?: number;
   peerPort: number;
   channel: string;
   pki: { ca: string; cert: string; key: string };
@@ -29,6 +33,7 @@ export interface WorkerOptions {
 }
 export interface RunningWorker {
   httpPort: number;
+  httpsPort: number;
   peerPort: number;
   state: WorkerState;
   /** Takes nothing new, lets what runs end, closes connections after their next answer or their keep-alive time. Settles when none is left, or at the deadline. */
@@ -86,6 +91,15 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   const http = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     if (accept(socket, "connections")) new PublicSession(worker, socket);
   });
+  const https = createTlsListener({
+    contexts: worker.tls, log,
+    accept: (socket) => accept(socket, "connections"),
+    session: (socket) => {
+      if (socket.alpnProtocol === "h2") http2Session(worker, socket);
+      else new PublicSession(worker, socket, "https");
+    },
+  });
+  worker.onTickets = (key) => void https.tls.setTicketKeys(key);
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
     if (accept(socket, "peerConnections")) new PeerSession(worker, socket);
   });
@@ -99,13 +113,15 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   });
   const shared = options.shared === true;
   await listening(http, options.httpPort, options.hosts?.http ?? "::", shared);
+  if (options.httpsPort !== undefined) await listening(https.server, options.httpsPort, options.hosts?.http ?? "::", shared);
   await listening(peer, options.peerPort, options.hosts?.peer ?? "::", shared);
   const end = new AbortController();
   followControl(worker, options.channel, end.signal, options.name, onLeave);
-  const port = (server: Server): number => (server.address() as { port: number }).port;
-  log.info({ httpPort: port(http), peerPort: port(peer) }, "proxy worker listens");
+  const port = (server: Server): number => (server.address() as { port: number } | null)?.port ?? 0;
+  log.info({ httpPort: port(http), httpsPort: port(https.server), peerPort: port(peer) }, "proxy worker listens");
   return {
     httpPort: port(http),
+    httpsPort: port(https.server),
     peerPort: port(peer),
     state: worker,
     leave: () =>
@@ -118,13 +134,14 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
           resolve();
         };
         http.close();
+        https.server.close();
         peer.close();
       }),
     stop: async () => {
       end.abort();
       ticker.stop();
       worker.held.stop();
-      const closed = [http, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+      const closed = [http, https.server, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))); // one that never listened says so, and is closed
       ticker.destroyAll();
       for (const session of worker.sessions) session.destroy();
       for (const socket of handshaking) socket.destroy();

@@ -1,5 +1,5 @@
 import { type DesiredDocument, documentVersion } from "../lib/documents.js";
-import { type AlertRecord, type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, recordVersion, type RecoveryRecord, type RemovalRecord, type SessionRecord, type TemplateRecord, type TrashRecord, type UnitRecord, type VotersRecord } from "../lib/records.js";
+import { type AlertRecord, type CertificateRecord, type ChallengeRecord, type CustomerRecord, type DrainRecord, type FenceRecord, type LeaderRecord, type NodeRecord, type ObservedNode, type ObservedUnit, type ObservedUnits, recordVersion, type RecoveryRecord, type RemovalRecord, type SessionRecord, type TemplateRecord, type TicketRecord, type TrashRecord, type UnitRecord, type VotersRecord } from "../lib/records.js";
 import type { ClusterState, Versioned } from "./cluster-state.js";
 
 export interface Change { key: string; /** undefined = deleted */ value: string | undefined; modRevision: string }
@@ -19,12 +19,14 @@ interface Maps {
   fences: Map<string, Versioned<FenceRecord>>;
   removals: Map<string, Versioned<RemovalRecord>>;
   alerts: Map<string, Versioned<AlertRecord>>;
+  certificates: Map<string, Versioned<CertificateRecord>>;
+  challenges: Map<string, Versioned<ChallengeRecord>>;
 }
 type Shards = ReadonlyMap<string, ReadonlyMap<number, Record<string, ObservedUnit>>>;
 export interface Picture { state: ClusterState; shards: Shards }
 
 export const emptyPicture: Picture = {
-  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), removals: new Map(), alerts: new Map(), leader: undefined, voters: undefined, recovery: undefined },
+  state: { revision: "0", desired: new Map(), units: new Map(), sessions: new Map(), nodes: new Map(), observedNodes: new Map(), observedUnits: new Map(), customers: new Map(), templates: new Map(), trash: new Map(), drains: new Map(), fences: new Map(), removals: new Map(), alerts: new Map(), certificates: new Map(), challenges: new Map(), leader: undefined, voters: undefined, recovery: undefined, tickets: undefined },
   shards: new Map(),
 };
 
@@ -59,6 +61,7 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
   let leader = before.state.leader;
   let voters = before.state.voters;
   let recovery = before.state.recovery;
+  let tickets = before.state.tickets;
   let quiet = true;
   for (const change of changes) {
     const [, , family = "", a = "", b = "", c = ""] = change.key.split("/");
@@ -91,9 +94,16 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
       case "trash": keep(map("trash"), a, read<TrashRecord>()); break;
       case "drain": keep(map("drains"), a, read<DrainRecord>()); break;
       case "alert": keep(map("alerts"), a, read<AlertRecord>()); break;
+      case "certificate": keep(map("certificates"), a, read<CertificateRecord>()); break;
+      case "acme-challenge": keep(map("challenges"), a, read<ChallengeRecord>()); break;
       case "recovery": {
         const value = read<RecoveryRecord>();
         recovery = value === undefined ? undefined : { value, revision: change.modRevision };
+        break;
+      }
+      case "tls-tickets": {
+        const value = read<TicketRecord>();
+        tickets = value === undefined ? undefined : { value, revision: change.modRevision };
         break;
       }
       case "fence": keep(map("fences"), a, read<FenceRecord>()); break;
@@ -130,5 +140,5 @@ export function applyChanges(before: Picture, changes: readonly Change[], revisi
     for (const units of (shards.get(node) ?? new Map<number, Record<string, ObservedUnit>>()).values()) for (const [id, unit] of Object.entries(units)) merged.set(id, unit);
     map("observedUnits").set(node, merged);
   }
-  return { picture: { state: { ...next, leader, recovery, voters }, shards }, quiet, unreadable, sessions };
+  return { picture: { state: { ...next, leader, recovery, voters, tickets }, shards }, quiet, unreadable, sessions };
 }

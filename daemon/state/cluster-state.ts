@@ -1,5 +1,5 @@
 import type { DesiredDocument, Kind } from "../lib/documents.js";
-import type { AlertRecord, CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, RecoveryRecord, RemovalRecord, SessionRecord, TemplateRecord, TrashRecord, UnitRecord, VotersRecord } from "../lib/records.js";
+import type { AlertRecord, CertificateRecord, ChallengeRecord, CustomerRecord, DrainRecord, FenceRecord, LeaderRecord, NodeRecord, ObservedNode, ObservedUnit, RecoveryRecord, RemovalRecord, SessionRecord, TemplateRecord, TicketRecord, TrashRecord, UnitRecord, VotersRecord } from "../lib/records.js";
 
 export interface Versioned<T> { value: T; revision: string }
 
@@ -30,6 +30,11 @@ export interface ClusterState {
   voters?: Versioned<VotersRecord> | undefined;
   /** What people are told, and were. */
   alerts?: ReadonlyMap<string, Versioned<AlertRecord>>;
+  /** By ACME: host name → certificate; token → what is answered. */
+  certificates?: ReadonlyMap<string, Versioned<CertificateRecord>>;
+  challenges?: ReadonlyMap<string, Versioned<ChallengeRecord>>;
+  /** Of TLS sessions. */
+  tickets?: Versioned<TicketRecord> | undefined;
 }
 
 /** Is this node kept out by a person's word? The leader's own fence (placement/plan-relief.ts) is a fault as any other. */

@@ -65,7 +65,7 @@ async function waitReady(connection: Connection): Promise<void> {
 }
 
 function clusterDocument(inputs: ClusterInputs): DesiredDocument<"cluster"> {
-  return { version: documentVersion, kind: "cluster", name: inputs.name, origin: "git", spec: { redundancy: inputs.redundancy, nodes: inputs.members.filter((member) => member.role === "node").map((member) => member.node), settings: inputs.settings } };
+  return { version: documentVersion, kind: "cluster", name: inputs.name, origin: "git", spec: { redundancy: inputs.redundancy, nodes: inputs.members.filter((member) => member.role === "node").map((member) => member.node), settings: inputs.settings, ...(inputs.acme == null ? {} : { acme: inputs.acme }) } };
 }
 
 async function converge(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets): Promise<void> {
@@ -121,6 +121,7 @@ async function tearDown(connection: Connection): Promise<void> {
 export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
   check: async (_olds, news) => {
     const inputs = structuredClone(news);
+    if (inputs.acme === null) delete (inputs as Partial<ClusterInputs>).acme;
     const failures = validate(clusterSchema, inputs);
     if (failures.length > 0 || holdsUnknown(inputs.members)) return { inputs, failures };
     const nodes = inputs.members.filter((member) => member.role === "node").length;
@@ -129,8 +130,8 @@ export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
   },
   diff: async (_id, olds, news) => {
     dropPending(news.name); // the state has the identity
-    const fields = ["connections", "members", "datasets", "redundancy", "settings", "ephemeral"] as const;
-    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])) || new Date().toISOString() > olds.renewAfter || !olds.secrets?.includes('"sealKey"');
+    const fields = ["connections", "members", "datasets", "redundancy", "settings", "acme", "ephemeral"] as const;
+    const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field] ?? null, news[field] ?? null)) || new Date().toISOString() > olds.renewAfter || !olds.secrets?.includes('"sealKey"');
     return { changes: changed || olds.name !== news.name, replaces: olds.name !== news.name ? ["name"] : [], deleteBeforeReplace: true };
   },
   create: async (inputs) => {

@@ -3,6 +3,7 @@ import { siteUnit } from "../../daemon/lib/documents.js";
 import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { checkPhpSettings } from "../../daemon/platform/php-settings.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
+import { siteTlsFailures } from "../../daemon/lib/tls-spec.js";
 import { type Failure, holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import { currentHosts } from "../core/api-connections.js";
 import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
@@ -80,9 +81,11 @@ function unspokenReplace(olds: Partial<SiteInputs>, inputs: SiteInputs): Failure
 export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
   check: async (olds, news) => {
     const inputs = structuredClone(news);
+    if (inputs.tls === null) delete (inputs as Partial<SiteInputs>).tls;
     const failures = validate(siteSchema, inputs);
     if (failures.length > 0) return { inputs, failures };
     failures.push(...unspokenReplace(olds, inputs), ...checkPhpSettings(Object.fromEntries(Object.entries(inputs.php).filter(([, value]) => !holdsUnknown(value)))));
+    if (!holdsUnknown([inputs.tls, inputs.hostnames])) failures.push(...siteTlsFailures(inputs.tls, inputs.hostnames));
     if (!holdsUnknown(inputs.connection)) failures.push(...wishesBeyond(inputs));
     return { inputs, failures };
   },
@@ -90,8 +93,8 @@ export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
     const replaces = (["name", "customer", "template"] as const).filter((field) => !same(olds[field], news[field])) as string[];
     if (otherCluster(olds.connection, news.connection)) replaces.push("connection");
     // where it is, is an output; initial content matters only when the site is made
-    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention"] as const;
-    return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field], news[field])), replaces, deleteBeforeReplace: true };
+    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention", "tls"] as const;
+    return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field] ?? null, news[field] ?? null)), replaces, deleteBeforeReplace: true };
   },
   create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs, true) }),
   update: async (_id, olds, news) => ({ outs: await converge(news, olds.home === "") }),

@@ -14,6 +14,11 @@ export interface ClusterArgs {
   /** Copies of each unit, its home included; default 2, or the number of nodes if that is less. */
   redundancy?: number;
   settings?: Partial<Omit<ClusterSettings, "etcd">> & { etcd?: Partial<ClusterSettings["etcd"]> };
+  /**
+   * Certificates for sites with `tls: { certificate: "acme" }` (RFC 8555). `termsOfServiceAgreed: true` says that you agree to the CA's terms: nothing is asked of it without. Default `directory`: Let's Encrypt; try with its
+   * staging one first (https://acme-staging-v02.api.letsencrypt.org/directory). `email`: where the CA may write to. `ca`: PEM of the CA that the directory's own certificate comes from, where that is one of your own.
+   */
+  acme?: { termsOfServiceAgreed: boolean; directory?: string; email?: string; ca?: string };
   /** A local cluster: it goes with its machines. */
   ephemeral?: boolean;
 }
@@ -51,7 +56,7 @@ export class Cluster extends pulumi.dynamic.Resource {
     const local = args.ephemeral === true ? hosts[0]?.local : undefined;
     super(
       provider, name,
-      { name, connections, members, datasets, redundancy, settings, ephemeral: args.ephemeral ?? false, clusterId: undefined, secrets: undefined, renewAfter: undefined },
+      { name, connections, members, datasets, redundancy, settings, ...(args.acme === undefined ? {} : { acme: args.acme }), ephemeral: args.ephemeral ?? false, clusterId: undefined, secrets: undefined, renewAfter: undefined },
       pulumi.mergeOptions({ dependsOn: [...args.pools, ...(args.witnesses ?? [])], additionalSecretOutputs: ["secrets"], ...(local === undefined ? {} : { deletedWith: local }) }, options),
       "hybridcluster", "Cluster",
     );
@@ -59,6 +64,6 @@ export class Cluster extends pulumi.dynamic.Resource {
     this.redundancy = redundancy;
     this.nodeCount = args.pools.length;
     this.local = local;
-    this.connection = pulumi.all([connections, members]).apply(([all, known]) => ({ cluster: name, hosts: all, nodes: args.pools.length, zones: [...new Set(known.map((member) => member.zone).filter((zone) => zone !== ""))], httpPort: known[0]?.ports.http ?? defaultPorts.http }));
+    this.connection = pulumi.all([connections, members]).apply(([all, known]) => ({ cluster: name, hosts: all, nodes: args.pools.length, zones: [...new Set(known.map((member) => member.zone).filter((zone) => zone !== ""))], httpPort: known[0]?.ports.http ?? defaultPorts.http, httpsPort: known[0]?.ports.https ?? defaultPorts.https }));
   }
 }

@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SiteSpec } from "../../daemon/lib/documents.js";
+import type { HstsSpec } from "../../daemon/lib/tls-spec.js";
 import { contentDigest, packContent } from "../core/pack-content.js";
 import { register } from "../core/registry.js";
+import type { Certificate } from "./certificate.js";
 import type { Cluster } from "./cluster.js";
 import type { Customer } from "./customer.js";
 import type { Template } from "./template.js";
@@ -34,6 +36,11 @@ export interface SiteArgs {
    * Data Vault: every snapshot of the last `minutes` (60) is kept, one an hour for `hours` (24), one a day for `days` (30), one a week for `weeks` (12). `hc vault` lists and restores them. They count in the site's quota.
    */
   retention?: Partial<Required<SiteSpec>["retention"]>;
+  /**
+   * HTTPS. `certificate`: a Certificate, the name of one, or "acme": one for each host name by ACME (Let's Encrypt and the like; see Cluster's `acme`). `redirect` (default true): requests over HTTP are sent to HTTPS
+   * as soon as the name has its certificate. `hsts`: browsers never come over HTTP again for so long; take it when HTTPS has proven itself.
+   */
+  tls?: { certificate: Certificate | pulumi.Input<string>; redirect?: pulumi.Input<boolean>; hsts?: HstsSpec };
   adopt?: boolean;
   /** The site's name, when a change may replace it (its data goes to the trash). */
   allowReplace?: string;
@@ -63,7 +70,8 @@ export class Site extends pulumi.dynamic.Resource {
   declare public readonly epoch: pulumi.Output<number>;
 
   public constructor(name: string, args: SiteArgs, options: pulumi.CustomResourceOptions = {}) {
-    const { customer, template, cluster = customer.cluster, content, name: given, ...rest } = args;
+    const { customer, template, cluster = customer.cluster, content, name: given, tls, ...rest } = args;
+    const certificate = tls === undefined || typeof tls.certificate !== "object" || !("certificateName" in tls.certificate) ? undefined : tls.certificate;
     const siteName = given ?? name;
     register(`site name in cluster ${cluster.clusterName}`, siteName, `Site ${name}`);
     for (const hostname of args.hostnames) if (typeof hostname === "string") register(`hostname in cluster ${cluster.clusterName}`, hostname, `Site ${name}`);
@@ -71,10 +79,10 @@ export class Site extends pulumi.dynamic.Resource {
     super(
       provider, name,
       {
-        ...rest, name: siteName, connection: cluster.connection, customer: customer.customerName, template: template.templateName, content: { sha256 }, contentPath: content ?? "",
+        ...rest, ...(tls === undefined ? {} : { tls: { ...tls, certificate: certificate?.certificateName ?? tls.certificate } }), name: siteName, connection: cluster.connection, customer: customer.customerName, template: template.templateName, content: { sha256 }, contentPath: content ?? "",
         home: undefined, replicaNodes: undefined, urls: undefined, epoch: undefined,
       },
-      pulumi.mergeOptions({ dependsOn: [cluster, customer, template], ...(cluster.local === undefined ? {} : { deletedWith: cluster.local }) }, options), "hybridcluster", "Site",
+      pulumi.mergeOptions({ dependsOn: [cluster, customer, template, ...(certificate === undefined ? [] : [certificate])], ...(cluster.local === undefined ? {} : { deletedWith: cluster.local }) }, options), "hybridcluster", "Site",
     );
   }
 }

@@ -1,5 +1,6 @@
 import type { Member } from "../../daemon/lib/node-config.js";
 import { holdsUnknown, nameSchema } from "../../daemon/lib/schema.js";
+import { acmeSpecSchema, type AcmeSpec, letsEncrypt } from "../../daemon/lib/tls-spec.js";
 import { type Connection, connectionSchema } from "./connection.js";
 
 export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; /** A site that failed over so often within an hour waits (1 to 10 min) for its home before the next time; 0 = never; default 5. */ failoversPerHour?: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
@@ -11,6 +12,8 @@ export interface ClusterInputs {
   datasets: Record<string, string>;
   redundancy: number;
   settings: ClusterSettings;
+  /** Missing: no certificates by ACME. */
+  acme?: AcmeSpec;
   ephemeral: boolean;
 }
 export interface ClusterOutputs extends ClusterInputs {
@@ -40,6 +43,10 @@ export const clusterSchema = {
         etcd: { type: "object", additionalProperties: false, required: ["heartbeatMs", "electionMs"], properties: { heartbeatMs: integer(50, 5000), electionMs: integer(500, 50_000), replaceAfterS: integer(0, 604_800) } },
       },
     },
+    acme: {
+      ...acmeSpecSchema, required: ["termsOfServiceAgreed"],
+      properties: { ...acmeSpecSchema.properties, directory: { ...acmeSpecSchema.properties.directory, default: letsEncrypt }, email: { ...acmeSpecSchema.properties.email, default: "" }, ca: { ...acmeSpecSchema.properties.ca, default: "" } },
+    },
     ephemeral: { type: "boolean", default: false },
     // outputs, named in the program so that they become Outputs
     clusterId: {}, secrets: {}, renewAfter: {},
@@ -47,10 +54,10 @@ export const clusterSchema = {
 } as const;
 
 /** What children carry to reach the cluster. */
-export interface ClusterConnection { cluster: string; hosts: Connection[]; /** how many can hold copies */ nodes: number; zones: string[]; httpPort: number }
+export interface ClusterConnection { cluster: string; hosts: Connection[]; /** how many can hold copies */ nodes: number; zones: string[]; httpPort: number; /** 0 = none; missing in states of versions before. */ httpsPort?: number }
 /** Is this another cluster? A connection that is not known yet (a host that is still to be made) is the same one until the contrary is known. */
 export const otherCluster = (before: ClusterConnection | undefined, after: ClusterConnection): boolean => before !== undefined && !holdsUnknown(after) && before.cluster !== after.cluster;
 export const clusterConnectionSchema = {
   type: "object", additionalProperties: false, required: ["cluster", "hosts", "nodes", "zones", "httpPort"],
-  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), zones: { type: "array", items: { type: "string" } }, httpPort: integer(1, 65_535) },
+  properties: { cluster: nameSchema, hosts: { type: "array", items: connectionSchema, minItems: 1 }, nodes: integer(1, 50), zones: { type: "array", items: { type: "string" } }, httpPort: integer(1, 65_535), httpsPort: integer(0, 65_535) },
 } as const;

@@ -46,7 +46,7 @@ export const hostSchema = {
     platform: { type: "string", enum: ["linux", "freebsd"] },
     zone: { type: "string", pattern: "^[a-z0-9-]{0,32}$", default: "" },
     role: { type: "string", enum: ["node", "witness"], default: "node" },
-    ports: { type: "object", additionalProperties: false, properties: { http: port, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port, metrics: port }, default: {} },
+    ports: { type: "object", additionalProperties: false, properties: { http: port, https: { type: "integer", minimum: 0, maximum: 65535 }, peer: port, control: port, etcdClient: port, etcdPeer: port, apache: port, metrics: port }, default: {} },
     paths: { type: "object", additionalProperties: false, properties: Object.fromEntries(Object.keys(pathsSchema.properties).map((key) => [key, path])), default: {} },
     watchdog: { type: "object", additionalProperties: false, required: ["device"], properties: { device: { type: "string", pattern: "^/dev/watchdog[0-9]{1,2}$" } } },
     hcd: { type: "object", additionalProperties: false, required: ["version", "sha256"], properties: { version: { type: "string" }, sha256: { type: "string", pattern: "^[0-9a-f]{64}$" } } },

@@ -3,7 +3,7 @@ import { nameSchema } from "../../daemon/lib/schema.js";
 import { type ClusterConnection, clusterConnectionSchema } from "./cluster.js";
 import { timeoutsSchema } from "./template.js";
 
-export interface SiteInputs extends Required<SiteSpec> {
+export interface SiteInputs extends Required<Omit<SiteSpec, "tls">>, Pick<SiteSpec, "tls"> {
   name: string;
   connection: ClusterConnection;
   /** Folder or archive on the operator's machine that `content.sha256` was made from; "" = none. */
@@ -35,15 +35,20 @@ export const siteSchema = {
         days: { ...spec.retention.properties.days, default: siteDefaults.retention.days }, weeks: { ...spec.retention.properties.weeks, default: siteDefaults.retention.weeks },
       },
     },
+    tls: { ...spec.tls, required: ["certificate"], properties: { ...spec.tls.properties, redirect: { ...spec.tls.properties.redirect, default: true } } },
     contentPath: { type: "string", maxLength: 4096, default: "" },
     adopt: { type: "boolean", default: false }, allowReplace: { type: "string", default: "" }, timeouts: timeoutsSchema(120),
     home: {}, replicaNodes: {}, urls: {}, epoch: {},
   },
 } as const;
 
-export const siteSpec = (inputs: SiteInputs): Required<SiteSpec> => ({
+export const siteSpec = (inputs: SiteInputs): SiteSpec => ({
   customer: inputs.customer, template: inputs.template, hostnames: inputs.hostnames, replicas: inputs.replicas, placement: inputs.placement, quota: inputs.quota,
   limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover, retention: inputs.retention,
+  ...(inputs.tls == null ? {} : { tls: inputs.tls }),
 });
-export const siteUrls = (inputs: Pick<SiteInputs, "hostnames" | "connection">): string[] =>
-  inputs.hostnames.map((name) => `http://${name.includes(":") && !name.startsWith("[") ? `[${name}]` : name}${inputs.connection.httpPort === 80 ? "" : `:${inputs.connection.httpPort}`}/`);
+export function siteUrls({ hostnames, tls, connection }: Pick<SiteInputs, "hostnames" | "tls" | "connection">): string[] {
+  const secure = tls != null && connection.httpsPort !== 0;
+  const [scheme, port, usual] = secure ? ["https", connection.httpsPort ?? 443, 443] : ["http", connection.httpPort, 80];
+  return hostnames.map((name) => `${scheme}://${name.includes(":") && !name.startsWith("[") ? `[${name}]` : name}${port === usual ? "" : `:${port}`}/`);
+}

@@ -1,8 +1,15 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { get } from "node:http";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import type { CertificateStatus } from "../../daemon/certificates/certificate-status.js";
 import { validate } from "../../daemon/lib/schema.js";
 import { statusSchema } from "../../daemon/api/status-schema.js";
 import type { Status } from "../../daemon/lib/status.js";
 import type { TrashRecord } from "../../daemon/lib/records.js";
 import { delay } from "../../daemon/lib/abort.js";
+import { AcmeServer } from "../support/acme-server.js";
+import { TestCa } from "../support/certificates.js";
 import { HcProject, stepText } from "../support/hc-project.js";
 
 // A web host's own project on a real three-node lab, through the command line: Must hold 1, 3, 4, 8 and the trash.
@@ -125,6 +132,90 @@ test("the command line on a living cluster: what programs read, what people ask,
   expect((await project.hc(["doctor", "--plan", "n1"])).stdout).toContain("nothing to change");
   expect(await project.hc(["move", "one", "--to", "n9"])).toMatchObject({ code: 2, stderr: expect.stringMatching(/to: there is no node "n9"; nodes are n1, n2, n3/) });
   expect(await project.hc(["why", "nosuch"])).toMatchObject({ code: 1, stderr: expect.stringContaining("There is no site nosuch") });
+});
+
+describe("HTTPS", () => {
+  let ca: TestCa;
+  let server: AcmeServer;
+  let own: Awaited<ReturnType<TestCa["issue"]>>;
+  const addresses = async (): Promise<string[]> => (await status()).nodes.map(({ address }) => address);
+  /** One request over TLS: what came back, whose certificate it was, and the session for the next. */
+  const ask = (address: string, servername: string, session?: Buffer): Promise<{ text: string; names: string; reused: boolean; session: Buffer | undefined }> => new Promise((resolve, reject) => {
+    let text = "";
+    let last: Buffer | undefined;
+    const socket = connect({ host: address, port: 443, servername, ca: ca.root, ...(session === undefined ? {} : { session }) }, () => socket.write(`GET / HTTP/1.1\r\nHost: ${servername}\r\nConnection: close\r\n\r\n`));
+    socket.on("session", (next: Buffer) => {
+      last = next;
+    });
+    let names = "";
+    let reused = false;
+    socket.once("secureConnect", () => {
+      names = socket.getPeerCertificate().subjectaltname ?? "";
+      reused = socket.isSessionReused();
+    });
+    socket.on("data", (data: Buffer) => {
+      text += data.toString("latin1");
+    });
+    socket.on("end", () => resolve({ text, names, reused, session: last }));
+    socket.on("error", reject);
+  });
+  const plain = (address: string, host: string): Promise<[number | undefined, string | undefined]> => new Promise((resolve, reject) => {
+    get({ host: address, port: 80, path: "/x?y", headers: { host }, agent: false }, (response) => {
+      response.resume();
+      resolve([response.statusCode, response.headers.location]);
+    }).on("error", reject);
+  });
+  beforeAll(async () => {
+    ca = await TestCa.create();
+    own = await ca.issue(["one.localhost", "www.one.localhost"]);
+    const nodes = await addresses();
+    let turn = 0;
+    // the CA asks another node each time
+    server = await new AcmeServer({ ca, address: (nodes[0] ?? "").replace(/[0-9]+$/, "1"), resolve: () => {
+      turn += 1;
+      return { host: nodes[turn % nodes.length] ?? "", port: 80 };
+    } }).start();
+  });
+  afterAll(() => server.stop());
+
+  test("a certificate of the program, and one by ACME: at every node, asked for by the leader alone, keys nowhere in clear", async () => {
+    project.wish.certificates = { own: { chain: own.chain, key: own.key } };
+    project.wish.acme = { termsOfServiceAgreed: true, directory: server.directory, ca: ca.root };
+    project.wish.sites["one"] = { ...project.wish.sites["one"], hostnames: ["one.localhost", "www.one.localhost"], tls: { certificate: "own", hsts: { maxAgeSeconds: 600 } } };
+    project.wish.sites["two"] = { tls: { certificate: "acme" } };
+    const up = await project.operate("up");
+    expect(up.done.map((step) => stepText(step).replace(/ \(.*/, "")).sort()).toEqual(["create Certificate own", expect.stringMatching(/^update Cluster/), "update Site one", "update Site two"]);
+    expect((await project.operate("preview")).planned).toEqual([]);
+    const nodes = await addresses();
+    await eventually("all nodes serve both names", async () => {
+      const seen = await Promise.all(nodes.flatMap((address) => ["one.localhost", "two.localhost"].map((name) => ask(address, name).then(({ names }) => names, () => ""))));
+      return seen.every((names) => names !== "") ? true : undefined;
+    });
+    for (const address of nodes) {
+      const one = await ask(address, "one.localhost");
+      expect([one.names, one.text]).toEqual(["DNS:one.localhost, DNS:www.one.localhost", expect.stringMatching(/^HTTP\/1\.1 200 OK\r\n[\s\S]*Strict-Transport-Security: max-age=600\r\n/)]);
+      expect((await ask(address, "two.localhost")).names).toBe("DNS:two.localhost");
+      expect([await plain(address, "one.localhost"), await plain(address, "two.localhost")]).toEqual([[301, "https://one.localhost/x?y"], [301, "https://two.localhost/x?y"]]);
+      await expect(ask(address, "three.localhost")).rejects.toMatchObject({ code: "ERR_SSL_TLSV1_UNRECOGNIZED_NAME" });
+    }
+    const { session } = await ask(nodes[0] ?? "", "one.localhost");
+    expect((await ask(nodes[1] ?? "", "one.localhost", session)).reused).toBe(true);
+    expect([server.orders.length, server.accounts.size]).toEqual([1, 1]);
+    expect(await project.json<CertificateStatus[]>(["certificates"])).toMatchObject([{ name: "own", kind: "stack", sites: ["one"], reason: "" }, { name: "two.localhost", kind: "acme", sites: ["two"], failures: 0, reason: "" }]);
+    expect((await project.hc(["status"])).code).toBe(0);
+    const secret = own.key.split("\n")[1] ?? "";
+    for (const node of ["n1", "n2", "n3"]) expect([node, await project.inside(node, `grep -rlF -e '${secret}' /var/lib/hybridcluster /run/hybridcluster /var/log 2>/dev/null | head -3; journalctl --no-pager -o cat | grep -cF '${secret}' || true`)]).toEqual([node, "0"]);
+    const files = (root: string): string[] => readdirSync(root).flatMap((name) => (name === "labs" ? [] : statSync(join(root, name)).isDirectory() ? files(join(root, name)) : [join(root, name)]));
+    expect(files(join(project.folder, "home")).filter((path) => readFileSync(path, "latin1").includes(secret))).toEqual([]);
+  });
+
+  test("what is wrong with a certificate is said before anything is changed", async () => {
+    const kept = structuredClone(project.wish);
+    project.wish.certificates = { own: { chain: own.chain, key: (await ca.issue(["one.localhost"])).key } };
+    const refused = await project.operate("up");
+    expect([refused.error, refused.done]).toEqual([expect.stringMatching(/own.*key.*does not belong to the first certificate of the chain/), []]);
+    project.wish = kept;
+  });
 });
 
 test("more than three removed sites are refused without a word, and come back from the trash with one", async () => {

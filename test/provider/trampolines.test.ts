@@ -9,7 +9,7 @@ import type { Properties } from "../../stacks/engine/types.js";
 import { hostKey, type Registered, registerAll } from "../support/trampolines.js";
 
 /** The SDK's real dynamic-provider process runs the texts that the resource classes put into state. */
-const keys = ["localHost", "localEntry", "host", "zfsPool", "cluster", "template", "customer", "site", "alerts"];
+const keys = ["localHost", "localEntry", "host", "zfsPool", "cluster", "template", "customer", "site", "alerts", "certificate"];
 let all: Map<string, Registered>;
 let provider: ProviderProcess;
 const said: string[] = [];
@@ -51,6 +51,13 @@ describe.each(keys)("the text of %s", (key) => {
 test("addresses and passwords of receivers are secrets, though the program did not say so", () => {
   expect(of("alerts").secrets).toEqual(["webhooks"]);
   expect(of("alerts").inputs["webhooks"]).toEqual([{ url: "https://hooks.example/T0KEN" }]);
+});
+
+test("a certificate and its key are secrets, though the program did not say so; what it is for is told, and a wrong one is named", async () => {
+  const { secrets, inputs, text, type } = of("certificate");
+  expect(secrets.sort()).toEqual(["chain", "key"]);
+  const { failures } = await provider.check(`urn:pulumi:test::test::${type}::x`, {}, { ...inputs, key: inputs["chain"], __provider: text } as Properties);
+  expect(failures).toEqual([{ property: "key", reason: expect.stringMatching(/^cannot be read; give a private key in PEM/) }]);
 });
 
 describe("Host in the SDK's process", () => {

@@ -11,7 +11,7 @@ import type { Status } from "../../daemon/lib/status.js";
 import type { EngineEvent, OperationResult, PlannedStep } from "../../stacks/engine/types.js";
 import { plainEnv, type Ran, runProgram } from "./hc-process.js";
 
-export interface Wish { lab: string; /** Default 3. */ nodes?: number; sites: Record<string, object>; pool?: object; host?: object; hosts?: Record<string, object>; alerts?: object; settings?: object }
+export interface Wish { lab: string; /** Default 3. */ nodes?: number; sites: Record<string, object>; pool?: object; host?: object; hosts?: Record<string, object>; alerts?: object; settings?: object; acme?: object; certificates?: Record<string, { chain: string; key: string }> }
 export interface Said { ran: Ran; result: OperationResult | undefined; error: string; planned: PlannedStep[]; done: PlannedStep[] }
 
 /** A project folder of a web host with a home of its own, driven by the command line as its user would. */

@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
+import { issue, makeCa } from "../../providers/core/pki.js";
 import { Alerts } from "../../providers/resources/alerts.js";
+import { Certificate } from "../../providers/resources/certificate.js";
 import { Cluster } from "../../providers/resources/cluster.js";
 import { Customer } from "../../providers/resources/customer.js";
 import { Host } from "../../providers/resources/host.js";
@@ -34,7 +36,9 @@ export async function registerAll(): Promise<Map<string, Registered>> {
   const site = new Site("shop", { customer, template, hostnames: ["shop.example"] });
   const entry = new LocalEntry("entry", { targets: ["192.0.2.1"] });
   const alerts = new Alerts("ops", { cluster, webhooks: [{ url: "https://hooks.example/T0KEN" }] });
-  await Promise.all([alerts, local, host, pool, cluster, customer, template, site, entry].map((resource) => new Promise((resolve) => resource.urn.apply(resolve))));
+  const pair = await issue(await makeCa("test", new Date()), "shop.example", [], new Date());
+  const certificate = new Certificate("own", { cluster, chain: pair.cert, key: pair.key });
+  await Promise.all([certificate, alerts, local, host, pool, cluster, customer, template, site, entry].map((resource) => new Promise((resolve) => resource.urn.apply(resolve))));
   return new Map(seen.map(({ type, inputs }) => {
     const { __provider, ...rest } = inputs as Record<string, unknown>;
     const name = type.split(":").at(-1) ?? "";

@@ -6,6 +6,7 @@ import { documentRoutes } from "../../../daemon/api/documents.js";
 import type { DesiredDocument } from "../../../daemon/lib/documents.js";
 import { keys } from "../../../daemon/lib/records.js";
 import { MemoryState, MemoryStore } from "../../../daemon/state/memory-store.js";
+import { TestCa } from "../../support/certificates.js";
 import { StateBuilder } from "../placement/fixture.js";
 
 const documentOf = (kind: string, name: string, origin: "git" | "api" = "git"): DesiredDocument => {
@@ -63,6 +64,30 @@ test("alerts: refused by name of the property and without the value; without the
   const { document } = await keyed.call("GET", "alerts", "ops");
   expect(await keyed.call("PUT", "alerts", "ops", { body: document })).toEqual({ revision, changed: false });
   expect(await keyed.call("PUT", "alerts", "ops", { body: good })).toEqual({ revision, changed: false });
+});
+
+test("certificates: sealed, checked, for the names of the sites that use them, and not taken from under them", async () => {
+  const ca = await TestCa.create();
+  const [shop, wider, other] = [await ca.issue(["wiki.example"]), await ca.issue(["wiki.example", "*.wiki.example"]), await ca.issue(["other.example"])];
+  const { call, put, state } = setup(createSealer(Buffer.alloc(32, 1).toString("base64")));
+  const bring = (name: string, { chain, key }: { chain: string; key: string }): Promise<Record<string, unknown>> => call("PUT", "certificate", name, { body: { version: 1, kind: "certificate", name, origin: "git", spec: { chain, key } } });
+  await expect(bring("own", { chain: shop.chain, key: other.key })).rejects.toMatchObject({ code: "INVALID_INPUT", message: "certificate own: key: does not belong to the first certificate of the chain" });
+  await expect(bring("acme", shop)).rejects.toThrow(/"acme" stands for certificates by ACME/);
+  const { revision } = await bring("own", shop);
+  expect(JSON.stringify(state.list("/hc/").items)).not.toContain("PRIVATE KEY");
+  const { document } = await call("GET", "certificate", "own");
+  expect(await call("PUT", "certificate", "own", { body: document })).toEqual({ revision, changed: false });
+  await put("customer", "acme");
+  await put("template", "php");
+  const site = (certificate: string, ...hostnames: string[]) => put("site", "wiki", "git", { change: ({ spec }) => void Object.assign(spec, { hostnames, tls: { certificate, redirect: true } }) });
+  await expect(site("none", "wiki.example")).rejects.toThrow(/tls\.certificate: there is no certificate "none"/);
+  await expect(site("own", "wiki.example", "www.wiki.example")).rejects.toThrow(/tls\.certificate: own is not for www\.wiki\.example\./);
+  await expect(site("acme", "*.wiki.example")).rejects.toThrow(/a wildcard cannot be proven over HTTP/);
+  await site("own", "wiki.example");
+  await expect(bring("own", other)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("it is not for wiki.example of the site wiki") });
+  await bring("own", wider);
+  await site("own", "wiki.example", "*.wiki.example");
+  await expect(call("DELETE", "certificate", "own")).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("is used by site wiki") });
 });
 
 test("If-Match: only the revision that was read", async () => {

@@ -2,7 +2,7 @@ import { defaultPaths } from "../../../daemon/lib/node-config.js";
 import { unknownValue } from "../../../daemon/lib/schema.js";
 import { siteHandler } from "../../../providers/handlers/site.js";
 import type { ClusterConnection } from "../../../providers/schemas/cluster.js";
-import type { SiteInputs, SiteOutputs } from "../../../providers/schemas/site.js";
+import { type SiteInputs, type SiteOutputs, siteUrls } from "../../../providers/schemas/site.js";
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb9Yv0Yq3eL0mQ2tC1mWwq5G3s0bW3mKq3b0x8b5v1r";
 const connection = (more: Partial<ClusterConnection> = {}): ClusterConnection => ({
@@ -36,11 +36,24 @@ test.each<[string, object, RegExp]>([
   ["a retention that looks back on too little", { retention: { minutes: 5 } }, /^retention\.minutes: 5 must be >= 10/],
   ["a retention without end", { retention: { weeks: 5000 } }, /^retention\.weeks: 5000 must be <= 520/],
   ["a retention of something else", { retention: { years: 1 } }, /^retention\.years: is not a known property; known here: minutes, hours, days, weeks/],
+  ["HTTPS by nothing", { tls: { redirect: true } }, /^tls\.certificate: is required/],
+  ["a wildcard by ACME", { hostnames: ["shop.example", "*.shop.example"], tls: { certificate: "acme" } }, /^hostnames: \*\.shop\.example: a wildcard cannot be proven over HTTP/],
+  ["HSTS that no browser would list", { tls: { certificate: "acme", hsts: { maxAgeSeconds: 60, preload: true } } }, /^tls\.hsts\.preload: /],
   ["a customer's name", { customer: "Acme Inc." }, /^customer: "Acme Inc\." cannot be used; use 1 to 32/],
 ])("%s is refused, and named", async (_what, more, message) => {
   const failures = await check(more);
   expect(failures).toHaveLength(1);
   expect(failures[0]).toMatch(message);
+});
+
+test("HTTPS: the redirect is the default, addresses are HTTPS ones, and a change is a change", async () => {
+  const before = await full();
+  const after = await full({ tls: { certificate: "own" } });
+  expect([before.tls, after.tls]).toEqual([undefined, { certificate: "own", redirect: true }]);
+  expect([siteUrls(before), siteUrls(after), siteUrls({ ...after, connection: connection({ httpsPort: 8443 }) }), siteUrls({ ...after, connection: connection({ httpsPort: 0 }) })].flat()).toEqual(["http://shop.example/", "https://shop.example/", "https://shop.example:8443/", "http://shop.example/"]);
+  const olds = { ...before, home: "n1", replicaNodes: [], epoch: 1, urls: [] } as SiteOutputs;
+  expect(await siteHandler.diff("shop", olds, after)).toMatchObject({ changes: true, replaces: [] });
+  expect(await siteHandler.diff("shop", { ...olds, tls: null } as unknown as SiteOutputs, before)).toMatchObject({ changes: false });
 });
 
 test.each<[string, object]>([
