@@ -42,7 +42,7 @@ export function describe(facts: AlertFacts, conditions: readonly Condition[], si
     }
     case "certificate": {
       const critical = conditions.some(({ text }) => text.startsWith("has expired"));
-      return text(critical ? "critical" : "warning", many === 1 ? `the certificate for ${first.subject} ${first.text.split(":")[0]}` : `${many} certificates need a person${critical ? ", some have expired" : ""}`, "hc certificates");
+      return text(critical ? "critical" : "warning", many === 1 ? `the certificate for ${first.subject} ${first.text.split(": ")[0]}` : `${many} certificates need a person${critical ? ", some have expired" : ""}`, "hc certificates");
     }
     default: return first.kind satisfies never;
   }

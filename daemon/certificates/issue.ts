@@ -50,16 +50,17 @@ async function wait({ context, ca }: IssueContext, url: string, during: readonly
   }
 }
 
-async function prove(issue: IssueContext, name: string, url: string): Promise<string[]> {
+/** `tokens`: those that lie in etcd then, to be swept. */
+async function prove(issue: IssueContext, name: string, url: string, tokens: string[]): Promise<void> {
   const { context, ca, guard } = issue;
   const challenges = await ca.challenges(url);
   for (const { token, answer } of challenges) {
     const { succeeded } = await context.store.txn([guard()], [{ put: keys.challenge(token), value: JSON.stringify({ version: recordVersion, name, answer, atMs: context.clock.wallMs() }) }]);
     if (!succeeded) throw new HcError("CONFLICT", "another leads");
+    tokens.push(token);
   }
   await Promise.all(challenges.map(({ token }) => issue.spread(token)));
   for (const { ready } of challenges) await ready();
-  return challenges.map(({ token }) => token);
 }
 
 /**
@@ -80,7 +81,7 @@ export async function issueCertificate(issue: IssueContext, writer: RecordWriter
     const { url, key: sealed } = writer.record.order as NonNullable<CertificateRecord["order"]>;
     const key = sealer.open(orderKeyPlace(name), sealed);
     if (state.status === "pending") {
-      tokens.push(...(await prove(issue, name, url)));
+      await prove(issue, name, url, tokens);
       state = await wait(issue, url, ["pending"], endMs);
     }
     if (state.status === "ready") {

@@ -7,9 +7,9 @@ export const limits = {
   peerConnections: 4_000,
   /** Requests that one unit may have at Apache, whose workers all sites share (400): more wait at the edge as held ones. Its FPM takes 64 and queues 64. */
   inFlightPerUnit: 150,
-  /** TLS of the public port. The deadline of a handshake; contexts kept, of certificates in use; how long a session may be resumed, seconds. */
+  /** TLS of the public port. The deadline of a handshake; contexts kept, of certificates in use (39 KiB each); how long a session may be resumed, seconds. */
   handshakeMs: 10_000,
-  tlsContexts: 2_000,
+  tlsContexts: 1_000,
   tlsSessionS: 43_200,
   headMs: 15_000,
   keepAliveMs: 30_000,

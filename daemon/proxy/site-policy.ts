@@ -19,6 +19,8 @@ const challengePath = "/.well-known/acme-challenge/";
 export function sitePolicy({ table, unit, head, proto, secured, challenges }: PolicyInput): Policy {
   const token = head.target.startsWith(challengePath) ? head.target.slice(challengePath.length) : "";
   if (token !== "" && Object.hasOwn(challenges, token) && (head.method === "GET" || head.method === "HEAD")) return own(head, 200, "OK", "Content-Type: application/octet-stream\r\nCache-Control: no-store\r\n", challenges[token] as string);
+  // another name than the handshake's, without a certificate of its own: not to be had this way (RFC 9110 §15.5.20)
+  if (proto === "https" && !secured) return own(head, 421, "Misdirected Request", "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n", "This name has no HTTPS here.\n");
   const tls = unit === undefined ? undefined : table.units[unit]?.tls;
   if (tls === undefined) return { fields: "" };
   // a browser must not heed the field over HTTP, and it must not be sent there (RFC 6797 §7.2)

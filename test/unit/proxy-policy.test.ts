@@ -23,10 +23,14 @@ test("HTTP is sent to HTTPS: where the name has a certificate, and with its meth
 
 test("a challenge of the CA is answered before all else, for whatever name; others' tokens are the site's", () => {
   const challenge = (more: Partial<PolicyInput> = {}, path = "/.well-known/acme-challenge/abc", method = "GET"): string => ask({ head: head({ target: path, method }), ...more });
-  for (const more of [{}, { unit: undefined }, { unit: "site-plain" }, { proto: "https" as const }]) expect(challenge(more)).toMatch(/^HTTP\/1\.1 200 OK\r\nContent-Type: application\/octet-stream\r\n[\s\S]*\r\n\r\nabc\.thumb$/);
+  for (const more of [{}, { unit: undefined }, { unit: "site-plain" }, { proto: "https" as const, secured: false }]) expect(challenge(more)).toMatch(/^HTTP\/1\.1 200 OK\r\nContent-Type: application\/octet-stream\r\n[\s\S]*\r\n\r\nabc\.thumb$/);
   expect(challenge({}, "/.well-known/acme-challenge/abc", "HEAD")).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*Content-Length: 9\r\n[\s\S]*\r\n\r\n$/);
   for (const path of ["abd", "", "constructor", "abc?x", "abc/"]) expect(challenge({ unit: "site-plain" }, `/.well-known/acme-challenge/${path}`)).toBe("");
   expect(challenge({ unit: "site-plain" }, "/.well-known/acme-challenge/abc", "POST")).toBe("");
+});
+
+test("a name without a certificate is not to be had over another's connection", () => {
+  for (const unit of ["site-plain", "site-shop", undefined]) expect(ask({ proto: "https", unit, secured: false })).toMatch(/^HTTP\/1\.1 421 Misdirected Request\r\n/);
 });
 
 test("HSTS goes with answers over HTTPS, and no others", () => {

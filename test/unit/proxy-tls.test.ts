@@ -108,6 +108,17 @@ test("HTTPS: the site hears that it is HTTPS, the visitor gets one HSTS field, b
   expect((await ask("/", { host: "a.wild.example" })).headers["strict-transport-security"]).toBe("max-age=1");
 });
 
+test("a name without a certificate is not to be had over another's connection", async () => {
+  const socket = await dial({ servername: "shop.example" });
+  let back = "";
+  socket.on("data", (data: Buffer) => {
+    back += data.toString("latin1");
+  });
+  socket.write("GET / HTTP/1.1\r\nHost: bare.example\r\nConnection: close\r\n\r\n");
+  await new Promise((resolve) => socket.once("end", resolve));
+  expect([back.slice(0, 12), seen]).toEqual(["HTTP/1.1 421", []]);
+});
+
 test("HTTP is sent on where there is a certificate; HSTS never goes over HTTP", async () => {
   expect(await plain("GET /x HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")).toContain(`HTTP/1.1 301 Moved Permanently\r\nLocation: https://shop.example:${worker.httpsPort}/x\r\n`);
   expect(seen).toEqual([]);

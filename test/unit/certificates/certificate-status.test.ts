@@ -1,3 +1,4 @@
+import { describe as describeAlert } from "../../../daemon/alerts/alert-text.js";
 import { findConditions } from "../../../daemon/alerts/find-conditions.js";
 import { certificatesOf, needsPerson } from "../../../daemon/certificates/certificate-status.js";
 import { isDue, pauseAfter, planAcme, renewAtMs } from "../../../daemon/certificates/plan-acme.js";
@@ -39,7 +40,11 @@ test("what needs a person, and what does not", async () => {
 
 test("one alert for all of them", () => {
   const state = picture([none("far.example", 4, "no address"), record("over.example", { notAfterMs: atMs - dayMs })]);
-  const { found } = findConditions({ state, alive: new Set(), voters: [], thresholds: alertDefaults, waits: new Map(), atMs });
+  const facts = { state, alive: new Set<string>(), voters: [], thresholds: alertDefaults, waits: new Map<string, string>(), atMs };
+  const { found } = findConditions(facts);
+  const late = findConditions({ ...facts, state: picture([record("late.example", { notBeforeMs: atMs - 80 * dayMs, notAfterMs: atMs + 10 * dayMs })]) });
+  expect(describeAlert(facts, [...late.found.values()], atMs)).toMatchObject({ severity: "warning", title: "the certificate for late.example ends 2026-03-11 00:00 UTC", command: "hc certificates" });
+  expect(describeAlert(facts, [...found.values()], atMs)).toMatchObject({ severity: "critical", title: "2 certificates need a person, some have expired", detail: expect.stringContaining("far.example: is not there: no address") });
   expect([...found.values()].filter(({ kind }) => kind === "certificate").map(({ key, group }) => `${key} ${group}`)).toEqual(["certificate/far.example certificate", "certificate/over.example certificate"]);
 });
 

@@ -5,7 +5,11 @@ import { keys } from "../../../daemon/lib/records.js";
 import { contentDigest, packContent } from "../../../providers/core/pack-content.js";
 import { readConnectionFile, readPending } from "../../../providers/core/connection-file.js";
 import { clusterHandler } from "../../../providers/handlers/cluster.js";
+import { unknownValue } from "../../../daemon/lib/schema.js";
 import { alertsHandler } from "../../../providers/handlers/alerts.js";
+import { certificateHandler } from "../../../providers/handlers/certificate.js";
+import type { CertificateInputs } from "../../../providers/schemas/certificate.js";
+import { TestCa, type TestCertificate } from "../../support/certificates.js";
 import { customerHandler } from "../../../providers/handlers/customer.js";
 import { siteHandler } from "../../../providers/handlers/site.js";
 import { templateHandler } from "../../../providers/handlers/template.js";
@@ -134,6 +138,30 @@ describe("Alerts", () => {
     await alertsHandler.delete(id, outs);
     expect([kept(), (await alertsHandler.read(id, outs)).id]).toEqual([undefined, ""]);
     expect(`${said.join("")}${cluster.asked.join("")}`).not.toMatch(/T0KEN|N3W/);
+  });
+});
+
+describe("Certificate", () => {
+  it("tells what it is for and until when; its key lies sealed; renewed, it is updated and never replaced; gone is gone", async () => {
+    const ca = await TestCa.create();
+    const [first, second] = [await ca.issue(["shop.example", "*.shop.example"]), await ca.issue(["shop.example"], { untilH: 48 })];
+    const given = async ({ chain, key }: TestCertificate): Promise<CertificateInputs> => {
+      const { inputs, failures } = await certificateHandler.check({}, { name: "own", connection: connection(), chain, key } as unknown as CertificateInputs);
+      expect(failures).toEqual([]);
+      return inputs;
+    };
+    const kept = (): string => cluster.state.get(keys.desired("certificate", "own"))?.value ?? "";
+    const { id, outs } = await certificateHandler.create(await given(first));
+    expect([id, outs.names, outs.validUntil.slice(0, 10)]).toEqual(["own", ["shop.example", "*.shop.example"], new Date(Date.now() + 90 * 86_400_000).toISOString().slice(0, 10)]);
+    expect([kept().includes("PRIVATE KEY"), kept().includes("sealed:1:")]).toEqual([false, true]);
+    expect(await certificateHandler.diff(id, outs, await given(first))).toMatchObject({ changes: false });
+    expect(await certificateHandler.diff(id, outs, await given(second))).toMatchObject({ changes: true, replaces: [] });
+    expect((await certificateHandler.update(id, outs, await given(second))).outs.names).toEqual(["shop.example"]);
+    expect((await certificateHandler.read(id, outs)).id).toBe("own");
+    await certificateHandler.delete(id, outs);
+    expect([kept(), (await certificateHandler.read(id, outs)).id]).toEqual(["", ""]);
+    const unknown = await certificateHandler.check({}, { name: "own", connection: connection(), chain: unknownValue, key: unknownValue } as unknown as CertificateInputs);
+    expect(unknown.failures).toEqual([]);
   });
 });
 
