@@ -98,8 +98,9 @@ class Http2Asker implements Asker {
     const { table } = this.worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     if (table === undefined || unit === undefined) return void this.page(table === undefined ? 503 : 404);
-    const policy = sitePolicy({ table, unit, head, proto: "https", secured: true, challenges: {} });
-    if ("fields" in policy) this.hsts = /^Strict-Transport-Security: (.*)\r\n$/.exec(policy.fields)?.[1] ?? "";
+    const policy = sitePolicy({ table, unit, head, proto: "https", secured: this.worker.tls.has(head.host), challenges: {} });
+    if ("status" in policy) return void this.page(policy.status);
+    this.hsts = /^Strict-Transport-Security: (.*)\r\n$/.exec(policy.fields)?.[1] ?? "";
     if (hasBody) this.gather(unit, head);
     else this.dispatch(unit, head);
   }

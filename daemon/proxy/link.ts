@@ -184,9 +184,10 @@ export class Link {
   public destroy(): void {
     this.socket.destroy();
   }
-  /** Ends so that what has arrived cannot look complete. */
+  /** Ends so that what has arrived cannot look complete: by a reset, under TLS without its goodbye (RFC 8446 §6.1). */
   public reset(): void {
-    this.socket.resetAndDestroy();
+    if ("encrypted" in this.socket) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   /** Bytes that stay as they are. */

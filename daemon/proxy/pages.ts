@@ -5,6 +5,7 @@ const titles: Record<number, [string, string]> = {
   408: ["Request timeout", "The request took too long to arrive."],
   413: ["Content too large", "The request's body is larger than this server takes."],
   417: ["Expectation failed", "This server cannot do what the request expects."],
+  421: ["Misdirected request", "This name has no HTTPS here."],
   431: ["Request header too large", "The request's header is larger than 32 KiB or has too many fields."],
   501: ["Not implemented", "The request's body comes in a coding that this server does not know."],
   502: ["Bad answer", "The site's server ended without a complete answer."],

@@ -1,14 +1,12 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import { connect, createServer, type Socket } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { machineMs } from "../../daemon/lib/clock.js";
-import { onLines } from "../../daemon/proxy/channel.js";
 import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
 import { type RunningWorker, startWorker } from "../../daemon/proxy/worker.js";
 import { edgePki } from "./edge-pki.js";
+import { type WorkerControl, workerControl } from "./worker-control.js";
 
-/** The other end of a worker's line. */
-export interface Control { push(message: object): void; heard: { type: string; inFlight?: Record<string, number> }[]; path: string; close(): void }
 export interface Answer { status: number; headers: IncomingMessage["headers"]; body: Buffer }
 export interface Asked { method?: string; path?: string; host?: string; headers?: Record<string, string>; body?: Buffer; port?: number }
 export type At = "edge" | "home";
@@ -24,41 +22,15 @@ export async function until(what: () => boolean): Promise<void> {
   throw new Error(`never: ${what}`);
 }
 
-export async function control(path: string): Promise<Control> {
-  const sockets = new Set<Socket>();
-  const last = new Map<string, object>();
-  const heard: Control["heard"] = [];
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-    socket.on("close", () => sockets.delete(socket));
-    onLines(socket, (message) => heard.push(message as Control["heard"][number]));
-    for (const message of last.values()) socket.write(`${JSON.stringify(message)}\n`);
-  });
-  await listen(server as never, path);
-  return {
-    path,
-    heard,
-    push: (message) => {
-      last.set((message as { type: string }).type, message);
-      for (const socket of sockets) socket.write(`${JSON.stringify(message)}\n`);
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
-}
-
 /** Two real workers (edge n1, home n2) over mutual TLS, each with a control socket of the test's own, before whatever listens at `apachePort` in Apache's place. */
 export class ProxyPair {
   /** As they were told last; from `start` on. */
   public tables!: Record<At, RouteTable>;
-  private constructor(public readonly pki: Awaited<ReturnType<typeof edgePki>>, private readonly apachePort: number, public readonly control: Record<At, Control>, public readonly worker: Record<At, RunningWorker>) {}
+  private constructor(public readonly pki: Awaited<ReturnType<typeof edgePki>>, private readonly apachePort: number, public readonly control: Record<At, WorkerControl>, public readonly worker: Record<At, RunningWorker>) {}
 
   public static async start(apachePort: number): Promise<ProxyPair> {
     const pki = await edgePki(["n1", "n2", "stranger"]);
-    const controls = { edge: await control(join(pki.folder, "n1.sock")), home: await control(join(pki.folder, "n2.sock")) };
+    const controls = { edge: await workerControl(join(pki.folder, "n1.sock")), home: await workerControl(join(pki.folder, "n2.sock")) };
     const worker = async (at: At, name: string): Promise<RunningWorker> => startWorker({ httpPort: 0, peerPort: 0, channel: controls[at].path, pki: pki.of(name), hosts: { http: "127.0.0.1", peer: "127.0.0.1" }, spool: pki.folder });
     const pair = new ProxyPair(pki, apachePort, controls, { edge: await worker("edge", "n1"), home: await worker("home", "n2") });
     for (const one of Object.values(controls)) one.push({ type: "deadline", ms: machineMs() + 600_000 });
@@ -68,7 +40,7 @@ export class ProxyPair {
   public async stop(): Promise<void> {
     for (const at of ["edge", "home"] as const) {
       await this.worker[at].stop();
-      this.control[at].close();
+      await this.control[at].close();
     }
   }
 
@@ -89,8 +61,8 @@ export class ProxyPair {
     this.control[at].push({ type: "deadline", ms: machineMs() + 600_000, holds: Object.fromEntries(units.map((unit) => [unit, machineMs() + ms])) });
   }
   /** What a worker has said of the units that are held. */
-  public held(at: At): (Record<string, number> | undefined)[] {
-    return this.control[at].heard.filter(({ type }) => type === "holding").map(({ inFlight }) => inFlight);
+  public held(at: At): Record<string, number>[] {
+    return this.control[at].heard.flatMap((message) => (message.type === "holding" ? [message.inFlight] : []));
   }
   public port(at: At): number {
     return this.worker[at].httpPort;

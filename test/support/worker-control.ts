@@ -1,26 +1,30 @@
 import { createServer, type Socket } from "node:net";
-import { onLines, type ToWorker } from "../../daemon/proxy/channel.js";
+import { onLines, type ToControl, type ToWorker } from "../../daemon/proxy/channel.js";
 
-export interface WorkerControl { path: string; push(message: ToWorker): void; /** Hellos of workers, so far. */ joined(): number; close(): Promise<void> }
+export interface WorkerControl {
+  path: string;
+  push(message: ToWorker): void;
+  /** All that workers have said. */
+  heard: ToControl[];
+  close(): Promise<void>;
+}
 
 /** The control process' place for workers of a test: a newcomer is told everything that was pushed so far, in order. */
 export async function workerControl(path: string): Promise<WorkerControl> {
   const sockets = new Set<Socket>();
   const said: string[] = [];
-  let hellos = 0;
+  const heard: ToControl[] = [];
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => undefined);
     socket.on("close", () => sockets.delete(socket));
-    onLines(socket, (message) => {
-      if ((message as { type: string }).type === "hello") hellos += 1;
-    });
+    onLines(socket, (message) => heard.push(message as ToControl));
     for (const line of said) socket.write(line);
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
   return {
     path,
-    joined: () => hellos,
+    heard,
     push: (message) => {
       const line = `${JSON.stringify(message)}\n`;
       said.push(line);

@@ -7,13 +7,14 @@ import { join } from "node:path";
 import { machineMs } from "../../daemon/lib/clock.js";
 import { limits } from "../../daemon/proxy/limits.js";
 import { edgePki } from "../support/edge-pki.js";
-import { type Control, control, listen, until } from "../support/proxy-pair.js";
+import { listen, until } from "../support/proxy-pair.js";
+import { type WorkerControl, workerControl } from "../support/worker-control.js";
 
 // One worker as a process of its own, as nodes run it, against clients that mean no good: its memory stays bounded, and others are served.
 jest.setTimeout(60_000);
 let apache: Server;
 let worker: ChildProcess;
-let line: Control;
+let line: WorkerControl;
 let port: number;
 const sockets: Socket[] = [];
 
@@ -63,7 +64,7 @@ beforeAll(async () => {
     request.on("end", () => response.end(request.url === "/big" ? big : "small"));
   });
   const apachePort = await listen(apache as never, 0, "127.0.0.1");
-  line = await control(join(pki.folder, "n1.sock"));
+  line = await workerControl(join(pki.folder, "n1.sock"));
   line.push({ type: "deadline", ms: machineMs() + 600_000 });
   line.push({ type: "routes", table: { version: 1, revision: "1", node: "n1", hosts: { "wiki.localhost": "site-wiki" }, units: { "site-wiki": { home: "n1", epoch: 1, open: true } }, nodes: {}, apachePort } });
   const [httpPort, peerPort] = [await freePort(), await freePort()];
@@ -76,7 +77,7 @@ beforeAll(async () => {
 afterAll(async () => {
   dropAll();
   worker.kill("SIGKILL");
-  line.close();
+  await line.close();
   apache.closeAllConnections();
   await new Promise((resolve) => apache.close(resolve));
 });

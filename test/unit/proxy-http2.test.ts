@@ -55,7 +55,9 @@ beforeAll(async () => {
   });
   pair = await ProxyPair.start(await listen(apache as never, 0, "127.0.0.1"));
   const keys = pair.pki.of("n1");
-  front = createTlsServer({ cert: readFileSync(keys.cert), key: readFileSync(keys.key), ALPNProtocols: ["h2"] }, (socket) => http2Session(pair.worker.edge.state, socket));
+  const [chain, key] = [readFileSync(keys.cert, "utf8"), readFileSync(keys.key, "utf8")];
+  pair.worker.edge.state.tls.update({ certificates: { own: { chain, key } }, names: { "wiki.localhost": "own", "nobody.example": "own" } });
+  front = createTlsServer({ cert: chain, key, ALPNProtocols: ["h2"] }, (socket) => http2Session(pair.worker.edge.state, socket));
   session = connectHttp2(`https://127.0.0.1:${await listen(front as never, 0, "127.0.0.1")}`, { rejectUnauthorized: false });
 });
 afterAll(async () => {

@@ -1,4 +1,6 @@
-import { createServer as createHttpServer, type IncomingMessage, type Server } from "node:http";
+import { once } from "node:events";
+import { createServer as createHttpServer, type IncomingHttpHeaders, type IncomingMessage, type Server } from "node:http";
+import { connect as connectHttp2, type IncomingHttpStatusHeader } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -9,6 +11,7 @@ import type { RouteTable } from "../../daemon/proxy/routes.js";
 import { startWorker } from "../../daemon/proxy/worker.js";
 import { TestCa, type TestCertificate } from "../support/certificates.js";
 import { edgePki } from "../support/edge-pki.js";
+import { until } from "../support/proxy-pair.js";
 import { type WorkerControl, workerControl } from "../support/worker-control.js";
 
 // A real worker with real TLS sockets; node:http in Apache's place.
@@ -22,13 +25,6 @@ let worker: Worker;
 let seen: IncomingMessage["headers"][] = [];
 let base: RouteTable;
 
-const until = async (what: () => boolean): Promise<void> => {
-  for (let i = 0; i < 2000; i += 1) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`never: ${what}`);
-};
 beforeAll(async () => {
   pki = await edgePki(["n1"]);
   ca = await TestCa.create();
@@ -45,7 +41,7 @@ beforeAll(async () => {
   });
   const apachePort = await new Promise<number>((resolve) => apache.listen(0, "127.0.0.1", () => resolve((apache.address() as { port: number }).port)));
   control = await workerControl(join(pki.folder, "n1.sock"));
-  worker = await startWorker({ httpPort: 0, httpsPort: 0, peerPort: 0, channel: control.path, pki: pki.of("n1"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  worker = await startWorker({ httpPort: 0, httpsPort: 0, peerPort: 0, channel: control.path, pki: pki.of("n1"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" }, spool: pki.folder });
   base = {
     version: 1, revision: "1", node: "n1", nodes: {}, apachePort, httpsPort: worker.httpsPort,
     hosts: { "shop.example": "site-shop", "*.wild.example": "site-wild", "bare.example": "site-bare" },
@@ -149,11 +145,24 @@ test("TLS 1.2 and 1.3, with sound ciphers; nothing older or weaker", async () =>
   for (const ciphers of ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384"]) expect(await refusal({ servername: "shop.example", maxVersion: "TLSv1.2", ciphers })).toBe("ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE");
 });
 
-test("ALPN: HTTP/1.1 is agreed on; who speaks nothing else is told so", async () => {
-  const socket = await dial({ servername: "shop.example", ALPNProtocols: ["h2", "http/1.1"] });
-  expect(socket.alpnProtocol).toBe("http/1.1");
-  socket.destroy();
-  expect(await refusal({ servername: "shop.example", ALPNProtocols: ["h2"] })).toMatch(/NO_APPLICATION_PROTOCOL/);
+test("ALPN: HTTP/2 is agreed on where the client knows it, and served; who speaks neither is told so", async () => {
+  for (const [offered, agreed] of [[["h2", "http/1.1"], "h2"], [["http/1.1"], "http/1.1"]] as const) {
+    const socket = await dial({ servername: "shop.example", ALPNProtocols: [...offered] });
+    expect(socket.alpnProtocol).toBe(agreed);
+    socket.destroy();
+  }
+  expect(await refusal({ servername: "shop.example", ALPNProtocols: ["h3"] })).toMatch(/NO_APPLICATION_PROTOCOL/);
+  const session = connectHttp2("https://shop.example", { createConnection: () => connectTls({ host: "127.0.0.1", port: worker.httpsPort, servername: "shop.example", ALPNProtocols: ["h2"], rejectUnauthorized: false }) });
+  const ask = async (authority: string): Promise<IncomingHttpHeaders & IncomingHttpStatusHeader> => {
+    const stream = session.request({ ":authority": authority, ":path": "/h2" });
+    const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders & IncomingHttpStatusHeader];
+    stream.resume();
+    return headers;
+  };
+  expect(await ask("shop.example")).toMatchObject({ ":status": 200, "strict-transport-security": "max-age=600" });
+  expect(await ask("bare.example")).toMatchObject({ ":status": 421 });
+  expect(seen.length).toBe(1);
+  session.destroy();
 });
 
 test("connections count from their first byte, and go again: refused handshakes, silent ones, served ones", async () => {
