@@ -94,13 +94,17 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
   return {
     presync: (signal) =>
       guarded(withinMs.presync, `presync of ${unit}`, signal, async (inner) => {
-        for (let round = 1; ; round += 1) {
+        for (let [round, paused] = [1, false]; ; round += 1) {
           const began = context.clock.monotonicMs();
           await replication.snapshotNow(unit, inner);
           // a target that lacks the template, or that is only just starting, says so: it is asked again for a while
           const { bytes } = await retry(`presync of ${unit} to ${move.target}`, { firstMs: 200, capMs: 2_000, withinMs: 60_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
           const tookMs = context.clock.monotonicMs() - began;
-          if (bytes < smallBytes || tookMs < smallMs || round >= presyncRounds) return `${round} increments, the last of ${bytes} bytes`;
+          if (paused) return `${round} increments, the last of ${bytes} bytes`;
+          if (bytes >= smallBytes && tookMs >= smallMs && round < presyncRounds) continue;
+          // sends to other copies and the node's round of snapshots that run now are waited for here and not while requests wait; one increment more takes what was written meanwhile
+          await replication.pause(unit);
+          paused = true;
         }
       }),
     // the gate closes, what runs ends (or is cut at the deadline), and only then is the stop announced
@@ -118,7 +122,7 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
       ),
     finalizing: (signal) =>
       guarded(withinMs.finalizing, `last increment of ${unit}`, signal, async (inner) => {
-        await replication.pause(unit);
+        await replication.pause(unit); // it is, since presync
         const last = await replication.snapshotNow(unit, inner);
         const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
         if (sent.guid !== last.guid) throw new HcError("INTERNAL", `${move.target} confirmed snapshot ${sent.guid} of ${unit}, the last one is ${last.guid}.`);

@@ -43,7 +43,7 @@ async function oneMove(lab: MoveLab, clients: MoveClients): Promise<Move & { spa
   // what is in flight at the end of the move is told a little later
   const during = clients.during(fromMs, toMs);
   const longest = during.reduce<LoadOutcome | undefined>((most, one) => (most === undefined || one.headMs > most.headMs ? one : most), undefined);
-  const steps = values.debug ? { target: await lab.steps(to, fromMs), source: await lab.steps(from, fromMs) } : undefined;
+  const steps = values.debug ? { target: await lab.steps(to, fromMs), source: await lab.steps(from, fromMs), commands: { source: await lab.commands(from, fromMs, toMs), target: await lab.commands(to, fromMs, toMs) } } : undefined;
   const sent = grown(targetAfter, targetBefore);
   for (const [kind, count] of Object.entries(grown(sourceAfter, sourceBefore))) sent[`source:${kind}`] = count;
   return {

@@ -73,6 +73,10 @@ export class MoveLab {
     }
     return { ms, last: String(lines.find((line) => line["from"] === "finalizing")?.["detail"] ?? "") };
   }
+  /** Commands that a node has run, each with its end and how long it took; only with the log level "debug". */
+  public async commands(node: string, sinceMs: number, untilMs: number): Promise<string[]> {
+    return ((await this.sites.logged(this.node(node), "command ended", sinceMs)) as Line[]).filter(({ time }) => time >= sinceMs && time <= untilMs).map((line) => `${line.time - sinceMs} (${String(line["durationMs"])} ms) ${(line["argv"] as string[]).join(" ").slice(0, 160)}`);
+  }
   /** Steps of the agent for the unit since then ("mount-writable" → ms); only with the log level "debug". */
   public async steps(node: string, sinceMs: number): Promise<{ step: string; ms: number; atMs: number }[]> {
     return ((await this.sites.logged(this.node(node), "step done", sinceMs)) as Line[]).filter((line) => line["task"] === movedUnit && line.time >= sinceMs).map((line) => ({ step: String(line["step"]), ms: Number(line["durationMs"]), atMs: line.time }));

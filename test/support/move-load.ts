@@ -98,8 +98,8 @@ function fault(kind: Kind, id: string, { status, digest, text }: Answer): string
 
 async function client(plan: LoadPlan, kind: Kind, name: string, index: number, of: { clients: number; rate: number }, ended: AbortSignal): Promise<void> {
   const address = plan.addresses[index % plan.addresses.length] as string;
-  // half of the writers come over new connections
-  const agent = kind === "fresh" || (kind === "writer" && index % 2 === 1) ? false : new Agent({ keepAlive: true, maxSockets: 1 });
+  // half of the writers come over new connections; so do slow readers: a proxy counts a connection's idle time from when it has handed over the answer, which may lie in the kernel for as long (RFC 9112 §9.5)
+  const agent = kind === "fresh" || kind === "slow" || (kind === "writer" && index % 2 === 1) ? false : new Agent({ keepAlive: true, maxSockets: 1 });
   const everyMs = (of.clients * 1000) / of.rate;
   let dueMs = performance.now() + (index * everyMs) / of.clients;
   for (let number = 1; ; number += 1) {
