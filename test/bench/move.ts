@@ -87,6 +87,7 @@ async function main(): Promise<number> {
     };
     mkdirSync("bench-results", { recursive: true });
     writeFileSync(join("bench-results", "move.json"), `${JSON.stringify({ ...result, each: made, failures: failed.slice(0, 200) }, null, 2)}\n`);
+    if (values.debug) writeFileSync(join("bench-results", "move-outcomes.json"), JSON.stringify(outcomes));
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return failed.length + writes.lost.length + writes.doubled.length + undone.length + whole === 0 && longest.p50 <= 1_000 && longest.worst <= 3_000 ? 0 : 1;
   } finally {
