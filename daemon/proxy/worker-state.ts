@@ -5,8 +5,9 @@ import type { RouteStore } from "./route-store.js";
 import type { SpoolRoom } from "./spool.js";
 import type { Ticker } from "./ticker.js";
 import type { Upstreams } from "./upstreams.js";
+import { Waits, type WaitSecond } from "./waits.js";
 
-export interface UnitStats { requests: number; status: Record<string, number>; held: number; errors: { atMs: number; text: string }[] }
+export interface UnitStats { requests: number; status: Record<string, number>; held: number; errors: { atMs: number; text: string }[]; /** Missing from a worker of the version before. */ waits?: WaitSecond[] }
 /** A request that runs at this node's Apache. */
 export interface InFlight {
   /** Its unit is to be left: it ends as soon as its backend has done its part. */
@@ -24,11 +25,12 @@ export class WorkerState {
   public onDrained: () => void = () => undefined;
   private readonly running = new Map<string, Set<InFlight>>();
   private readonly stats = new Map<string, UnitStats>();
+  private readonly waits = new Map<string, Waits>();
 
   public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger) {
     this.held = new HeldRequests((unit) => {
       this.of(unit).held += 1;
-    });
+    }, (unit, ms) => this.waitsOf(unit).held(ms, Date.now()));
     routes.onChange = (hasMoved) => this.held.pokeAll(hasMoved);
     routes.onHeld = (unit) => {
       for (const request of [...(this.running.get(unit) ?? [])]) request.absorb();
@@ -72,10 +74,23 @@ export class WorkerState {
     errors.push({ atMs: Date.now(), text: text.slice(0, 300) });
     if (errors.length > limits.errorsPerUnit) errors.shift();
   }
+  /** A request that got no answer but this proxy's own. */
+  public failed(unit: string): void {
+    this.waitsOf(unit).failed(Date.now());
+  }
   /** Only units of the table are counted, so strangers cannot grow this. */
   public report(): Record<string, UnitStats> {
     for (const unit of this.stats.keys()) if (this.routes.route(unit) === undefined) this.stats.delete(unit);
-    return Object.fromEntries(this.stats);
+    for (const unit of this.waits.keys()) if (!this.stats.has(unit)) this.waits.delete(unit);
+    return Object.fromEntries([...this.stats].map(([unit, stats]) => [unit, { ...stats, waits: this.waits.get(unit)?.report(Date.now()) ?? [] }]));
+  }
+  private waitsOf(unit: string): Waits {
+    let waits = this.waits.get(unit);
+    if (waits === undefined) {
+      waits = new Waits();
+      this.waits.set(unit, waits);
+    }
+    return waits;
   }
   private of(unit: string): UnitStats {
     let stats = this.stats.get(unit);
