@@ -7,14 +7,17 @@ import { machine } from "../support/node-usage.js";
 import { MoveClients } from "../support/move-clients.js";
 import { MoveLab, movedHost, movedSite } from "../support/move-lab.js";
 import type { LoadOutcome, LoadPlan } from "../support/move-load.js";
+import { type Blow, blows, strikeOnce, type Struck } from "../support/move-kill.js";
+import { type StruckState, struckStates } from "../support/move-strike.js";
 import { spread } from "../support/sites-lab.js";
 
 /**
  * `npm run bench:move [-- --moves 20]`: one PHP site on three nodes is moved round under 200 clients at all of them: readers, writers, uploads of 5 MB and slow readers of 4 MiB, about 100 requests a second
  * in all (three nodes and the clients share one machine). Wanted: no failed request, no write lost or doubled, the longest wait of a request a move at most 1 s in the median and 3 s at worst, and replication
  * the other way by increments afterwards. A site here runs PHP, which speaks no WebSocket: those are tested at the worker (test/unit/proxy-worker.test.ts). `--debug` tells of each step.
+ * `--kill [--minutes 60] [--seed 1]`: instead, source, target, leader or a member of etcd is killed in each state of a move (test/support/move-kill.ts), until each has been struck in each state.
  */
-const { values } = parseArgs({ options: { moves: { type: "string", default: "20" }, debug: { type: "boolean", default: false } } });
+const { values } = parseArgs({ options: { moves: { type: "string", default: "20" }, debug: { type: "boolean", default: false }, kill: { type: "boolean", default: false }, minutes: { type: "string", default: "60" }, seed: { type: "string", default: "1" } } });
 const moves = Number(values.moves);
 const kinds: LoadPlan["kinds"] = { reader: { clients: 90, rate: 55 }, fresh: { clients: 40, rate: 20 }, writer: { clients: 40, rate: 25 }, upload: { clients: 10, rate: 0.5 }, slow: { clients: 20, rate: 1 } };
 const tell = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -52,7 +55,42 @@ async function oneMove(lab: MoveLab, clients: MoveClients): Promise<Move & { spa
   };
 }
 
+/** Each blow in each state. One that came too early or too late counts where it came, and is tried again with another seed. */
+async function killTable(): Promise<number> {
+  const lab = await MoveLab.make("info");
+  const struck: Struck[] = [];
+  const end = performance.now() + Number(values.minutes) * 60_000;
+  const missing = (): { blow: Blow; state: StruckState }[] => struckStates.flatMap((state) => blows.filter((blow) => !struck.some((one) => one.blow === blow && one.state === state)).map((blow) => ({ blow, state })));
+  let broken = "";
+  try {
+    for (let seed = Number(values.seed); broken === "" && missing().length > 0 && performance.now() < end && seed < Number(values.seed) + 6; seed += 1)
+      for (const { blow, state } of missing()) {
+        if (performance.now() > end || broken !== "") break;
+        if (struck.some((one) => one.blow === blow && one.state === state)) continue;
+        const one = await strikeOnce(lab, seed, blow, state).catch((error: unknown) => {
+          broken = `${blow} at ${state}, seed ${seed}: ${(error as Error).stack}`;
+          return undefined;
+        });
+        if (one === undefined) break;
+        struck.push(one);
+        tell(`${one.violations.length === 0 ? "ok  " : "BAD "} ${one.blow} (${one.victim}) at ${one.state} (wanted ${one.wanted}): ${one.source} → ${one.target} ends at ${one.home}, epoch ${one.epochs.join(" → ")}, settled ${one.settledMs} ms, longest wait ${one.longestMs} ms, ${one.failedAtVictim} of ${one.requests} failed at the victim, ${one.lost} lost as reported${one.violations.map((text) => `\n     ${text}`).join("")}`);
+      }
+  } finally {
+    await lab.sites.lab.destroy();
+  }
+  const bad = struck.filter(({ violations }) => violations.length > 0).length;
+  const result = {
+    benchmark: "move-kill", what: "a strike in each state of a move under a few clients", cores: cpus().length, node: process.version, strikes: struck.length, bad, broken, notStruck: missing(),
+    settledMs: spread(struck.map(({ settledMs }) => settledMs)), table: Object.fromEntries(blows.map((blow) => [blow, Object.fromEntries(struckStates.map((state) => [state, struck.filter((one) => one.blow === blow && one.state === state).map((one) => (one.violations.length > 0 ? "BAD" : one.home === one.source ? "at the source" : one.home === one.target ? "at the target" : "elsewhere")).join(", ")]))])),
+  };
+  mkdirSync("bench-results", { recursive: true });
+  writeFileSync(join("bench-results", "move-kill.json"), `${JSON.stringify({ ...result, struck }, null, 2)}\n`);
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+  return bad === 0 && broken === "" && missing().length === 0 ? 0 : 1;
+}
+
 async function main(): Promise<number> {
+  if (values.kill) return killTable();
   const lab = await MoveLab.make(values.debug ? "debug" : "info");
   try {
     const clients = new MoveClients({ addresses: lab.nodes.map(({ address }) => address), host: movedHost, kinds, timeoutMs: 60_000 });

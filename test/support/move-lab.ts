@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { delay } from "../../daemon/lib/abort.js";
+import type { UnitRecord } from "../../daemon/lib/records.js";
 import { api } from "./hcd-lab.js";
 import { ledgerContent } from "./ledger.js";
 import type { TestNode } from "./lab.js";
@@ -42,6 +43,17 @@ export class MoveLab {
     const found = (await this.sites.status()).units.find(({ id }) => id === movedUnit);
     if (found === undefined) throw new Error(`${movedUnit} is gone`);
     return { home: found.home, epoch: found.epoch, state: found.state, replicas: found.replicas.map(({ node }) => node) };
+  }
+  /** As etcd has it. */
+  public async record(): Promise<UnitRecord> {
+    return (await this.sites.call<{ record: UnitRecord }>("GET", `/v1/units/${movedUnit}`)).record;
+  }
+  /** Host pid of a node's first process. */
+  public async pid(name: string): Promise<number> {
+    const { lab } = this.sites.lab;
+    const pid = lab.pid(await lab.node(name));
+    if (pid === undefined) throw new Error(`${name} does not run`);
+    return pid;
   }
   public async order(to: string, reason = "bench"): Promise<string> {
     return (await this.sites.call<{ operation: string }>("POST", `/v1/units/${movedUnit}/move`, { to, reason })).operation;
