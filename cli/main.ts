@@ -6,6 +6,7 @@ import { certificatesCommand } from "./commands/certificates.js";
 import { chooseShell, completionCommand } from "./commands/completion.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { labCommand } from "./commands/lab.js";
+import { holdCommand, releaseCommand } from "./commands/hold.js";
 import { moveCommand } from "./commands/move.js";
 import { fenceCommand, unfenceCommand } from "./commands/fence.js";
 import { promoteCommand } from "./commands/promote.js";
@@ -26,7 +27,7 @@ import { globalOptions, type GlobalOptions } from "./context.js";
 import { exitCodeOf } from "./exit-codes.js";
 
 const modules = [
-  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, probeCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand, certificatesCommand,
+  upCommand, previewCommand, refreshCommand, destroyCommand, startCommand, stopCommand, statusCommand, nodesCommand, nodeCommand, unitsCommand, siteCommand, whyCommand, moveCommand, holdCommand, releaseCommand, probeCommand, promoteCommand, fenceCommand, unfenceCommand, adoptPoolCommand, quorumCommand, logsCommand, eventsCommand, alertsCommand, certificatesCommand,
   vaultCommand, stashCommand, trashCommand, labCommand, doctorCommand, sshCommand, versionCommand,
 ] as unknown as CommandModule<GlobalOptions, GlobalOptions>[];
 const commands = modules.map(({ command }) => String(command).split(" ")[0] as string);

@@ -21,7 +21,7 @@ export interface AgentPart extends Running, Sampled {
 }
 
 /** `move` begins a move of a unit at home here, or passes it on to its home; the operation's id. */
-export interface MigrationPart extends Running, Sampled { move(unit: string, to: string, reason: string): Promise<string> }
+export interface MigrationPart extends Running, Sampled { move(unit: string, to: string, reason: string, maxHoldMs?: number): Promise<string> }
 export type IsAlive = (state: ClusterState, node: string) => boolean;
 
 /** What the control process is put together from; main takes the real ones, tests take fakes. `A` is their agent. */

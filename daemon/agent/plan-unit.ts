@@ -186,8 +186,8 @@ function planServing(input: NodeInput, unit: UnitInput, local: LocalDataset, ope
   const site = siteRun(input.node, input.data, unit.record!.value, unit.document.value, unit.customer);
   const text = siteText(site);
   if (unit.configured !== serviceText(site)) return waiting([...open, ...last], "its services are not configured yet");
-  // the shortest way to an answer: what is only written down comes after it
-  if (open.length > 0 || unit.service !== "active" || unit.started !== text) return waiting([...open, { action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }, ...last], "starts");
+  // the shortest way to an answer: what is only written down is left to the next round, for this one's end tells the workers that the gate may open
+  if (open.length > 0 || unit.service !== "active" || unit.started !== text) return waiting([...open, { action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }], "starts");
   if (unit.checked !== text) return waiting([...last, { action: "check", unit: unit.id, site }], "is started, and does not answer as wanted yet");
   return { steps: last };
 }

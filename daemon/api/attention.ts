@@ -2,6 +2,7 @@ import { undelivered } from "../alerts/plan-alerts.js";
 import { certificatesOf, needsPerson } from "../certificates/certificate-status.js";
 import type { AlertsSpec } from "../lib/alerts-spec.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
+import { maintenanceOf } from "../migration/maintenance.js";
 import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
 import { clusterSpecOf } from "../placement/candidates.js";
 import type { StatusFacts } from "./status.js";
@@ -56,6 +57,8 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
     if (unit.state === "down") add("critical", `${unit.id} is down: its home ${unit.home} does not serve it`, `hc why ${unit.name}`);
     else if (unit.state === "failed") add("critical", `${unit.id} failed on ${unit.home}${unit.error === "" ? "" : `: ${unit.error}`}`, `hc why ${unit.name}`);
     else if (unit.error !== "") add("warning", `${unit.id}: ${unit.error}`, `hc why ${unit.name}`);
+    const hold = maintenanceOf(facts.state.units.get(unit.id)?.value, facts.atMs);
+    if (hold !== undefined) add("warning", `${unit.id} is held for maintenance for ${Math.ceil((hold.untilMs - facts.atMs) / 1000)} s more${hold.reason === "" ? "" : `: ${hold.reason}`}; its requests wait, and fail after 30 s`, `hc release ${unit.name}`);
     if (unit.state === "deleting" || unit.state === "creating") continue;
     for (const replica of unit.replicas) {
       if (replica.state === "away") continue; // told at the node

@@ -3,6 +3,7 @@ import { HcError, messageOf } from "../lib/errors.js";
 import { failoverRest } from "../failover/plan-failover.js";
 import { type EventRecord, restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Status } from "../lib/status.js";
+import { maintenanceOf } from "../migration/maintenance.js";
 import { markedUntilMs } from "../placement/plan-relief.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { readEvents } from "./events.js";
@@ -48,7 +49,7 @@ export async function explainSite(context: NodeContext, named: string, status: S
   const errors = edges.flatMap(({ node, view }) => view.errors.map((error) => ({ ...error, node }))).sort((a, b) => a.atMs - b.atMs).slice(-20);
   if (record === undefined) add("placement", false, placementDetail(context, site));
   else {
-    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${historyText(record, status.atMs)}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}${restoreOf(record) === undefined ? "" : `, being restored to ${record.restore?.snapshot}`}`);
+    add("placement", record.state === "live", `home ${record.home}, epoch ${record.epoch}, ${record.state}${historyText(record, status.atMs)}${maintenanceOf(record, status.atMs) === undefined ? "" : `, held for maintenance until ${new Date(record.hold?.untilMs ?? 0).toISOString()} (hc release ${site})`}${record.move === undefined ? "" : `, moving to ${record.move.target} (${record.move.phase})`}${restoreOf(record) === undefined ? "" : `, being restored to ${record.restore?.snapshot}`}`);
     const node = status.nodes.find((one) => one.name === record.home);
     add("home", node?.alive === true, node?.alive === true ? `${record.home} is alive` : `${record.home} gives no sign of life${node === undefined || node.lastSeenS < 0 ? "" : ` for ${node.lastSeenS} s`}`);
     const seen = state.observedUnits.get(record.home)?.get(unit);

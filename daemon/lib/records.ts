@@ -26,6 +26,8 @@ export interface UnitRecord {
   /** Template snapshot that the unit was cloned from: name, version, guid. */
   origin: { template: string; version: string; guid: string };
   move?: MoveState;
+  /** A person holds its requests until then (`hc hold`, daemon/migration/maintenance.ts). Missing before version 0.2. */
+  hold?: { id: string; untilMs: number; reason: string };
   /** When state is "creating" from a trash copy: the trash id. */
   restoreFrom?: string;
   /** A restore of the whole unit out of its vault that runs now (daemon/vault); see `restoreOf`. Missing before version 0.2. */
@@ -65,6 +67,8 @@ export interface MoveState {
   phase: "presync" | "stopping";
   /** Why, for people: "hc move by root@laptop". */
   reason: string;
+  /** It is undone when requests would wait for longer, ms. Missing: no such bound. */
+  maxHoldMs?: number;
 }
 
 /** `/hc/session/<node>`, OWNERSHIP 1. */

@@ -16,9 +16,13 @@ const presyncRounds = 8;
 /** Deadlines of the steps, ms. Before the hand-over their end undoes the move. */
 const withinMs = { presync: 15 * 60_000, draining: 5_000, quieting: 60_000, finalizing: 120_000, starting: 90_000 };
 const undoPauseMs = 500;
+/** How often it is looked whether the target still lives, ms. */
+const aliveLookMs = 250;
 
-export interface MoveParts { context: NodeContext; replication: Replication; agent: Agent }
+export interface MoveParts { context: NodeContext; replication: Replication; agent: Agent; /** By the membership's judgement. */ isAlive(node: string): boolean }
 export interface Outcome { event: MoveEvent; detail: string }
+/** What is found out on the way, for people. */
+export interface Found { holdFromMs: number; lastBytes: number }
 type Actions = { [S in Exclude<MoveStateName, "done" | "failed">]: (signal: AbortSignal) => Promise<Outcome> };
 
 /** What a record says about one move. Pure. */
@@ -52,8 +56,12 @@ export function stopSeen(seen: Pick<UnitInput, "record" | "local" | "service"> |
 }
 
 /** The acts of one move at its source, one a state of fsm.ts. Each can be repeated; none assumes that the one before was done by this process. */
-export function moveActions({ context, replication, agent }: MoveParts, unit: string, epoch: number, move: Pick<MoveState, "id" | "target">): Actions {
+export function moveActions({ context, replication, agent, isAlive }: MoveParts, unit: string, epoch: number, move: Pick<MoveState, "id" | "target" | "maxHoldMs">, found: Found = { holdFromMs: 0, lastBytes: 0 }): Actions {
   const source = context.cluster.node;
+  /** When requests began to wait, monotonic ms. */
+  let heldSinceMs: number | undefined;
+  /** A step's deadline, or what is left of the longest hold that was allowed. */
+  const withinHold = (ms: number): number => (move.maxHoldMs === undefined || heldSinceMs === undefined ? ms : Math.max(1, Math.min(ms, heldSinceMs + move.maxHoldMs - context.clock.monotonicMs())));
   let lastGuid = "";
   /** Revision of the record as our last write of it that was answered has left it. */
   let written = "0";
@@ -82,9 +90,18 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
     const verdict = await read().then(({ record }) => judge(record, source, epoch, move), () => "ours" as const);
     return verdict === "ours" ? undefined : { event: verdict, detail: "the record was changed by another" };
   };
+  /** Rejects when the target lives no more: what is sent to it would be waited for until the connection is given up. */
+  const targetLost = async (signal: AbortSignal): Promise<never> => {
+    while (isAlive(move.target)) await context.clock.sleep(aliveLookMs, signal);
+    throw new HcError("UNREACHABLE", `${move.target} gives no sign of life any more`);
+  };
   const guarded = async (ms: number, what: string, signal: AbortSignal, act: (inner: AbortSignal) => Promise<string>): Promise<Outcome> => {
     try {
-      const detail = await withDeadline(ms, what, (inner) => Promise.race([act(inner), onAbort(inner)]), signal);
+      const detail = await withDeadline(ms, what, (inner) => {
+        const ended = new AbortController();
+        const all = AbortSignal.any([inner, ended.signal]);
+        return Promise.race([act(all), onAbort(inner), targetLost(all)]).finally(() => ended.abort());
+      }, signal);
       return (await still()) ?? { event: "ok", detail };
     } catch (error) {
       return (await still()) ?? { event: "error", detail: messageOf(error) };
@@ -94,35 +111,43 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
   return {
     presync: (signal) =>
       guarded(withinMs.presync, `presync of ${unit}`, signal, async (inner) => {
-        for (let round = 1; ; round += 1) {
+        for (let [round, paused] = [1, false]; ; round += 1) {
           const began = context.clock.monotonicMs();
           await replication.snapshotNow(unit, inner);
           // a target that lacks the template, or that is only just starting, says so: it is asked again for a while
           const { bytes } = await retry(`presync of ${unit} to ${move.target}`, { firstMs: 200, capMs: 2_000, withinMs: 60_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
           const tookMs = context.clock.monotonicMs() - began;
-          if (bytes < smallBytes || tookMs < smallMs || round >= presyncRounds) return `${round} increments, the last of ${bytes} bytes`;
+          if (paused && tookMs > (move.maxHoldMs ?? Number.POSITIVE_INFINITY)) throw new HcError("LIMIT_EXCEEDED", `the last increment of ${bytes} bytes took ${Math.round(tookMs)} ms: requests would wait for longer than the ${move.maxHoldMs} ms that are allowed`);
+          if (paused) return `${round} increments, the last of ${bytes} bytes`;
+          if (bytes >= smallBytes && tookMs >= smallMs && round < presyncRounds) continue;
+          // sends to other copies and the node's round of snapshots that run now are waited for here and not while requests wait; one increment more takes what was written meanwhile
+          await replication.pause(unit);
+          paused = true;
         }
       }),
     // the gate closes, what runs ends (or is cut at the deadline), and only then is the stop announced
     async announcing(signal) {
-      const running = await context.gates.hold(unit, withinMs.draining, signal);
+      heldSinceMs = context.clock.monotonicMs();
+      found.holdFromMs = context.clock.wallMs();
+      const running = await context.gates.hold(unit, withinHold(withinMs.draining), signal);
       const outcome = await write((record) => ({ ...record, move: { ...(record.move as MoveState), phase: "stopping" } }));
       return outcome.event === "ok" && running > 0 ? { ...outcome, detail: `${running} request(s) had not ended within ${withinMs.draining / 1000} s` } : outcome;
     },
     quieting: (signal) =>
-      guarded(withinMs.quieting, `stop of ${unit}`, signal, (inner) =>
+      guarded(withinHold(withinMs.quieting), `stop of ${unit}`, signal, (inner) =>
         agent.untilRound((input) => {
           const seen = stopSeen(input.units.find((item) => item.id === unit), written, agent.isBusy(unit));
           return seen === "waits" ? undefined : seen === "gone" ? "" : "stopped and unmounted";
         }, inner),
       ),
     finalizing: (signal) =>
-      guarded(withinMs.finalizing, `last increment of ${unit}`, signal, async (inner) => {
-        await replication.pause(unit);
+      guarded(withinHold(withinMs.finalizing), `last increment of ${unit}`, signal, async (inner) => {
+        await replication.pause(unit); // it is, since presync
         const last = await replication.snapshotNow(unit, inner);
         const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
         if (sent.guid !== last.guid) throw new HcError("INTERNAL", `${move.target} confirmed snapshot ${sent.guid} of ${unit}, the last one is ${last.guid}.`);
         lastGuid = last.guid;
+        found.lastBytes = sent.bytes;
         return `${sent.bytes} bytes while stopped`;
       }),
     "handing-over": () => (lastGuid === "" ? Promise.resolve({ event: "error", detail: "no confirmed last snapshot" }) : write((record) => handedOver(record, move, lastGuid))),
@@ -142,9 +167,18 @@ export function moveActions({ context, replication, agent }: MoveParts, unit: st
         const seen = context.view.current().observedUnits.get(move.target)?.get(unit);
         return seen?.state === "serving" && seen.epoch === epoch + 1;
       };
+      const seenRecord = (): UnitRecord | undefined => context.view.current().units.get(unit)?.value;
+      /** Its home changed once more, e.g. because the target died: nothing is left to be waited for. */
+      const passedOn = (): boolean => (seenRecord()?.epoch ?? Number.POSITIVE_INFINITY) > epoch + 1;
       try {
-        await withDeadline(withinMs.starting, `start of ${unit} on ${move.target}`, (inner) => seenInView(context, serves, inner), signal);
-        return { event: "ok", detail: `at home on ${move.target}, epoch ${epoch + 1}` };
+        await withDeadline(withinMs.starting, `start of ${unit} on ${move.target}`, async (inner) => {
+          // from here on the record closes the gate; held on, it would stay closed when the unit comes back by a failover
+          await seenInView(context, () => (seenRecord()?.epoch ?? Number.POSITIVE_INFINITY) > epoch, inner);
+          context.gates.release(unit);
+          await seenInView(context, () => serves() || passedOn(), inner);
+        }, signal);
+        if (serves()) return { event: "ok", detail: `at home on ${move.target}, epoch ${epoch + 1}` };
+        return { event: "error", detail: `${move.target} did not come to serve it: its home is ${seenRecord()?.home ?? "nowhere"} now, epoch ${seenRecord()?.epoch ?? 0}` };
       } catch (error) {
         const seen = context.view.current().observedUnits.get(move.target)?.get(unit);
         return { event: "error", detail: `${unit} belongs to ${move.target} now and does not serve there yet: ${seen?.error || messageOf(error)}` };

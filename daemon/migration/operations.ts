@@ -3,7 +3,9 @@ import { HcError } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 
 /** Answer of `GET /v1/operations/<id>`. */
-export interface Operation { id: string; kind: "move"; unit: string; state: "running" | "done" | "failed"; phase: string; detail: string; error: string }
+export interface Operation { id: string; kind: "move"; unit: string; state: "running" | "done" | "failed"; phase: string; detail: string; error: string; /** Only the source's process that drove it knows. */ numbers?: MoveNumbers }
+/** UTC ms at which its requests began to wait and at which the target served; bytes of the last increment. */
+export interface MoveNumbers { holdFromMs: number; servedAtMs: number; lastBytes: number }
 
 /** What an id tells: any node can say what became of a move by the id and the record alone. */
 export interface MoveId { unit: string; source: string; epoch: number; target: string }

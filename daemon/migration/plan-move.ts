@@ -3,6 +3,7 @@ import { HcError } from "../lib/errors.js";
 import { restoreOf } from "../lib/records.js";
 import { formatSize } from "../lib/sizes.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
+import { maintenanceOf } from "./maintenance.js";
 
 /** Free space that is left on the target beyond the unit's own, bytes. */
 const slackBytes = 64n * 1024n * 1024n;
@@ -11,7 +12,7 @@ const slackBytes = 64n * 1024n * 1024n;
  * Pure: may this unit move there now? Returns false when it is there already. Throws NOT_FOUND, INVALID_INPUT, IMPOSSIBLE_CHANGE, CONFLICT, NOT_READY, LIMIT_EXCEEDED,
  * each with the reason and what to do.
  */
-export function checkMove(state: ClusterState, unit: string, target: string, alive: (node: string) => boolean): boolean {
+export function checkMove(state: ClusterState, unit: string, target: string, alive: (node: string) => boolean, nowMs = Date.now()): boolean {
   const record = state.units.get(unit)?.value;
   if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
   const node = state.nodes.get(target)?.value;
@@ -21,6 +22,7 @@ export function checkMove(state: ClusterState, unit: string, target: string, ali
   if (record.home === target && record.move === undefined) return false;
   if (record.state !== "live") throw new HcError("NOT_READY", `${unit} is still being made; move it when it serves.`);
   if (record.move !== undefined) throw new HcError("CONFLICT", `${unit} is moving to ${record.move.target} already (${record.move.phase}).`);
+  if (maintenanceOf(record, nowMs) !== undefined) throw new HcError("CONFLICT", `${unit} is held for maintenance (\`hc release ${record.name}\`); move it afterwards.`, { retry: "never" });
   if (restoreOf(record) !== undefined) throw new HcError("CONFLICT", `${unit} is being restored to ${record.restore?.snapshot}; move it afterwards.`, { retry: "never" });
   if (node.role === "witness") throw new HcError("IMPOSSIBLE_CHANGE", `to: ${target} is a witness and holds no units.`);
   if (!alive(target)) throw new HcError("NOT_READY", `to: ${target} is not alive.`);

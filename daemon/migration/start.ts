@@ -3,14 +3,17 @@ import { reachableFrom } from "../agent/reachable.js";
 import type { NodeContext, PeerRequest } from "../context.js";
 import { retry } from "../lib/backoff.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
-import { keys, type UnitRecord } from "../lib/records.js";
+import { keys, type MoveState, type UnitRecord } from "../lib/records.js";
 import type { MigrationPart } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { isFinal, type MoveStateName, nextState } from "./fsm.js";
-import { moveActions } from "./mover.js";
+import { type Found, moveActions } from "./mover.js";
 import { makeMoveId, type Operation, OperationBook, operationOf, parseMoveId } from "./operations.js";
 import { checkMove } from "./plan-move.js";
+import { LastHolds, movePlanRoute } from "./plan-route.js";
+import { startMaintenance } from "./maintenance.js";
+import { waitsRoute } from "./waits-route.js";
 
 const callMs = 10_000;
 /** How long a home that cannot be reached is asked again before a move is refused, ms. */
@@ -26,6 +29,7 @@ export interface MigrationOptions {
   /** Whether a node lives, by the membership's judgement; default: agent/reachable.ts. */
   isAlive?: (state: ClusterState, node: string) => boolean;
 }
+type Ordered = Pick<MoveState, "id" | "target" | "maxHoldMs">;
 export interface Migration extends MigrationPart {
   operation(id: string): Promise<Operation>;
 }
@@ -37,20 +41,25 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
   const signal = AbortSignal.any([context.signal, stopping.signal]);
   const isAlive = options.isAlive ?? reachableFrom(node);
   const book = new OperationBook();
+  const holds = new LastHolds();
   /** unit → the move that this process drives. */
   const driven = new Map<string, { id: string; ended: Promise<void> }>();
 
   /** unit → when a move that others ordered may be begun again after a failure, monotonic ms. */
   const restUntil = new Map<string, number>();
 
-  async function drive(unit: string, epoch: number, move: { id: string; target: string }, from: MoveStateName, why: string): Promise<void> {
-    const actions = moveActions({ context, ...options }, unit, epoch, move);
+  async function drive(unit: string, epoch: number, move: Ordered, from: MoveStateName, why: string): Promise<void> {
+    const found: Found = { holdFromMs: 0, lastBytes: 0 };
+    const actions = moveActions({ context, ...options, isAlive: (name) => isAlive(context.view.current(), name) }, unit, epoch, move, found);
     let state = from;
     let cause = why;
     let handed = false;
     let heldSinceMs: number | undefined;
     const began = context.clock.monotonicMs();
-    const tell = (detail: string): void => book.set({ id: move.id, kind: "move", unit, state: state === "done" ? "done" : state === "failed" ? "failed" : "running", phase: state, detail, error: state === "failed" ? cause : "" });
+    const tell = (detail: string): void => book.set({
+      id: move.id, kind: "move", unit, state: state === "done" ? "done" : state === "failed" ? "failed" : "running", phase: state, detail, error: state === "failed" ? cause : "",
+      ...(state === "done" && found.holdFromMs > 0 ? { numbers: { ...found, servedAtMs: context.clock.wallMs() } } : {}),
+    });
     tell("");
     try {
       while (!isFinal(state)) {
@@ -75,11 +84,12 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       if (state === "failed") restUntil.set(unit, context.clock.monotonicMs() + restMs);
       else restUntil.delete(unit);
     }
+    if (state === "done" && heldSinceMs !== undefined) holds.add(Math.round(context.clock.monotonicMs() - heldSinceMs));
     const since = (ms: number): string => `${Math.round(context.clock.monotonicMs() - ms)} ms`;
     const took = `in ${since(began)}${heldSinceMs === undefined ? "" : `, requests waited for at most ${since(heldSinceMs)}`}`;
     context.event(unit, state === "done" ? "moved" : handed ? "move-late" : "move-undone", state === "done" ? `${node} → ${move.target} ${took}` : `${node} → ${move.target}: ${cause}`);
   }
-  function begin(unit: string, epoch: number, move: { id: string; target: string }, from: MoveStateName, why = ""): void {
+  function begin(unit: string, epoch: number, move: Ordered, from: MoveStateName, why = ""): void {
     const ended = drive(unit, epoch, move, from, why)
       .catch((error: unknown) => context.log.error({ unit, move: move.id, reason: messageOf(error) }, "move ended by a defect"))
       .finally(() => driven.delete(unit));
@@ -94,13 +104,14 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     if (!context.session.isLive() || signal.aborted) return;
     for (const { value: record } of state.units.values()) {
       const { move, unit, epoch } = record;
-      if (record.home !== node || record.state !== "live" || move === undefined || driven.has(unit)) continue;
+      if (record.home !== node || record.state !== "live" || move === undefined || driven.has(unit) || context.gates.held().includes(unit)) continue;
       if (move.phase === "stopping") begin(unit, epoch, move, "undoing", "the control process of the source was restarted during the move");
       else if (driven.size < maxMoves && (restUntil.get(unit) ?? 0) <= context.clock.monotonicMs()) begin(unit, epoch, move, "presync");
     }
   }
 
-  async function moveHere(unit: string, to: string, reason: string): Promise<string> {
+  async function moveHere(unit: string, to: string, reason: string, maxHoldMs?: number): Promise<string> {
+    const bound = maxHoldMs === undefined ? {} : { maxHoldMs };
     return await retry(`move of ${unit}`, { firstMs: 50, capMs: 500, withinMs: 5_000, signal }, async () => {
       const state = context.view.current();
       const running = state.units.get(unit)?.value.move;
@@ -126,7 +137,7 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       // the driver's place is taken before the write, so that `adopt` never takes this move for one left behind
       driven.set(unit, { id, ended: new Promise((resolve) => (release = resolve)) });
       try {
-        const next: UnitRecord = { ...record, move: { id, target: to, phase: "presync", reason } };
+        const next: UnitRecord = { ...record, move: { id, target: to, phase: "presync", reason, ...bound } };
         const { succeeded } = await context.store.txn([{ key: found.key, modRevision: found.modRevision }], [{ put: found.key, value: JSON.stringify(next) }]);
         if (!succeeded) throw new HcError("CONFLICT", `The record of ${unit} changed meanwhile.`);
       } catch (error) {
@@ -135,21 +146,21 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       } finally {
         release();
       }
-      begin(unit, record.epoch, { id, target: to }, "presync");
+      begin(unit, record.epoch, { id, target: to, ...bound }, "presync");
       context.event(unit, "moving", `${node} → ${to}: ${reason}`);
       return id;
     });
   }
 
   const migration: Migration = {
-    async move(unit, to, reason) {
+    async move(unit, to, reason, maxHoldMs) {
       // a home whose hcd starts again (an upgrade, a crash) is there in a moment; the same move asked for twice is one move
       return await retry(`move of ${unit}`, { firstMs: 100, capMs: 1_000, withinMs: homeBackMs, signal }, async () => {
         const record = context.view.current().units.get(unit)?.value;
         if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
-        if (record.home === node) return await moveHere(unit, to, reason);
+        if (record.home === node) return await moveHere(unit, to, reason, maxHoldMs);
         try {
-          return (await context.peers.call<{ operation: string }>(record.home, "POST", `/peer/v1/units/${unit}/move`, { to, reason }, { timeoutMs: callMs, signal })).operation;
+          return (await context.peers.call<{ operation: string }>(record.home, "POST", `/peer/v1/units/${unit}/move`, { to, reason, ...(maxHoldMs === undefined ? {} : { maxHoldMs }) }, { timeoutMs: callMs, signal })).operation;
         } catch (error) {
           throw error instanceof HcError && error.code !== "UNREACHABLE" && error.code !== "NOT_READY" ? new HcError(error.code, error.message, { context: error.context, retry: "never" }) : error;
         }
@@ -177,22 +188,28 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     async stop() {
       stopping.abort();
       endWatch();
+      endMaintenance();
       await Promise.allSettled([...driven.values()].map(({ ended }) => ended));
     },
   };
 
   const moveRoute = (move: Migration["move"]) => async ({ params, json }: PeerRequest) => {
-    const body = (await json()) as { to?: unknown; reason?: unknown } | null;
+    const body = (await json()) as { to?: unknown; reason?: unknown; maxHoldMs?: unknown } | null;
     if (typeof body?.to !== "string") throw new HcError("INVALID_INPUT", "to: is required and missing; write the name of a node.");
     const reason = typeof body.reason === "string" ? body.reason.slice(0, 200) : "";
-    return { operation: await move(params["id"] ?? "", body.to, reason) };
+    const { maxHoldMs } = body;
+    if (maxHoldMs !== undefined && (typeof maxHoldMs !== "number" || !(maxHoldMs >= 100 && maxHoldMs <= 120_000))) throw new HcError("INVALID_INPUT", "maxHoldMs: must be a number from 100 to 120000 (ms).");
+    return { operation: await move(params["id"] ?? "", body.to, reason, maxHoldMs) };
   };
-  context.apiRoutes.route("POST", "/v1/units/:id/move", moveRoute((unit, to, reason) => migration.move(unit, to, reason)));
+  context.apiRoutes.route("POST", "/v1/units/:id/move", moveRoute((unit, to, reason, maxHoldMs) => migration.move(unit, to, reason, maxHoldMs)));
   context.peerRoutes.route("POST", "/peer/v1/units/:id/move", moveRoute(moveHere));
   const operationRoute = async ({ params }: PeerRequest): Promise<Operation> => migration.operation(params["id"] ?? "");
   context.apiRoutes.route("GET", "/v1/operations/:id", operationRoute);
   context.peerRoutes.route("GET", "/peer/v1/operations/:id", operationRoute);
 
+  movePlanRoute(context, options.replication, holds, isAlive);
+  waitsRoute(context);
+  const endMaintenance = startMaintenance(context);
   const endWatch = context.view.onChange(adopt);
   // a session that comes alive later is no change of the view
   void (async () => {

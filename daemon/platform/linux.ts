@@ -51,6 +51,9 @@ export class LinuxPlatform implements Platform {
     return true;
   }
 
+  public readDefinitions(): Promise<void> {
+    return this.load();
+  }
   public async startService(name: string): Promise<void> {
     await this.load();
     await this.must(commands.start(name), slowMs);

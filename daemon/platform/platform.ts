@@ -33,6 +33,8 @@ export interface Platform {
   runtime(): Promise<Runtime>;
   /** Writes the definition when it differs; never starts. True when it changed. */
   defineService(service: ServiceDefinition): Promise<boolean>;
+  /** Where the supervisor has to read what was defined, it does so now and not at the next start. */
+  readDefinitions?(): Promise<void>;
   startService(name: string): Promise<void>;
   restartService(name: string): Promise<void>;
   reloadService(name: string): Promise<void>;

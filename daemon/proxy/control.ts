@@ -10,11 +10,12 @@ import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
 import { proxyService, spoolFolder, workerNames } from "./service.js";
 import { beatMs } from "./worker-watch.js";
 import { type Report, Workers } from "./workers.js";
+import type { WaitSecond } from "./waits.js";
 import { secondsBounds, type UnitStats } from "./worker-state.js";
 
 export interface ProxyControl extends Running {
   /** Requests in flight and held, status classes and last errors of a unit, all workers together. */
-  unit(unit: string): { inFlight: number; requests: number; held: number; errors: { atMs: number; text: string }[] };
+  unit(unit: string): { inFlight: number; requests: number; held: number; errors: { atMs: number; text: string }[]; /** Of each worker that tells. */ waits: WaitSecond[]; /** When the oldest of the workers' reports came, UTC ms; 0: one of them has not reported. */ reportedAtMs: number };
   metrics(): { name: string; labels: Record<string, string>; value: number }[];
 }
 
@@ -127,6 +128,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       requests: sum(stats.map((item) => item.requests)),
       held: sum(stats.map((item) => item.held)),
       errors: stats.flatMap((item) => item.errors).sort((a, b) => a.atMs - b.atMs).slice(-20),
+      waits: stats.flatMap((item) => item.waits ?? []),
+      reportedAtMs: workers.reportedAtMs(),
     };
   };
   context.peerRoutes.route("GET", "/peer/v1/acme-challenges/:token", async ({ params }) => ({ known: certificates.answers(params["token"] as string) }));

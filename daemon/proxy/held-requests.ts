@@ -9,8 +9,8 @@ export class HeldRequests {
   private readonly pauses = new Map<string, number>();
   private count = 0;
 
-  /** `onHeld`: one more, of this unit. */
-  public constructor(private readonly onHeld: (unit: string) => void) {}
+  /** `onHeld`: one more, of this unit. `onTaken`: one has been taken, after so long, ms. */
+  public constructor(private readonly onHeld: (unit: string) => void, private readonly onTaken: (unit: string, ms: number) => void = () => undefined) {}
 
   public get size(): number {
     return this.count;
@@ -37,6 +37,8 @@ export class HeldRequests {
     const queue = this.queues.get(unit);
     if (queue === undefined) return;
     this.count -= 1;
+    const sinceMs = queue.since(request);
+    if (sinceMs !== undefined) this.onTaken(unit, performance.now() - sinceMs);
     queue.accepted(request);
     this.settle(unit, queue);
   }

@@ -41,6 +41,10 @@ export class HoldQueue {
   public poke(moved = false): void {
     if (this.trying.size === 0 || (moved && this.trying.size < limits.tryingPerUnit)) this.next();
   }
+  /** Since when one that asks has waited, by the clock of `add`; undefined: it does not ask. */
+  public since(request: Waiting): number | undefined {
+    return this.trying.get(request)?.sinceMs;
+  }
   /** It has been taken, and has left the queue. */
   public accepted(request: Waiting): void {
     this.trying.delete(request);

@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { limits } from "./limits.js";
 import type { Ticker } from "./ticker.js";
 
 /**
@@ -171,13 +172,16 @@ export class Link {
     this.sink.onOverdue();
   }
 
-  /** Ends politely: what was written arrives, what still comes is read away for a moment (an early reset would destroy the answer; RFC 9112 §9.6). */
+  /** Ends politely: what was written arrives, however slowly it is taken, and what still comes is read away for a moment after that (an early reset would destroy the answer; RFC 9112 §9.6). */
   public linger(ms: number): void {
     if (this.gone) return;
     this.sink = new Lingering(this);
-    this.within(ms);
-    this.idle(0);
-    this.socket.end();
+    this.within(0);
+    this.idle(limits.bodyIdleMs);
+    this.socket.end(() => {
+      this.idle(0);
+      this.within(ms);
+    });
     this.rest = undefined;
     this.resume();
   }

@@ -79,6 +79,7 @@ export class Run implements Waiting {
     if (!answered) return void this.own(502);
     this.over = true;
     worker.count(unit, 502);
+    worker.failed(unit);
     request.asker.cut();
   }
 
@@ -96,6 +97,7 @@ export class Run implements Waiting {
   private own(status: 502 | 503): void {
     this.over = true;
     this.worker.count(this.unit, status);
+    this.worker.failed(this.unit);
     this.request.asker.own(status);
   }
 }

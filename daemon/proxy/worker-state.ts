@@ -6,6 +6,7 @@ import type { SpoolRoom } from "./spool.js";
 import type { Ticker } from "./ticker.js";
 import { TlsContexts } from "./tls-contexts.js";
 import type { Upstreams } from "./upstreams.js";
+import { Waits, type WaitSecond } from "./waits.js";
 
 /** Upper bounds of the classes in which times of answers are counted, s; one more is for what took longer. */
 export const secondsBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
@@ -17,6 +18,8 @@ export interface UnitStats {
   errors: { atMs: number; text: string }[];
   /** What ran here: answers in each class of `secondsBounds`, seconds in all, bytes of bodies sent. */
   served: { classes: number[]; seconds: number; bytes: number };
+  /** Missing from a worker of the version before. */
+  waits?: WaitSecond[];
 }
 /** A request that runs at this node's Apache. */
 export interface InFlight {
@@ -43,12 +46,13 @@ export class WorkerState {
   public onTickets: (key: Buffer) => void = () => undefined;
   private readonly running = new Map<string, Set<InFlight>>();
   private readonly stats = new Map<string, UnitStats>();
+  private readonly waits = new Map<string, Waits>();
 
   public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger) {
     this.tls = new TlsContexts(log);
     this.held = new HeldRequests((unit) => {
       this.of(unit).held += 1;
-    });
+    }, (unit, ms) => this.waitsOf(unit).held(ms, Date.now()));
     routes.onChange = (hasMoved) => this.held.pokeAll(hasMoved);
     routes.onHeld = (unit) => {
       for (const request of [...(this.running.get(unit) ?? [])]) request.absorb();
@@ -101,10 +105,23 @@ export class WorkerState {
     errors.push({ atMs: Date.now(), text: text.slice(0, 300) });
     if (errors.length > limits.errorsPerUnit) errors.shift();
   }
+  /** A request that got no answer but this proxy's own. */
+  public failed(unit: string): void {
+    this.waitsOf(unit).failed(Date.now());
+  }
   /** Only units of the table are counted, so strangers cannot grow this. */
   public report(): Record<string, UnitStats> {
     for (const unit of this.stats.keys()) if (this.routes.route(unit) === undefined) this.stats.delete(unit);
-    return Object.fromEntries(this.stats);
+    for (const unit of this.waits.keys()) if (!this.stats.has(unit)) this.waits.delete(unit);
+    return Object.fromEntries([...this.stats].map(([unit, stats]) => [unit, { ...stats, waits: this.waits.get(unit)?.report(Date.now()) ?? [] }]));
+  }
+  private waitsOf(unit: string): Waits {
+    let waits = this.waits.get(unit);
+    if (waits === undefined) {
+      waits = new Waits();
+      this.waits.set(unit, waits);
+    }
+    return waits;
   }
   private of(unit: string): UnitStats {
     let stats = this.stats.get(unit);

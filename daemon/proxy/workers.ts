@@ -12,6 +12,7 @@ const leavingBeats = 240;
 /** The workers of a node as the control process sees them: who is there, what they report, who hangs, and who is of an older build. */
 export class Workers {
   public readonly reports = new Map<Socket, Report>();
+  private readonly reportedMs = new Map<Socket, number>();
   private readonly names = new Map<Socket, Hello>();
   private readonly watch: WorkerWatch<Socket>;
   /** One that has begun is finished, also at the end of this process: it must not leave a worker stopped. */
@@ -27,18 +28,26 @@ export class Workers {
     });
   }
 
+  /** When the oldest report came, UTC ms; 0: one that runs has not reported. */
+  public reportedAtMs(): number {
+    return this.reportedMs.size < this.services.length ? 0 : Math.min(...this.reportedMs.values());
+  }
   public get restarts(): number {
     return this.watch.restarts;
   }
   public heard(socket: Socket, message: ToControl): void {
     this.watch.heard(socket);
-    if (message.type === "report") this.reports.set(socket, message);
+    if (message.type === "report") {
+      this.reports.set(socket, message);
+      this.reportedMs.set(socket, this.context.clock.wallMs());
+    }
     if (message.type !== "hello") return;
     this.names.set(socket, message);
     this.watch.joined(socket, message.name ?? "");
   }
   public left(socket: Socket): void {
     this.reports.delete(socket);
+    this.reportedMs.delete(socket);
     this.names.delete(socket);
     this.watch.left(socket);
   }

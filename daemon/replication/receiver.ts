@@ -206,7 +206,7 @@ export class Receiver {
       // the answer does not wait for the holds: until they have moved, the old ones and the newest snapshot keep the common ground
       const ended = stored
         .then(
-          (after) => this.moveHolds(this.dataset(unit), head, record, after).catch((error: unknown) => this.context.log.warn({ unit, err: error }, "holds not moved")),
+          (after) => this.moveHolds(this.dataset(unit), head, record, after, abort.signal).catch((error: unknown) => this.context.log.warn({ unit, err: error }, "holds not moved")),
           () => undefined,
         )
         .then(() => this.leave(unit, abort));
@@ -253,15 +253,17 @@ export class Receiver {
     return after;
   }
 
-  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first. */
-  private async moveHolds(dataset: string, head: StreamHead, record: UnitRecord, all: readonly Snapshot[]): Promise<void> {
+  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first; the old ones are left to the next stream when it waits already (requests may wait for it: a move's last one). */
+  private async moveHolds(dataset: string, head: StreamHead, record: UnitRecord, all: readonly Snapshot[], signal: AbortSignal): Promise<void> {
     const full = (snapshot: Snapshot): string => `${dataset}@${snapshot.name}`;
     const kept = all.filter((snapshot) => snapshot.guid !== head.guid && head.keep.includes(snapshot.guid));
     await this.context.zfs.hold(holdTag(record.home), `${dataset}@${head.snapshot}`);
     const before = this.kept.get(head.unit);
     for (const snapshot of kept) if (before?.epoch !== head.epoch || !before.guids.has(snapshot.guid)) await this.context.zfs.hold(keepTag, full(snapshot));
+    const guids = new Set(kept.map((snapshot) => snapshot.guid));
     for (const snapshot of all) {
       if (snapshot.userrefs === 0 || snapshot.guid === head.guid) continue;
+      if (signal.aborted) return void this.kept.set(head.unit, { epoch: head.epoch, guids: new Set([...(before?.epoch === head.epoch ? before.guids : []), ...guids]) });
       await this.context.zfs.release(holdTag(record.home), full(snapshot));
       if (kept.includes(snapshot)) continue;
       const stray = snapshot.userrefs > 1 || this.released.has(snapshot.guid); // held by one more, or let go of once before: holds of earlier roles
@@ -272,7 +274,7 @@ export class Receiver {
       else if (!keptBefore) this.released.add(snapshot.guid);
     }
     if (this.released.size > maxRemembered) this.released.clear();
-    this.kept.set(head.unit, { epoch: head.epoch, guids: new Set(kept.map((snapshot) => snapshot.guid)) });
+    this.kept.set(head.unit, { epoch: head.epoch, guids });
   }
 
   public isReceiving(unit: string): boolean {

@@ -150,7 +150,11 @@ class NodeSiteServices implements SiteServices {
 
   /** Ahead of time, at replicas too: the start after a failover then waits for no supervisor to read definitions. */
   private async defineServices(sites: readonly SiteRun[], found: Programs): Promise<void> {
-    for (const site of sites) await this.options.platform.defineService(this.serviceOf(site, found));
+    const { platform, log } = this.options;
+    let changed = false;
+    for (const site of sites) changed = (await platform.defineService(this.serviceOf(site, found))) || changed;
+    // not waited for: a start that comes meanwhile waits by itself
+    if (changed) void platform.readDefinitions?.().catch((error: unknown) => log.warn({ reason: messageOf(error) }, "the supervisor could not read the new definitions; the next start tries again"));
   }
 
   /** Definitions of units that are no longer here. What still runs is left alone: only stop() ends a site. */

@@ -56,9 +56,9 @@ export class SitesLab {
   public status(): Promise<Status> {
     return this.call<Status>("GET", "/v1/status");
   }
-  /** sha256 of the ledger's files as a blob that every node can fetch. */
-  public async ledgerBlob(): Promise<string> {
-    const archive = Buffer.from(await runOk(new LocalRunner(), ["bash", "-c", `tar -C '${ledgerContent}' -cz . | base64 -w0`], { timeoutMs: 10_000 }), "base64");
+  /** sha256 of the ledger's files as a blob that every node can fetch; `script`: a shell line that writes another gzipped tar. */
+  public async ledgerBlob(script = `tar -C '${ledgerContent}' -cz .`): Promise<string> {
+    const archive = Buffer.from(await runOk(new LocalRunner(), ["bash", "-c", `{ ${script}; } | base64 -w0`], { timeoutMs: 10_000 }), "base64");
     const sha256 = createHash("sha256").update(archive).digest("hex");
     await this.any().ok(["curl", "-sSf", "-X", "PUT", "--data-binary", "@-", "--unix-socket", "/run/hybridcluster/hcd.sock", `http://hcd/v1/blobs/${sha256}`], { input: archive });
     return sha256;

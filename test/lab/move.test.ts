@@ -1,0 +1,57 @@
+import { delay } from "../../daemon/lib/abort.js";
+import type { MovePlan } from "../../daemon/migration/plan-route.js";
+import type { UnitWaits } from "../../daemon/migration/waits-route.js";
+import { api, eventually } from "../support/hcd-lab.js";
+import { strikeOnce } from "../support/move-kill.js";
+import { MoveLab, movedHost, movedUnit } from "../support/move-lab.js";
+import { ask } from "../support/sites-lab.js";
+
+// A part of `npm run bench:move -- --kill`, which strikes every victim in every state; and what a move and a hold by hand tell.
+jest.setTimeout(180_000);
+let lab: MoveLab;
+beforeAll(async () => {
+  lab = await MoveLab.make("info");
+});
+afterAll(async () => {
+  await lab?.sites.lab.destroy();
+});
+const elsewhere = async (): Promise<string> => {
+  const { home } = await lab.unit();
+  return lab.nodes.find(({ name }) => name !== home)?.name as string;
+};
+
+test("a dry run tells what a move would do and changes nothing; a move that may make nobody wait is given up, and the site goes on", async () => {
+  const before = await lab.record();
+  const to = await elsewhere();
+  const plan = await lab.sites.call<MovePlan>("GET", `/v1/units/${movedUnit}/move-plan?to=${to}`);
+  expect(plan).toMatchObject({ unit: movedUnit, from: before.home, to, refused: "" });
+  expect(await lab.sites.call<MovePlan>("GET", `/v1/units/${movedUnit}/move-plan?to=n9`)).toMatchObject({ refused: expect.stringContaining("no node") });
+  expect(await lab.record()).toEqual(before);
+  const { operation } = await lab.sites.call<{ operation: string }>("POST", `/v1/units/${movedUnit}/move`, { to, reason: "test", maxHoldMs: 100 });
+  expect(await lab.ended(operation)).toMatchObject({ state: "failed" });
+  expect(await lab.record()).toMatchObject({ home: before.home, epoch: before.epoch });
+  expect(await ask((lab.nodes[0] as (typeof lab.nodes)[number]).address, movedHost)).toBe(200);
+});
+
+test("a hold by hand keeps requests waiting, is in `hc status`, refuses a move, and its release answers them; the proxies tell how many waited and for how long", async () => {
+  const to = await elsewhere();
+  const sinceMs = Date.now();
+  await lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 60, reason: "test" });
+  const asked = lab.nodes.map(({ address }) => ask(address, movedHost));
+  let answered = 0;
+  for (const one of asked) void one.then(() => (answered += 1));
+  await eventually("in the status", 5_000, () => lab.sites.status(), ({ attention }) => attention.some(({ what }) => what.includes(`${movedUnit} is held for maintenance`)));
+  await delay(500); // nothing is awaited: that no answer comes
+  expect(answered).toBe(0);
+  expect(await api(lab.sites.any(), "POST", `/v1/units/${movedUnit}/move`, { to, reason: "test" })).toMatchObject({ body: { error: { code: "CONFLICT" } } });
+  await lab.sites.call("DELETE", `/v1/units/${movedUnit}/hold`);
+  expect(await Promise.all(asked)).toEqual([200, 200, 200]);
+  const waits = await eventually("what the proxies say", 10_000, () => lab.sites.call<UnitWaits>("GET", `/v1/units/${movedUnit}/waits?since=${sinceMs}`), ({ held }) => held >= 3);
+  expect(waits).toMatchObject({ failed: 0, missing: [] });
+  expect(waits.longestMs).toBeGreaterThan(500);
+});
+
+test.each([["source hcd", "quieting"], ["target hcd", "starting"], ["etcd", "finalizing"], ["source power", "finalizing"]] as const)("a kill of %s about the state %s leaves one home that serves, nothing lost but what is reported, and no stuck request", async (blow, state) => {
+  const struck = await strikeOnce(lab, 1, blow, state);
+  expect(struck).toMatchObject({ violations: [] });
+});
