@@ -66,7 +66,7 @@ export const linuxCommands = {
   stopSoon: (names: readonly string[]) => ["systemctl", "stop", "--no-block", ...names.map(unitFile)],
   /** All processes of the control group, the option's default; its name differs between systemd 251 and 252. */
   killAll: (names: readonly string[]) => ["systemctl", "kill", "--signal=KILL", ...names.map(unitFile)],
-  states: (prefix: string) => ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--type=service", `${serviceName(prefix.replace(/-$/, ""))}*`],
+  states: (prefixes: readonly string[]) => ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--type=service", ...prefixes.map((prefix) => `${serviceName(prefix.replace(/-$/, ""))}*`)],
   log: (name: string, lines: number) => ["journalctl", "--unit", unitFile(name), "--lines", String(lines), "--no-pager", "--output", "short-iso", "--quiet"],
   passwd: () => ["getent", "passwd"],
   group: (name: string) => ["getent", "group", name],

@@ -49,6 +49,6 @@ test("command lines", () => {
   const render = (commands: Record<string, (...args: never[]) => readonly string[]>, args: Record<string, unknown[]>): string =>
     Object.entries(commands).map(([name, make]) => `${name}: ${JSON.stringify(make(...((args[name] ?? ["hc-site-a"]) as never[])))}\n`).join("");
   const accounts = { addGroup: ["hc-a", 20001], addUser: ["hc-a", 20001, 20001] };
-  expectGolden("linux/commands.txt", render(linuxCommands, { ...accounts, stopSoon: [["hc-site-a", "hc-site-b"]], killAll: [["hc-site-a", "hc-site-b"]], daemonReload: [], passwd: [], log: ["hc-site-a", 50] }));
+  expectGolden("linux/commands.txt", render(linuxCommands, { ...accounts, states: [["hc-site-a"]], stopSoon: [["hc-site-a", "hc-site-b"]], killAll: [["hc-site-a", "hc-site-b"]], daemonReload: [], passwd: [], log: ["hc-site-a", 50] }));
   expectGolden("freebsd/commands.txt", render(freebsdCommands, { ...accounts, killSupervisor: [freebsdPaths, "hc-site-a"], bootId: [], processes: [], passwd: [], memory: [], log: [freebsdPaths, "hc-site-a", 50] }));
 });
