@@ -20,13 +20,15 @@ export function unitPath(path: string): string {
 
 function containerData(service: ServiceDefinition): object {
   if (service.container === undefined) return { container: false };
-  const { root, readOnly, writable } = service.container;
+  const { root, readOnly, devices, writable } = service.container;
   return {
     container: {
       root: unitPath(root),
       // the other units vanish from this service's view; its own comes back by BindPaths
       parentMount: `${unitPath(dirname(root))}:ro,mode=0755`,
       writable: writable.map(unitPath),
+      // a node is no less a device on a read-only mount, and each such one costs the supervisor a look at all mounts
+      devices: devices.map((path) => `-${unitPath(path)}:${unitPath(root)}${unitPath(path)}`),
       readOnly: readOnly.map(({ source, target }) => `-${unitPath(source)}:${unitPath(root)}${unitPath(target)}`),
     },
   };

@@ -13,6 +13,7 @@ import { prepareRoot, siteService } from "./container.js";
 import { readSiteLog } from "./log-files.js";
 import { type Programs, programs } from "./programs.js";
 import { fpmText, vhostText } from "./render-config.js";
+import { SiteEtc } from "./site-etc.js";
 import { servicePaths, siteServiceName, siteServicePrefix, socketPath, unitOfService, webUser } from "./site-paths.js";
 import type { SiteRun, SiteServices } from "./site-services.js";
 
@@ -41,6 +42,7 @@ class NodeSiteServices implements SiteServices {
   private readonly apache: Apache;
   private readonly vhosts: ConfigFolder;
   private readonly pools: ConfigFolder;
+  private readonly etc: SiteEtc;
   private found: Promise<{ programs: Programs; key: Buffer; webGid: number }> | undefined;
   /** Accounts that the last configure() has seen or made. */
   private readonly accounts = new Set<string>();
@@ -51,6 +53,7 @@ class NodeSiteServices implements SiteServices {
     this.paths = servicePaths(options.host);
     this.vhosts = new ConfigFolder(this.paths.sitesFolder);
     this.pools = new ConfigFolder(this.paths.fpmFolder);
+    this.etc = new SiteEtc(this.paths.etcFolder);
     this.apache = new Apache({ ...options, paths: this.paths, port: options.host.ports.apache });
   }
 
@@ -61,7 +64,9 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  public baseAnswers(): Promise<boolean> {
+  /** Asked every few seconds: what sites see of the host is kept as it is there. */
+  public async baseAnswers(): Promise<boolean> {
+    if (this.options.platform.name === "linux") await this.etc.refresh().catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "what sites see of the host's /etc could not be renewed"));
     return this.apache.answers();
   }
 
@@ -96,7 +101,8 @@ class NodeSiteServices implements SiteServices {
     const service = this.serviceOf(site, found);
     const digest = createHash("sha256").update(text).update(JSON.stringify(service)).digest("hex");
     const mark = this.startMark(site.unit);
-    const state = (await platform.serviceStates(service.name)).get(service.name);
+    // of all: starts that come together, and the agent's rounds, share one command
+    const state = (await platform.serviceStates(siteServicePrefix)).get(service.name);
     // what runs may have been started from another text, also by a predecessor that crashed: the mark tells
     if (state === "active" && (await readFileIfAny(mark)) === digest) return;
     const config = this.poolFile(site.unit);
@@ -109,6 +115,7 @@ class NodeSiteServices implements SiteServices {
     if (!this.accounts.has(accountKey(site))) await platform.ensureUser(site.user, site.uid, site.gid);
     if (state === "active" || state === "activating") await platform.stopService(service.name);
     await unlink(mark).catch(() => undefined);
+    if (platform.name === "linux") await this.etc.prepare(site);
     await stillHere();
     await prepareRoot(site, platform.name, webGid);
     await stillHere();
@@ -144,8 +151,8 @@ class NodeSiteServices implements SiteServices {
   }
 
   private serviceOf(site: SiteRun, found: Programs): ServiceDefinition {
-    const { socketFolder, fpmLogFolder } = this.paths;
-    return siteService(site, { platform: this.options.platform.name, phpFpm: found.phpFpm, config: this.poolFile(site.unit), writable: [socketFolder, fpmLogFolder] });
+    const { socketFolder, fpmLogFolder, etcFolder: etc } = this.paths;
+    return siteService(site, { platform: this.options.platform.name, phpFpm: found.phpFpm, config: this.poolFile(site.unit), writable: [socketFolder, fpmLogFolder], etc });
   }
 
   /** Ahead of time, at replicas too: the start after a failover then waits for no supervisor to read definitions. */
@@ -159,6 +166,7 @@ class NodeSiteServices implements SiteServices {
       if (wanted.has(unit) || state === "active") continue;
       await this.options.platform.removeService(siteServiceName(unit));
       for (const file of [this.fpmLog(unit), this.startMark(unit)]) await unlink(file).catch(() => undefined);
+      await this.etc.forget(unit);
     }
   }
 

@@ -41,7 +41,7 @@ describe.each([
   test("Apache's base configuration", () => expectGolden(`${platform}/apache.conf`, apacheText(at, found, 8079)));
   test("a virtual host", () => expectGolden(`${platform}/vhost.conf`, vhostText(site, 8079, socket)));
   test("a pool of php-fpm", () => expectGolden(`${platform}/php-fpm.conf`, fpmText(site, socket, `${at.fpmLogFolder}/site-wiki.log`)));
-  test("the service of a container", () => expectGolden(`${platform}/container.service`, text(siteService(site, { platform, phpFpm: found.phpFpm, config: `${at.fpmFolder}/site-wiki.conf`, writable: [at.socketFolder, at.fpmLogFolder] }))));
+  test("the service of a container", () => expectGolden(`${platform}/container.service`, text(siteService(site, { platform, phpFpm: found.phpFpm, config: `${at.fpmFolder}/site-wiki.conf`, writable: [at.socketFolder, at.fpmLogFolder], etc: at.etcFolder }))));
   test("the service of a user, with arguments that need quoting", () => expectGolden(`${platform}/worker.service`, text(worker)));
 });
 
