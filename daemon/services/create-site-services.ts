@@ -28,6 +28,9 @@ const testMs = 60_000;
 /** A site's FPM log holds starts and crashes only; what PHP says is in Apache's, which rotates. */
 const fpmLogBytes = 1 << 20;
 
+/** In the place of a digest while a container is being started: whatever runs then is stopped before the next try. */
+const startingMark = "starting";
+
 const accountKey = ({ user, uid, gid }: { user: string; uid: number; gid: number }): string => `${user}:${uid}:${gid}`;
 /** A pool's text as it is in every epoch of the unit. */
 export const withoutEpoch = (text: string): string => text.replace(/^env\[HC_EPOCH\] = .*$/m, "");
@@ -101,10 +104,11 @@ class NodeSiteServices implements SiteServices {
     const service = this.serviceOf(site, found);
     const digest = createHash("sha256").update(text).update(JSON.stringify(service)).digest("hex");
     const mark = this.startMark(site.unit);
-    // of all: starts that come together, and the agent's rounds, share one command
-    const state = (await platform.serviceStates(siteServicePrefix)).get(service.name);
-    // what runs may have been started from another text, also by a predecessor that crashed: the mark tells
-    if (state === "active" && (await readFileIfAny(mark)) === digest) return;
+    // what runs may have been started from another text, also by a predecessor that crashed: the mark tells. Without one nothing runs: it is there before a start, and goes after a stop.
+    // All states are asked for: starts that come together, and the agent's rounds, share one command.
+    const marked = await readFileIfAny(mark);
+    const state = marked === undefined ? undefined : (await platform.serviceStates(siteServicePrefix)).get(service.name);
+    if (state === "active" && marked === digest) return;
     const config = this.poolFile(site.unit);
     const before = await readFileIfAny(config);
     if (before !== text) {
@@ -121,6 +125,7 @@ class NodeSiteServices implements SiteServices {
     await stillHere();
     if (((await stat(this.fpmLog(site.unit)).catch(() => undefined))?.size ?? 0) > fpmLogBytes) await truncate(this.fpmLog(site.unit));
     await platform.defineService(service);
+    await writeFileAtomic(mark, startingMark);
     if (state === "failed") await platform.restartService(service.name);
     else await platform.startService(service.name);
     await writeFileAtomic(mark, digest);
