@@ -24,6 +24,8 @@ export const mayRecord = (record: Pick<UnitRecord, "unit" | "homeGeneration">, s
 
 /** Pure: how many times longer than usual the next look may wait, after so many in a row that found nothing written. What is written first is then seen up to 2 s later than in a busy hour. */
 export const restAfter = (quietLooks: number): number => (quietLooks < 5 ? 1 : quietLooks < 20 ? 2 : 3);
+/** The same where no copy is there to be sent to: a snapshot keeps a point in time for the vault then, which is by the minute. */
+export const restAlone = 10;
 
 /** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
 export class Snapshotter {
@@ -50,12 +52,17 @@ export class Snapshotter {
     return `${this.context.cluster.dataset}/${unit}`;
   }
 
-  /** A round, unless the last ones found nothing written at these same homes and the next may wait. `ms`: usual time between two. */
-  public async roundIfDue(homes: readonly UnitRecord[], ms: number): Promise<void> {
+  /**
+   * A round, unless the last ones found nothing written at these same homes and the next may wait. `ms`: usual time between two. `isAlive` of nodes that copies lie on: a node that has just taken over
+   * the sites of a dead one, whose copies lie there, has better things to do than to look again and again what could be sent to it.
+   */
+  public async roundIfDue(homes: readonly UnitRecord[], ms: number, isAlive: (node: string) => boolean): Promise<void> {
     const nowMs = this.context.clock.monotonicMs();
-    const names = homes.map(({ unit }) => unit).join(" ");
+    const followed = homes.filter(({ replicas }) => replicas.some((node) => node !== this.context.host.node && isAlive(node)));
+    const names = (followed.length > 0 ? homes : followed).map(({ unit }) => unit).join(" ");
+    const times = followed.length === 0 ? restAlone : restAfter(this.quietLooks);
     // a tick of the caller's clock comes a little early or late
-    if (names === this.lookedFor && nowMs - this.lookedAtMs < (restAfter(this.quietLooks) - 0.5) * ms) return;
+    if (names === this.lookedFor && nowMs - this.lookedAtMs < (times - 0.5) * ms) return;
     this.lookedFor = names;
     this.lookedAtMs = nowMs;
     const quiet = this.quietLooks;

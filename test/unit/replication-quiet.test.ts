@@ -10,6 +10,7 @@ test("a node on which nothing is written is looked at every third second; a writ
   let looks = 0;
   let written = "0";
   let fails = false;
+  let dead = false;
   const zfs = {
     written: async () => {
       looks += 1;
@@ -20,12 +21,12 @@ test("a node on which nothing is written is looked at every third second; a writ
   };
   const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
   const snapshotter = new Snapshotter(context, { lag: new LagBook(() => clock.monotonicMs()), counters: new Counters(), isPaused: () => false, made: () => undefined, failed: () => undefined });
-  const home = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1 }) as UnitRecord;
+  const home = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
   let homes = [home("site-a")];
   const seconds = async (count: number): Promise<number> => {
     const before = looks;
     for (let at = 0; at < count; at += 1) {
-      await snapshotter.roundIfDue(homes, 1_000).catch(() => undefined);
+      await snapshotter.roundIfDue(homes, 1_000, () => !dead).catch(() => undefined);
       await clock.advance(1_000);
     }
     return looks - before;
@@ -43,6 +44,15 @@ test("a node on which nothing is written is looked at every third second; a writ
   await seconds(60);
   fails = true;
   expect(await seconds(3)).toBe(1);
+  expect(await seconds(3)).toBe(3);
+  fails = false;
+  written = "4096";
+  // whoever holds the copies is dead: by ten seconds, whatever is written and whoever else is taken over; it is back: at once
+  dead = true;
+  await seconds(1);
+  homes = [...homes, home("site-c")];
+  expect(await seconds(30)).toBe(3);
+  dead = false;
   expect(await seconds(3)).toBe(3);
   expect([0, 4, 5, 19, 20, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3]);
 });
