@@ -27,9 +27,10 @@ const restingTickMs = 4_000;
 const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
 const fenceLookMs = 200;
-/** Shortest time between the beginnings of two rounds, ms. */
+/** Rest between two rounds, ms; while many sequences run. */
 const roundGapMs = 20;
 const manyBusy = 4;
+const busyGapMs = 250;
 const longestGapMs = 1_000;
 
 const names = (record: UnitRecord, node: string): boolean => record.home === node || record.replicas.includes(node) || record.move?.target === node;
@@ -206,8 +207,8 @@ export class AgentLoop implements Agent {
         if (this.signal.aborted) return;
         if (errorCode(error) !== "NOT_READY") this.context.log.warn({ reason: messageOf(error), code: errorCode(error) }, "round of the agent failed");
       }
-      // while much is being done, what the rounds cost is taken from those who do it: then they take at most half of the time
-      const gapMs = this.runner.busyCount < manyBusy ? roundGapMs : Math.min(longestGapMs, Math.max(roundGapMs, this.context.clock.monotonicMs() - beganMs));
+      // while much is being done, what the rounds cost is taken from those who do it: then they take at most a third of the time, and one look at the disk serves several that have ended
+      const gapMs = this.runner.busyCount < manyBusy ? roundGapMs : Math.min(longestGapMs, Math.max(busyGapMs, 2 * (this.context.clock.monotonicMs() - beganMs)));
       await this.context.clock.sleep(gapMs, this.signal).catch(() => undefined);
     }
   }
@@ -231,7 +232,8 @@ export class AgentLoop implements Agent {
     }
     const { memory } = this.tools;
     for (const unit of memory.started.keys())
-      if (facts.services.get(unit) !== "active" && !this.runner.isBusy(unit)) {
+      // one that was being started when the services were looked at was not seen as it is now
+      if (facts.services.get(unit) !== "active" && !busy.has(unit) && !this.runner.isBusy(unit)) {
         memory.started.delete(unit);
         memory.checked.delete(unit);
         // while the session lives nobody but this process stops a unit in order, and that is noted above

@@ -20,7 +20,7 @@ import type { Note, Step } from "./steps.js";
  *  9. While a restore runs in place (record.restore, daemon/vault) the unit is mounted and its site is stopped; it starts when the record has changed.
  * 10. While the cluster recovers (a restored backup of etcd, daemon/recovery) nothing is mounted, and what is, is stopped and unmounted: no record can be trusted.
  */
-export interface UnitPlan { steps: Step[]; note?: Note | undefined }
+export interface UnitPlan { steps: Step[]; note?: Note | undefined; /** See KeyedSteps. */ later?: boolean }
 export type Role = "home" | "replica" | "none";
 
 export function roleOf(node: string, unit: UnitInput): Role {
@@ -84,7 +84,9 @@ function planSurplus(unit: UnitInput): UnitPlan {
 function planReplica(input: NodeInput, unit: UnitInput): UnitPlan {
   const { local } = unit;
   if (local === undefined) return { steps: restoring(input, unit) };
-  const wanted = { ...identity(unit), [property("home")]: unit.record?.value.home as string };
+  const record = unit.record?.value as NonNullable<UnitInput["record"]>["value"];
+  // written down ahead of time: a node that takes over many sites has better things to do then
+  const wanted = { ...identity(unit), ...(record.state === "live" ? { [property("state")]: "live" } : {}) };
   const differing = different(local, wanted);
   if (!local.readonly) differing["readonly"] = "on";
   if (local.quotaBytes !== "0") differing["quota"] = "none";
@@ -186,8 +188,8 @@ function planServing(input: NodeInput, unit: UnitInput, local: LocalDataset, ope
   const site = siteRun(input.node, input.data, unit.record!.value, unit.document.value, unit.customer);
   const text = siteText(site);
   if (unit.configured !== serviceText(site)) return waiting([...open, ...last], "its services are not configured yet");
-  // the shortest way to an answer: what is only written down is left to the next round, for this one's end tells the workers that the gate may open
+  // the shortest way to an answer, of this site and of all others that wait here: what is only written down comes in a later round; this one's end tells the workers that the gate may open
   if (open.length > 0 || unit.service !== "active" || unit.started !== text) return waiting([...open, { action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }], "starts");
   if (unit.checked !== text) return waiting([...last, { action: "check", unit: unit.id, site }], "is started, and does not answer as wanted yet");
-  return { steps: last };
+  return { steps: last, later: true };
 }

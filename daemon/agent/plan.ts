@@ -37,7 +37,7 @@ export function planNode(input: NodeInput): NodePlan {
   const work: KeyedSteps[] = [];
   for (const unit of [...input.units].sort((a, b) => (a.id < b.id ? -1 : 1))) {
     const plan = planUnit(input, unit);
-    if (plan.steps.length > 0) work.push({ key: unit.id, steps: plan.steps });
+    if (plan.steps.length > 0) work.push({ key: unit.id, steps: plan.steps, ...(plan.later === true ? { later: true } : {}) });
     if (plan.note !== undefined) notes.set(unit.id, plan.note);
   }
   if (!input.session.live || input.recovering === true) return { work, notes, sites: [] };

@@ -8,7 +8,8 @@ import type { Action, KeyedSteps, Step } from "./steps.js";
  * Invariants of the runner: 1. one sequence a key at a time; 2. at most `limit` sequences at once, services and stops aside (a long copy never keeps a site from being stopped);
  * 3. a step begins only after the one before it ended well; 4. after a failure the same wish waits (back-off), another wish of the key does not;
  * 5. a wish that was granted and comes again at once is slowed down: a step without effect never makes a busy loop;
- * 6. `abort` ends what runs, and nothing is begun in a stopped runner.
+ * 6. `abort` ends what runs, and nothing is begun in a stopped runner;
+ * 7. what is for later waits while a site is brought to its visitors or waits for its turn, 30 s at most; one that waits because it failed keeps nobody.
  */
 export interface RunnerOptions {
   execute(step: Step, signal: AbortSignal): Promise<void>;
@@ -39,11 +40,20 @@ function orAborted(act: Promise<void>, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Steps at whose end visitors are answered. */
+const serving: ReadonlySet<Action> = new Set(["start", "check"]);
+/** Longest wait of what is for later, ms. */
+const laterMs = 30_000;
+
+const isAwaited = ({ steps }: KeyedSteps): boolean => steps.some(({ action }) => serving.has(action));
+
 const firstPauseMs = 250;
 const longestPauseMs = 15_000;
 
 export class Runner {
-  private readonly running = new Map<string, { abort: AbortController; ended: Promise<void> }>();
+  private readonly running = new Map<string, { abort: AbortController; ended: Promise<void>; awaited: boolean }>();
+  /** What is for later and has not begun, by key: since when. */
+  private readonly postponed = new Map<string, number>();
   private readonly failed = new Map<string, Failure>();
   /** What was done last, by key: a wish that comes again although it was granted. */
   private readonly granted = new Map<string, { wish: string; times: number; atMs: number }>();
@@ -73,7 +83,9 @@ export class Runner {
     for (const key of this.failed.keys()) if (!wanted.has(key) && !this.running.has(key)) this.failed.delete(key);
     const now = this.options.clock.monotonicMs();
     let soonest: number | undefined;
-    for (const item of work) {
+    let awaited = [...this.running.values()].some((one) => one.awaited);
+    for (const key of this.postponed.keys()) if (!wanted.has(key)) this.postponed.delete(key);
+    for (const item of [...work.filter(({ later }) => later !== true), ...work.filter(({ later }) => later === true)]) {
       if (this.running.has(item.key) || stale.has(item.key)) continue;
       const wish = JSON.stringify(item.steps);
       const failure = this.failed.get(item.key);
@@ -88,7 +100,17 @@ export class Runner {
         soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, quietMs);
         continue;
       }
+      awaited ||= isAwaited(item);
+      if (item.later === true && awaited) {
+        const sinceMs = this.postponed.get(item.key) ?? now;
+        this.postponed.set(item.key, sinceMs);
+        if (now - sinceMs < laterMs) {
+          soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, sinceMs + laterMs - now);
+          continue;
+        }
+      }
       if (!free && this.running.size >= this.limit) continue;
+      this.postponed.delete(item.key);
       this.begin(item, wish);
     }
     return soonest;
@@ -101,7 +123,7 @@ export class Runner {
       this.running.delete(item.key);
       this.options.onEnd(item);
     });
-    this.running.set(item.key, { abort, ended });
+    this.running.set(item.key, { abort, ended, awaited: isAwaited(item) });
   }
 
   private async sequence({ key, steps }: KeyedSteps, wish: string, signal: AbortSignal): Promise<void> {

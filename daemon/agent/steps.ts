@@ -41,7 +41,7 @@ export type Action = keyof StepTypes;
 export type Step = { [A in Action]: { action: A } & StepTypes[A] }[Action];
 
 /** Steps of one key run one after another; keys run side by side. A key is a unit's id or "node:…", "template:…", "trash:…". */
-export interface KeyedSteps { key: string; steps: Step[] }
+export interface KeyedSteps { key: string; steps: Step[]; /** Nobody waits for it: it is begun when no site of this node waits to be served (runner.ts). */ later?: boolean }
 /** Why nothing (more) is done for a unit now. */
 export interface Note { severity: "waiting" | "error"; text: string }
 export interface NodePlan { work: KeyedSteps[]; notes: Map<string, Note>; /** Sites that the services of this node shall know. */ sites: SiteRun[] }

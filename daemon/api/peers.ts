@@ -11,7 +11,8 @@ import { jsonLimitBytes } from "./router.js";
 export interface PeerAddress { addresses: readonly string[]; port: number }
 const CONNECT_MS = 2000;
 const ANSWER_LIMIT_BYTES = 16 * 1024 * 1024;
-const IDLE_KEEP = 4;
+/** As many as a leader asks at once of each of two nodes when a third dies: a new connection costs both sides a handshake. */
+const IDLE_KEEP = 16;
 const IDLE_KEEP_MS = 30_000;
 
 /** Calls to other nodes' control ports: a verified connection first (addresses in turn), then the request, so that "not reached" and "no answer" are told apart. */

@@ -16,8 +16,8 @@ import { possibleLossS } from "./possible-loss.js";
 const tickMs = 250;
 /** What is due and is not done, because this node does not lead, is not asked for more often. */
 const leastMs = 20;
-/** Units that are brought back at once. */
-const parallel = 8;
+/** Units that are sealed and written at once: what their copies' nodes do for them goes together (daemon/lib/together.ts). */
+const parallel = 32;
 const sealMs = 5_000;
 const backoff = { firstMs: 250, capMs: 2_000 };
 /** A living copy that does not answer its seal is asked so often before one is chosen without it. */

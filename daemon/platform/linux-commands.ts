@@ -20,13 +20,15 @@ export function unitPath(path: string): string {
 
 function containerData(service: ServiceDefinition): object {
   if (service.container === undefined) return { container: false };
-  const { root, readOnly, writable } = service.container;
+  const { root, readOnly, devices, writable } = service.container;
   return {
     container: {
       root: unitPath(root),
       // the other units vanish from this service's view; its own comes back by BindPaths
       parentMount: `${unitPath(dirname(root))}:ro,mode=0755`,
       writable: writable.map(unitPath),
+      // a node is no less a device on a read-only mount, and each such one costs the supervisor a look at all mounts
+      devices: devices.map((path) => `-${unitPath(path)}:${unitPath(root)}${unitPath(path)}`),
       readOnly: readOnly.map(({ source, target }) => `-${unitPath(source)}:${unitPath(root)}${unitPath(target)}`),
     },
   };
@@ -66,7 +68,7 @@ export const linuxCommands = {
   stopSoon: (names: readonly string[]) => ["systemctl", "stop", "--no-block", ...names.map(unitFile)],
   /** All processes of the control group, the option's default; its name differs between systemd 251 and 252. */
   killAll: (names: readonly string[]) => ["systemctl", "kill", "--signal=KILL", ...names.map(unitFile)],
-  states: (prefix: string) => ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--type=service", `${serviceName(prefix.replace(/-$/, ""))}*`],
+  states: (prefixes: readonly string[]) => ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--type=service", ...prefixes.map((prefix) => `${serviceName(prefix.replace(/-$/, ""))}*`)],
   log: (name: string, lines: number) => ["journalctl", "--unit", unitFile(name), "--lines", String(lines), "--no-pager", "--output", "short-iso", "--quiet"],
   passwd: () => ["getent", "passwd"],
   group: (name: string) => ["getent", "group", name],

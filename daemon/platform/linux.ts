@@ -7,6 +7,7 @@ import type { Logger } from "../lib/log.js";
 import type { NodePaths } from "../lib/node-config.js";
 import { type Account, compareAccount, parseAccounts, phpVersion, userName } from "./accounts.js";
 import { linuxCommands as commands, parseMeminfo, parseStates, unitFile, unitText } from "./linux-commands.js";
+import { Together } from "../lib/together.js";
 import type { Platform, ServiceDefinition, ServiceState } from "./platform.js";
 
 export interface PlatformOptions {
@@ -27,6 +28,11 @@ export class LinuxPlatform implements Platform {
   private written = 1;
   private loaded = 0;
   private loading: Promise<void> | undefined;
+  /** Starts of many sites and the rounds of the agent ask at once: one list for those who wait. Whoever asked for another prefix picks his own out of it. */
+  private readonly listed = new Together<string, Map<string, ServiceState>>(async (prefixes) => {
+    const states = parseStates(await this.must(commands.states([...new Set(prefixes)]), quickMs));
+    return prefixes.map(() => states);
+  });
   /** shadow-utils fail when two of them run at once. */
   private accountTurn: Promise<unknown> = Promise.resolve();
 
@@ -93,7 +99,7 @@ export class LinuxPlatform implements Platform {
   }
 
   public async serviceStates(prefix: string): Promise<Map<string, ServiceState>> {
-    const running = parseStates(await this.must(commands.states(prefix), quickMs));
+    const running = await this.listed.call(prefix);
     const found = new Map<string, ServiceState>();
     for (const file of await readdir(this.folder)) {
       if (file.startsWith(prefix) && file.endsWith(".service")) found.set(file.slice(0, -".service".length), "inactive");

@@ -10,8 +10,8 @@ export interface ServiceDefinition {
   /** Reload command, when the service knows one. */
   reloadArgv?: readonly string[];
   limits?: { memoryBytes: string; cpu: number; tasks: number };
-  /** chroot FlexContainer: root folder of the unit, and what is visible in it read-only. */
-  container?: { root: string; readOnly: readonly { source: string; target: string }[]; writable: readonly string[] };
+  /** chroot FlexContainer: root folder of the unit, what is visible in it read-only, and which nodes of the container's own /dev (FreeBSD has a devfs for it). */
+  container?: { root: string; readOnly: readonly { source: string; target: string }[]; devices: readonly string[]; writable: readonly string[] };
   environment?: Readonly<Record<string, string>>;
   restart: "always" | "on-failure" | "never";
   /** Without `user`: all that root keeps (default: everything). With `user`: what it gets besides. Linux names; FreeBSD has jails for the first and mac_portacl(4) for the second. */

@@ -22,10 +22,18 @@ export interface SnapshotterParts {
  */
 export const mayRecord = (record: Pick<UnitRecord, "unit" | "homeGeneration">, session: Pick<Session, "generation" | "owns">): boolean => record.homeGeneration === session.generation && session.owns(record.unit);
 
+/** Pure: how many times longer than usual the next look may wait, after so many in a row that found nothing written. What is written first is then seen up to 2 s later than in a busy hour. */
+export const restAfter = (quietLooks: number): number => (quietLooks < 5 ? 1 : quietLooks < 20 ? 2 : 3);
+/** The same where no copy is there to be sent to: a snapshot keeps a point in time for the vault then, which is by the minute. */
+export const restAlone = 10;
+
 /** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
 export class Snapshotter {
   private writtenByUnit = new Map<string, string>();
   private current: Promise<void> = Promise.resolve();
+  private quietLooks = 0;
+  private lookedAtMs = Number.NEGATIVE_INFINITY;
+  private lookedFor = "";
   /** Units that this process has looked at while they were at home here. */
   private readonly known = new Set<string>();
   public constructor(
@@ -44,16 +52,33 @@ export class Snapshotter {
     return `${this.context.cluster.dataset}/${unit}`;
   }
 
-  /** One round over the units at home here; nothing is asked of ZFS when there are none. */
-  public round(homes: readonly UnitRecord[]): Promise<void> {
+  /**
+   * A round, unless the last ones found nothing written at these same homes and the next may wait. `ms`: usual time between two. `isAlive` of nodes that copies lie on: a node that has just taken over
+   * the sites of a dead one, whose copies lie there, has better things to do than to look again and again what could be sent to it.
+   */
+  public async roundIfDue(homes: readonly UnitRecord[], ms: number, isAlive: (node: string) => boolean): Promise<void> {
+    const nowMs = this.context.clock.monotonicMs();
+    const followed = homes.filter(({ replicas }) => replicas.some((node) => node !== this.context.host.node && isAlive(node)));
+    const names = (followed.length > 0 ? homes : followed).map(({ unit }) => unit).join(" ");
+    const times = followed.length === 0 ? restAlone : restAfter(this.quietLooks);
+    // a tick of the caller's clock comes a little early or late
+    if (names === this.lookedFor && nowMs - this.lookedAtMs < (times - 0.5) * ms) return;
+    this.lookedFor = names;
+    this.lookedAtMs = nowMs;
+    const quiet = this.quietLooks;
+    this.quietLooks = 0; // one that fails is repeated soon
+    if (!(await this.round(homes))) this.quietLooks = quiet + 1;
+  }
+  /** One round over the units at home here; nothing is asked of ZFS when there are none. Was anything written? */
+  public round(homes: readonly UnitRecord[]): Promise<boolean> {
     const run = this.look(homes);
-    this.current = run.catch(() => undefined);
+    this.current = run.then(() => undefined, () => undefined);
     return run;
   }
-  private async look(homes: readonly UnitRecord[]): Promise<void> {
+  private async look(homes: readonly UnitRecord[]): Promise<boolean> {
     if (homes.length === 0) {
       this.writtenByUnit = new Map();
-      return;
+      return false;
     }
     const written = await this.context.zfs.written(this.context.cluster.dataset);
     const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0");
@@ -63,11 +88,12 @@ export class Snapshotter {
     for (const unit of this.known) if (!here.has(unit)) this.known.delete(unit);
     for (const unit of here) this.known.add(unit);
     const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && mayRecord(record, this.context.session));
-    if (due.length === 0) return;
+    if (due.length === 0) return dirty.length > 0;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {
       this.told(unit, name);
     }
+    return true;
   }
   private told(unit: string, name: string): void {
     this.writtenByUnit.set(unit, "0");

@@ -164,7 +164,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
         if (!context.session.isLive() && context.session.held().size === 0) return;
         reconcile();
         // while a unit is made what it was (daemon/vault), what is written is neither the customer's nor whole: no snapshot of it, and no lag
-        await snapshotter.round(homes().filter((record) => (restoreOf(record)?.before ?? "") === ""));
+        await snapshotter.roundIfDue(homes().filter((record) => (restoreOf(record)?.before ?? "") === ""), options.lookMs ?? 1_000, (node) => context.view.current().sessions.get(node)?.value.dead !== true);
         if (clock.monotonicMs() - verifiedMs > (options.verifyMs ?? 300_000)) {
           verifiedMs = clock.monotonicMs();
           verify();

@@ -4,36 +4,34 @@ import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
 import { HcError } from "../lib/errors.js";
 import { parseSize } from "../lib/sizes.js";
 import type { ServiceDefinition } from "../platform/platform.js";
+import { etcMounts, groupText, passwdText } from "./site-etc.js";
 import { siteServiceName } from "./site-paths.js";
 import type { SiteRun } from "./site-services.js";
 
-/** What a site sees of the host, read-only. Missing ones are left out by the supervisor. */
+/** What a site sees of the host, read-only; on Linux its /etc besides (site-etc.ts). Missing ones are left out by the supervisor. */
 const visible: Record<"linux" | "freebsd", readonly string[]> = {
-  linux: [
-    "/usr", "/lib", "/lib64", "/bin",
-    "/etc/ssl", "/etc/ca-certificates", "/etc/alternatives", "/etc/localtime", "/etc/timezone", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ld.so.cache", "/etc/mime.types", "/etc/services", "/etc/protocols", "/etc/gai.conf", "/etc/host.conf",
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-  ],
+  linux: ["/usr", "/lib", "/lib64", "/bin"],
   // nullfs mounts folders only (mount_nullfs(8)); files of /etc are copied, see `copied`
   freebsd: ["/bin", "/lib", "/libexec", "/usr/bin", "/usr/lib", "/usr/libexec", "/usr/local", "/usr/share", "/etc/ssl"],
 };
-const copied: Record<"linux" | "freebsd", readonly string[]> = {
-  linux: [],
-  freebsd: ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime", "/etc/services", "/etc/protocols"],
-};
-const folders = new Set(["/usr", "/lib", "/lib64", "/bin", "/libexec", "/usr/bin", "/usr/lib", "/usr/libexec", "/usr/local", "/usr/share", "/etc/ssl", "/etc/ca-certificates", "/etc/alternatives"]);
+/** Of the container's own /dev, which the supervisor makes for it. */
+const devices: Record<"linux" | "freebsd", readonly string[]> = { linux: ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"], freebsd: [] };
+/** Files of the host that are copied into the dataset. */
+const copied = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime", "/etc/services", "/etc/protocols"];
 
-/** The service of a site's container. Capabilities: what php-fpm's master needs to become the site's user; its workers have none. */
-export function siteService(site: SiteRun, options: { platform: "linux" | "freebsd"; phpFpm: string; config: string; writable: readonly string[] }): ServiceDefinition {
+/** The service of a site's container. Capabilities: what php-fpm's master needs to become the site's user; its workers have none. `etc`: folder of SiteEtc, used on Linux. */
+export function siteService(site: SiteRun, options: { platform: "linux" | "freebsd"; phpFpm: string; config: string; writable: readonly string[]; etc: string }): ServiceDefinition {
+  const { platform } = options;
+  const seen = visible[platform].map((path) => ({ source: path, target: path }));
   return {
     name: siteServiceName(site.unit),
     description: `Site ${site.name}`,
     argv: [options.phpFpm, "--nodaemonize", "--fpm-config", options.config],
     limits: { memoryBytes: String(parseSize(site.limits.memory, "limits.memory")), cpu: site.limits.cpu, tasks: site.limits.tasks },
-    container: { root: site.root, readOnly: visible[options.platform].map((path) => ({ source: path, target: path })), writable: [site.root, ...options.writable] },
+    container: { root: site.root, readOnly: platform === "linux" ? [...seen, ...etcMounts(options.etc, site.unit)] : seen, devices: devices[platform], writable: [site.root, ...options.writable] },
     restart: "always",
     capabilities: ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_CHROOT"],
-    notify: options.platform === "linux",
+    notify: platform === "linux",
     openFiles: 4096,
   };
 }
@@ -75,13 +73,13 @@ export async function prepareRoot(site: SiteRun, platform: "linux" | "freebsd", 
   if (target === undefined) await symlink("/", link);
   else if (target !== "/") throw new HcError("PATH_IN_USE", `${link} must be a link to /: the container needs it.`);
   for (const folder of ["/dev", "/etc", "/usr"]) await ensureFolder(`${root}${folder}`, 0o755, 0, 0);
-  for (const path of visible[platform]) {
-    if (folders.has(path)) await ensureFolder(`${root}${path}`, 0o755, 0, 0);
-    else if (platform === "linux") await ensureFile(`${root}${path}`, "");
+  for (const path of visible[platform]) await ensureFolder(`${root}${path}`, 0o755, 0, 0);
+  for (const path of devices[platform]) await ensureFile(`${root}${path}`, "");
+  if (platform === "freebsd") {
+    for (const path of copied) await ensureFile(`${root}${path}`, (await readFileIfAny(path)) ?? "");
+    await ensureFile(`${root}/etc/passwd`, passwdText(site));
+    await ensureFile(`${root}/etc/group`, groupText(site));
   }
-  for (const path of copied[platform]) await ensureFile(`${root}${path}`, (await readFileIfAny(path)) ?? "");
-  await ensureFile(`${root}/etc/passwd`, `root:x:0:0:root:/:/usr/sbin/nologin\n${site.user}:x:${uid}:${gid}:${site.name}:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n`);
-  await ensureFile(`${root}/etc/group`, `root:x:0:\n${site.user}:x:${gid}:\nnogroup:x:65534:\n`);
   // the web server's group may have another number on each node, so this one folder is the gate for all below it
   await ensureFolder(`${root}/www`, 0o750, uid, webGid);
   await ensureFolder(`${root}/tmp`, 0o700, uid, gid);

@@ -13,6 +13,7 @@ import { prepareRoot, siteService } from "./container.js";
 import { readSiteLog } from "./log-files.js";
 import { type Programs, programs } from "./programs.js";
 import { fpmText, vhostText } from "./render-config.js";
+import { SiteEtc } from "./site-etc.js";
 import { servicePaths, siteServiceName, siteServicePrefix, socketPath, unitOfService, webUser } from "./site-paths.js";
 import type { SiteRun, SiteServices } from "./site-services.js";
 
@@ -26,6 +27,9 @@ const checkMs = 10_000;
 const testMs = 60_000;
 /** A site's FPM log holds starts and crashes only; what PHP says is in Apache's, which rotates. */
 const fpmLogBytes = 1 << 20;
+
+/** In the place of a digest while a container is being started: whatever runs then is stopped before the next try. */
+const startingMark = "starting";
 
 const accountKey = ({ user, uid, gid }: { user: string; uid: number; gid: number }): string => `${user}:${uid}:${gid}`;
 /** A pool's text as it is in every epoch of the unit. */
@@ -41,6 +45,7 @@ class NodeSiteServices implements SiteServices {
   private readonly apache: Apache;
   private readonly vhosts: ConfigFolder;
   private readonly pools: ConfigFolder;
+  private readonly etc: SiteEtc;
   private found: Promise<{ programs: Programs; key: Buffer; webGid: number }> | undefined;
   /** Accounts that the last configure() has seen or made. */
   private readonly accounts = new Set<string>();
@@ -51,6 +56,7 @@ class NodeSiteServices implements SiteServices {
     this.paths = servicePaths(options.host);
     this.vhosts = new ConfigFolder(this.paths.sitesFolder);
     this.pools = new ConfigFolder(this.paths.fpmFolder);
+    this.etc = new SiteEtc(this.paths.etcFolder);
     this.apache = new Apache({ ...options, paths: this.paths, port: options.host.ports.apache });
   }
 
@@ -61,7 +67,9 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  public baseAnswers(): Promise<boolean> {
+  /** Asked every few seconds: what sites see of the host is kept as it is there. */
+  public async baseAnswers(): Promise<boolean> {
+    if (this.options.platform.name === "linux") await this.etc.refresh().catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "what sites see of the host's /etc could not be renewed"));
     return this.apache.answers();
   }
 
@@ -96,9 +104,11 @@ class NodeSiteServices implements SiteServices {
     const service = this.serviceOf(site, found);
     const digest = createHash("sha256").update(text).update(JSON.stringify(service)).digest("hex");
     const mark = this.startMark(site.unit);
-    const state = (await platform.serviceStates(service.name)).get(service.name);
-    // what runs may have been started from another text, also by a predecessor that crashed: the mark tells
-    if (state === "active" && (await readFileIfAny(mark)) === digest) return;
+    // what runs may have been started from another text, also by a predecessor that crashed: the mark tells. Without one nothing runs: it is there before a start, and goes after a stop.
+    // All states are asked for: starts that come together, and the agent's rounds, share one command.
+    const marked = await readFileIfAny(mark);
+    const state = marked === undefined ? undefined : (await platform.serviceStates(siteServicePrefix)).get(service.name);
+    if (state === "active" && marked === digest) return;
     const config = this.poolFile(site.unit);
     const before = await readFileIfAny(config);
     if (before !== text) {
@@ -109,11 +119,13 @@ class NodeSiteServices implements SiteServices {
     if (!this.accounts.has(accountKey(site))) await platform.ensureUser(site.user, site.uid, site.gid);
     if (state === "active" || state === "activating") await platform.stopService(service.name);
     await unlink(mark).catch(() => undefined);
+    if (platform.name === "linux") await this.etc.prepare(site);
     await stillHere();
     await prepareRoot(site, platform.name, webGid);
     await stillHere();
     if (((await stat(this.fpmLog(site.unit)).catch(() => undefined))?.size ?? 0) > fpmLogBytes) await truncate(this.fpmLog(site.unit));
     await platform.defineService(service);
+    await writeFileAtomic(mark, startingMark);
     if (state === "failed") await platform.restartService(service.name);
     else await platform.startService(service.name);
     await writeFileAtomic(mark, digest);
@@ -144,8 +156,8 @@ class NodeSiteServices implements SiteServices {
   }
 
   private serviceOf(site: SiteRun, found: Programs): ServiceDefinition {
-    const { socketFolder, fpmLogFolder } = this.paths;
-    return siteService(site, { platform: this.options.platform.name, phpFpm: found.phpFpm, config: this.poolFile(site.unit), writable: [socketFolder, fpmLogFolder] });
+    const { socketFolder, fpmLogFolder, etcFolder: etc } = this.paths;
+    return siteService(site, { platform: this.options.platform.name, phpFpm: found.phpFpm, config: this.poolFile(site.unit), writable: [socketFolder, fpmLogFolder], etc });
   }
 
   /** Ahead of time, at replicas too: the start after a failover then waits for no supervisor to read definitions. */
@@ -163,6 +175,7 @@ class NodeSiteServices implements SiteServices {
       if (wanted.has(unit) || state === "active") continue;
       await this.options.platform.removeService(siteServiceName(unit));
       for (const file of [this.fpmLog(unit), this.startMark(unit)]) await unlink(file).catch(() => undefined);
+      await this.etc.forget(unit);
     }
   }
 

@@ -12,6 +12,8 @@ export interface ServicePaths {
   fpmFolder: string;
   socketFolder: string;
   runtimeFolder: string;
+  /** See SiteEtc. */
+  etcFolder: string;
   apacheLogFolder: string;
   fpmLogFolder: string;
   socketKey: string;
@@ -26,6 +28,7 @@ export function servicePaths({ paths }: Pick<HostConfig, "paths">): ServicePaths
     fpmFolder: `${paths.etc}/fpm`,
     socketFolder: `${paths.run}/fpm`,
     runtimeFolder: `${paths.run}/apache`,
+    etcFolder: `${paths.run}/site-etc`,
     apacheLogFolder: `${paths.log}/apache`,
     fpmLogFolder: `${paths.log}/fpm`,
     socketKey: `${paths.etc}/fpm-socket.key`,

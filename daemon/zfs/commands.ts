@@ -26,7 +26,8 @@ export const zfsCommands = {
   create: (dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "create", ...options(properties), dataset],
   clone: (snapshot: string, dataset: string, properties: Readonly<Record<string, string>>): string[] => ["zfs", "clone", ...options(properties), snapshot, dataset],
   snapshot: (names: readonly string[]): string[] => ["zfs", "snapshot", ...names],
-  set: (dataset: string, properties: Readonly<Record<string, string>>): string[][] => Object.entries(properties).map(([name, value]) => ["zfs", "set", `${name}=${value}`, dataset]),
+  /** `setting`: `name=value`. Goes on with the others when one dataset refuses it. */
+  set: (setting: string, datasets: readonly string[]): string[] => ["zfs", "set", setting, ...datasets],
   inherit: (dataset: string, property: string): string[] => ["zfs", "inherit", property, dataset],
   rename: (from: string, to: string): string[] => ["zfs", "rename", from, to],
   destroy: (name: string): string[] => ["zfs", "destroy", name],

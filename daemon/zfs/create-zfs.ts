@@ -6,7 +6,7 @@ import { probeResumeTokens } from "./capabilities.js";
 import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
 import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten, parseToken, parseTokens } from "./parse.js";
-import { Together } from "./together.js";
+import { Together, TogetherBy } from "../lib/together.js";
 import type { Sending, Snapshot, Zfs } from "./zfs.js";
 
 /** Longest life of a command that moves no data. */
@@ -66,16 +66,17 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
   });
   /** Holds and releases of one tag; there are a few tags for each other node. */
   const tagged = (command: (tag: string, snapshots: readonly string[]) => string[], success: readonly ZfsFailure[]): ((tag: string, snapshot: string) => Promise<void>) => {
-    const byTag = new Map<string, Together<string, void>>();
-    return (tag, snapshot) => {
-      const calls = byTag.get(tag) ?? new Together<string, void>(async (snapshots) => {
-        await once(command(tag, unique(snapshots)));
-        return snapshots.map(() => undefined);
-      });
-      byTag.set(tag, calls);
-      return allowing(success, calls.call(snapshot));
-    };
+    const calls = new TogetherBy<string, void>(async (tag, snapshots) => {
+      await once(command(tag, unique(snapshots)));
+      return snapshots.map(() => undefined);
+    });
+    return (tag, snapshot) => allowing(success, calls.call(tag, snapshot));
   };
+  /** By setting: a node that takes over many units sets the same on all of them. */
+  const sets = new TogetherBy<string, void>(async (setting, datasets) => {
+    await once(commands.set(setting, unique(datasets)));
+    return datasets.map(() => undefined);
+  });
   return {
     datasets: async (root) => parseDatasets(await once(commands.datasets(root))),
     async look(name) {
@@ -95,7 +96,7 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
       if (names.length > 0) await once(commands.snapshot(names));
     },
     async set(dataset, properties) {
-      for (const argv of commands.set(dataset, properties)) await once(argv);
+      for (const [name, value] of Object.entries(properties)) await sets.call(`${name}=${value}`, dataset);
     },
     inherit: async (dataset, property) => void (await once(commands.inherit(dataset, property))),
     rename: async (from, to) => void (await patient(commands.rename(from, to))),

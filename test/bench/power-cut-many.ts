@@ -64,8 +64,9 @@ async function main(): Promise<number> {
       }
     }));
     ended.abort();
-    await watch;
     const doneMs = Date.now() - begun;
+    tell(`all served ${Math.round((Date.now() - cutMs) / 1000)} s after the cut`);
+    await watch;
     const after = machine();
     const used = await Promise.all(survivors.map((node) => usageOf(node)));
     const events = await sites.call<{ events: EventRecord[] }>("GET", "/v1/events?limit=1000").then((said) => (Array.isArray(said) ? (said as EventRecord[]) : said.events));

@@ -67,6 +67,7 @@ async function main(): Promise<number> {
     await delay(5_000); // what the count itself cost is over
     const [idleBeganMs, idleBusy, idleBefore] = [Date.now(), machine(), await usages()];
     await delay(idleS * 1000);
+    tell("idle over");
     const [idleMs, idleBusyAfter, idleAfter] = [Date.now() - idleBeganMs, machine(), await usages()];
     const made = (await snapshots()) - idleSnapshots;
     const homes: Record<string, number> = {};

@@ -41,7 +41,7 @@ describe.each([
   test("Apache's base configuration", () => expectGolden(`${platform}/apache.conf`, apacheText(at, found, 8079)));
   test("a virtual host", () => expectGolden(`${platform}/vhost.conf`, vhostText(site, 8079, socket)));
   test("a pool of php-fpm", () => expectGolden(`${platform}/php-fpm.conf`, fpmText(site, socket, `${at.fpmLogFolder}/site-wiki.log`)));
-  test("the service of a container", () => expectGolden(`${platform}/container.service`, text(siteService(site, { platform, phpFpm: found.phpFpm, config: `${at.fpmFolder}/site-wiki.conf`, writable: [at.socketFolder, at.fpmLogFolder] }))));
+  test("the service of a container", () => expectGolden(`${platform}/container.service`, text(siteService(site, { platform, phpFpm: found.phpFpm, config: `${at.fpmFolder}/site-wiki.conf`, writable: [at.socketFolder, at.fpmLogFolder], etc: at.etcFolder }))));
   test("the service of a user, with arguments that need quoting", () => expectGolden(`${platform}/worker.service`, text(worker)));
 });
 
@@ -49,6 +49,6 @@ test("command lines", () => {
   const render = (commands: Record<string, (...args: never[]) => readonly string[]>, args: Record<string, unknown[]>): string =>
     Object.entries(commands).map(([name, make]) => `${name}: ${JSON.stringify(make(...((args[name] ?? ["hc-site-a"]) as never[])))}\n`).join("");
   const accounts = { addGroup: ["hc-a", 20001], addUser: ["hc-a", 20001, 20001] };
-  expectGolden("linux/commands.txt", render(linuxCommands, { ...accounts, stopSoon: [["hc-site-a", "hc-site-b"]], killAll: [["hc-site-a", "hc-site-b"]], daemonReload: [], passwd: [], log: ["hc-site-a", 50] }));
+  expectGolden("linux/commands.txt", render(linuxCommands, { ...accounts, states: [["hc-site-a"]], stopSoon: [["hc-site-a", "hc-site-b"]], killAll: [["hc-site-a", "hc-site-b"]], daemonReload: [], passwd: [], log: ["hc-site-a", 50] }));
   expectGolden("freebsd/commands.txt", render(freebsdCommands, { ...accounts, killSupervisor: [freebsdPaths, "hc-site-a"], bootId: [], processes: [], passwd: [], memory: [], log: [freebsdPaths, "hc-site-a", 50] }));
 });

@@ -18,7 +18,7 @@ test("command lines", () => {
   expect(commands.create("hpool/hc/site-a", { canmount: "noauto", "hybridcluster:definition": '{"a": "b c"}' })).toEqual(["zfs", "create", "-o", "canmount=noauto", "-o", 'hybridcluster:definition={"a": "b c"}', "hpool/hc/site-a"]);
   expect(commands.clone("hpool/hc/tmpl-p@1", "hpool/hc/site-a", { canmount: "noauto" }).join(" ")).toBe("zfs clone -o canmount=noauto hpool/hc/tmpl-p@1 hpool/hc/site-a");
   expect(commands.snapshot([s, "hpool/hc/site-b@x"])).toEqual(["zfs", "snapshot", s, "hpool/hc/site-b@x"]);
-  expect(commands.set("hpool/hc/site-a", { quota: "1G", readonly: "on" })).toEqual([["zfs", "set", "quota=1G", "hpool/hc/site-a"], ["zfs", "set", "readonly=on", "hpool/hc/site-a"]]);
+  expect(commands.set("quota=1G", ["hpool/hc/site-a", "hpool/hc/site-b"])).toEqual(["zfs", "set", "quota=1G", "hpool/hc/site-a", "hpool/hc/site-b"]);
   expect(commands.send(s, undefined)).toEqual(["zfs", "send", s]);
   expect(commands.send(s, "hpool/hc/tmpl-p@1")).toEqual(["zfs", "send", "-i", "hpool/hc/tmpl-p@1", s]);
   expect(commands.receive("hpool/hc/site-a", { readonly: "on" })).toEqual(["zfs", "receive", "-u", "-o", "readonly=on", "hpool/hc/site-a"]);
@@ -29,7 +29,7 @@ test("command lines", () => {
 
 test("no command that changes anything can force, recurse or roll back a receive", () => {
   for (const [name, make] of Object.entries(commands)) {
-    const argv = (make as (...args: unknown[]) => (string | string[])[])(["snapshot", "snapshots", "look"].includes(name) ? ["a@b"] : "a@b", name === "create" || name === "receive" || name === "set" ? { p: "v" } : name === "hold" || name === "release" ? ["c@d"] : "c@d", {}).flat();
+    const argv = (make as (...args: unknown[]) => (string | string[])[])(["snapshot", "snapshots", "look"].includes(name) ? ["a@b"] : "a@b", name === "create" || name === "receive" ? { p: "v" } : name === "hold" || name === "release" || name === "set" ? ["c@d"] : "c@d", {}).flat();
     expect(argv[0]).toBe("zfs");
     // the fencer's: it loses nothing that was written
     if (name === "forceUnmount") expect(argv).toEqual(["zfs", "unmount", "-f", "a@b"]);

@@ -57,7 +57,7 @@ export class ZfsText implements CommandRunner {
       case "release": await this.spent(() => this.zfs.release(argv[2] as string, name)); return "";
       case "set": {
         const [property = "", ...value] = (argv[2] as string).split("=");
-        await this.zfs.set(name, { [property]: value.join("=") });
+        for (const dataset of argv.slice(3)) await this.zfs.set(dataset, { [property]: value.join("=") });
         return "";
       }
       case "mount":

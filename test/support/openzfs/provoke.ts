@@ -49,7 +49,7 @@ export async function provoke(machine: Machine, [here, there]: readonly [string,
   await ok(["sh", "-c", 'cd "$1" && (sleep 300 >/dev/null 2>&1 & echo $! >/tmp/sleeper)', "sh", `/${site}`]);
   await refused("mounted-busy", commands.unmount(site));
   await ok(["sh", "-c", 'kill "$(cat /tmp/sleeper)"']);
-  await refused("quota-below-used", commands.set(site, { quota: "65536" })[0] as string[]);
+  await refused("quota-below-used", commands.set("quota=65536", [site]));
 
   const [first, whole, increment] = [await stream(s1, v1), await stream(v1), await stream(s2, s1)];
   const altered = Buffer.from(first);
@@ -89,7 +89,7 @@ export async function provoke(machine: Machine, [here, there]: readonly [string,
   await refused("write-space", ["dd", "if=/dev/urandom", `of=/${full}/f`, "bs=64k", "count=64", "conv=fsync", "status=none"]);
   await must(commands.create(`${far}/small`, { quota: "1048576" }));
   await must(["dd", "if=/dev/urandom", `of=/${site}/big`, "bs=64k", "count=64", "conv=fsync", "status=none"], commands.snapshot([`${site}@s4`]));
-  await must(commands.set(farSite, { quota: "1048576" })[0] as string[]);
+  await must(commands.set("quota=1048576", [farSite]));
   await refused("receive-space", commands.receive(farSite, {}), await stream(`${site}@s4`, s2));
   return seen;
 }

@@ -55,3 +55,36 @@ test("a service that ends is noticed in the next round, and started again", asyn
   await until("started again", () => node.agent.rounds() > rounds + 1 && node.agent.last()?.input.units.find(({ id }) => id === "site-s002")?.service === "active");
   expect((await node.context.services.states()).get("site-s002")).toBe("active");
 });
+
+test("one that was being started while the services were looked at did not end by itself", async () => {
+  const { services } = node.context;
+  const value = (name: string, unit?: string): number => node.agent.metrics().find((sample) => sample.name === name && (unit === undefined || sample.labels["unit"] === unit))?.value ?? 0;
+  const troubles = value("hc_unit_troubles", "site-s004");
+  const [states, start] = [services.states.bind(services), services.start.bind(services)];
+  let starting = false;
+  let starts = 0;
+  let seen: () => void = () => undefined;
+  const looked = new Promise<void>((resolve) => { seen = resolve; });
+  services.start = async (site, stillHere) => {
+    starts += 1;
+    starting = true;
+    await looked;
+    await start(site, stillHere);
+  };
+  // a slow list: made while the site was being started, told when its sequence is over
+  services.states = async () => {
+    const list = await states();
+    if (starting) {
+      seen();
+      await until("started", () => value("hc_agent_tasks_running") === 0);
+      starting = false;
+    }
+    return list;
+  };
+  await services.stop("site-s004");
+  await looked;
+  const rounds = node.agent.rounds();
+  await until("looked at again", () => node.agent.rounds() > rounds + 2 && node.agent.last()?.input.units.find(({ id }) => id === "site-s004")?.service === "active");
+  expect([value("hc_unit_troubles", "site-s004") - troubles, starts]).toEqual([1, 1]);
+  Object.assign(services, { states, start });
+});

@@ -47,6 +47,31 @@ describe("runner", () => {
     runner.dispatch([work("a", take("a")), work("b", take("b")), work("c", take("c")), work("d", unmount("d"))]);
     expect(begun).toEqual(["take-home a", "take-home b", "unmount d"]);
   });
+  it("leaves what is for later until no site waits to be served, 30 s at most, and one that failed keeps nobody", async () => {
+    const { runner, begun, open, clock } = setUp(1);
+    const check = (unit: string): Step => ({ action: "check", unit, site: {} as never });
+    const later: KeyedSteps = { ...work("z", { action: "set-properties", unit: "z", dataset: "z", properties: {} }), later: true };
+    runner.dispatch([later, work("a", check("a")), work("b", check("b"))]);
+    expect(begun).toEqual(["check a"]);
+    open.get("check a")?.resolve();
+    await clock.settle();
+    runner.dispatch([later, work("b", check("b"))]);
+    expect(begun).toEqual(["check a", "check b"]);
+    open.get("check b")?.reject(new HcError("NOT_READY", "no answer"));
+    await clock.settle();
+    // b waits for its next try
+    runner.dispatch([later, work("b", check("b"))]);
+    expect(begun.at(-1)).toBe("set-properties z");
+
+    const busy = setUp(2);
+    const wish = [work("a", check("a")), later];
+    expect(busy.runner.dispatch(wish)).toBe(30_000);
+    await busy.clock.advance(29_999);
+    expect(busy.runner.dispatch(wish)).toBe(1);
+    await busy.clock.advance(1);
+    busy.runner.dispatch(wish);
+    expect(busy.begun).toEqual(["check a", "set-properties z"]);
+  });
   it("does not begin a step after one that failed, waits longer each time, and goes on at once for another wish", async () => {
     const { runner, begun, open, clock } = setUp();
     const wish = [work("a", take("a"), unmount("a"))];

@@ -1,4 +1,4 @@
-import { errorCode } from "../lib/errors.js";
+import { errorCode } from "./errors.js";
 
 /** Longest list of names on one command line. */
 const most = 100;
@@ -32,5 +32,26 @@ export class Together<Item, Answer> {
       }
     }
     this.running = false;
+  }
+}
+
+/** One `Together` a key, e.g. a tag or a setting; what nobody waits for is forgotten, so that keys without number cost nothing. */
+export class TogetherBy<Item, Answer> {
+  private readonly byKey = new Map<string, { calls: Together<Item, Answer>; waiting: number }>();
+  public constructor(private readonly act: (key: string, items: readonly Item[]) => Promise<readonly Answer[]>) {}
+
+  public get keys(): number {
+    return this.byKey.size;
+  }
+  public async call(key: string, item: Item): Promise<Answer> {
+    const found = this.byKey.get(key) ?? { calls: new Together<Item, Answer>((items) => this.act(key, items)), waiting: 0 };
+    this.byKey.set(key, found);
+    found.waiting += 1;
+    try {
+      return await found.calls.call(item);
+    } finally {
+      found.waiting -= 1;
+      if (found.waiting === 0) this.byKey.delete(key);
+    }
   }
 }

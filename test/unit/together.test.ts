@@ -1,5 +1,5 @@
 import { HcError } from "../../daemon/lib/errors.js";
-import { Together } from "../../daemon/zfs/together.js";
+import { Together, TogetherBy } from "../../daemon/lib/together.js";
 
 /** A command that ends when it is told to, with the names that it was given. */
 function gated(): { commands: { names: readonly string[]; end(error?: Error): void }[]; together: Together<string, string> } {
@@ -65,4 +65,23 @@ test("one command names at most a hundred", async () => {
   }
   expect(await Promise.all(all)).toHaveLength(251);
   expect(commands.map(({ names }) => names.length)).toEqual([1, 100, 100, 50]);
+});
+
+test("by key: what shares no key shares no command, and a key that nobody waits for is forgotten", async () => {
+  const commands: string[] = [];
+  const ends: (() => void)[] = [];
+  const together = new TogetherBy<string, void>((setting, names) => new Promise((resolve) => {
+    commands.push(`${setting} ${names.join(" ")}`);
+    ends.push(() => resolve(names.map(() => undefined)));
+  }));
+  const all = [together.call("a=1", "x"), together.call("a=1", "y"), together.call("a=2", "z"), together.call("a=1", "w")];
+  expect(commands).toEqual(["a=1 x", "a=2 z"]);
+  expect(together.keys).toBe(2);
+  for (const end of ends.splice(0)) end();
+  await turn();
+  expect(commands.slice(2)).toEqual(["a=1 y w"]);
+  expect(together.keys).toBe(1);
+  for (const end of ends.splice(0)) end();
+  await Promise.all(all);
+  expect(together.keys).toBe(0);
 });

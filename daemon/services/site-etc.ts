@@ -1,0 +1,65 @@
+import { mkdir, readFile, readlink, rm, stat, symlink, unlink } from "node:fs/promises";
+import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
+import type { SiteRun } from "./site-services.js";
+
+/** Files of the host's /etc that a site sees. */
+export const sharedFiles = ["localtime", "timezone", "resolv.conf", "hosts", "nsswitch.conf", "ld.so.cache", "mime.types", "services", "protocols", "gai.conf", "host.conf"] as const;
+/** Folders of the host's /etc that are mounted in it. */
+export const sharedFolders = ["ssl", "ca-certificates", "alternatives"] as const;
+/** Where the copies of the shared files are mounted in a site's /etc. */
+const hostName = ".host";
+
+/** Pure: the users and groups that a site knows. */
+export const passwdText = ({ user, uid, gid, name }: SiteRun): string => `root:x:0:0:root:/:/usr/sbin/nologin\n${user}:x:${uid}:${gid}:${name}:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n`;
+export const groupText = ({ user, gid }: SiteRun): string => `root:x:0:\n${user}:x:${gid}:\nnogroup:x:65534:\n`;
+
+/** Pure: what is mounted at a site's /etc, source on the host and target in the container; outer ones first. */
+export const etcMounts = (folder: string, unit: string): { source: string; target: string }[] => [
+  { source: `${folder}/${unit}`, target: "/etc" },
+  { source: `${folder}/host`, target: `/etc/${hostName}` },
+  ...sharedFolders.map((name) => ({ source: `/etc/${name}`, target: `/etc/${name}` })),
+];
+
+/**
+ * The /etc of sites on Linux, below /run: `<folder>/<unit>` a site's own, `<folder>/host` copies of the host's files for all of them, to which links in the first lead. Two mounts a container instead
+ * of one for each file: the supervisor reads the whole table of mounts again for each read-only one, and that was an eighth of what a node that takes over many sites does. A copy is replaced by a
+ * rename, so that running sites see either the old file or the new one.
+ */
+export class SiteEtc {
+  /** name → what its copy was made from. */
+  private readonly copied = new Map<string, string>();
+  public constructor(private readonly folder: string, private readonly host = "/etc") {}
+
+  /** Copies what has changed on the host. */
+  public async refresh(): Promise<void> {
+    await mkdir(`${this.folder}/host`, { recursive: true, mode: 0o755 });
+    for (const name of sharedFiles) {
+      const copy = `${this.folder}/host/${name}`;
+      const seen = await stat(`${this.host}/${name}`).catch(() => undefined);
+      const sign = seen === undefined ? "" : `${seen.ino} ${seen.size} ${seen.mtimeMs}`;
+      if (this.copied.get(name) === sign) continue;
+      if (seen === undefined) await unlink(copy).catch(() => undefined);
+      else {
+        const [text, before] = [await readFile(`${this.host}/${name}`), await readFile(copy).catch(() => undefined)];
+        if (before?.equals(text) !== true) await writeFileAtomic(copy, text);
+      }
+      this.copied.set(name, sign);
+    }
+  }
+
+  /** A site's own, with the copies it leads to. */
+  public async prepare(site: SiteRun): Promise<void> {
+    await this.refresh();
+    const own = `${this.folder}/${site.unit}`;
+    for (const name of [hostName, ...sharedFolders]) await mkdir(`${own}/${name}`, { recursive: true, mode: 0o755 });
+    for (const name of sharedFiles) {
+      const target = `${hostName}/${name}`;
+      if ((await readlink(`${own}/${name}`).catch(() => "")) !== target) await symlink(target, `${own}/${name}`);
+    }
+    for (const [name, text] of [["passwd", passwdText(site)], ["group", groupText(site)]] as const) if ((await readFileIfAny(`${own}/${name}`)) !== text) await writeFileAtomic(`${own}/${name}`, text);
+  }
+
+  public async forget(unit: string): Promise<void> {
+    await rm(`${this.folder}/${unit}`, { recursive: true, force: true });
+  }
+}
