@@ -34,7 +34,7 @@ export interface Struck {
   violations: string[];
 }
 /** About how long each state lasts, ms: a strike comes at a seeded moment of it. */
-const lastsMs: Record<StruckState, number> = { presync: 600, announcing: 30, quieting: 150, finalizing: 200, "handing-over": 10, starting: 400 };
+const lastsMs: Record<StruckState, number> = { presync: 600, announcing: 600, quieting: 100, finalizing: 150, "handing-over": 10, starting: 300 };
 const settleMs = 90_000;
 /** A new request is answered within so long when all has settled. */
 const usualMs = 8_000;
@@ -64,11 +64,12 @@ export async function strikeOnce(lab: MoveLab, seed: number, blow: Blow, wanted:
   await delay(700);
   await lab.order(target, "strike");
   const afterMs = random() * lastsMs[wanted];
-  if (wanted !== "presync") await Promise.race([follower.reached(wanted), delay(60_000)]);
+  const paused = await prolonged(lab, wanted, follower);
   await delay(afterMs);
   const atMs = Date.now();
   if (blow.endsWith("power")) await struck.kill();
-  else for (const pid of pids) process.kill(pid, "SIGKILL");
+  else for (const pid of pids) signalTo(pid, "SIGKILL");
+  for (const pid of paused) signalTo(pid, "SIGCONT");
   const downMs: [number, number] = [atMs, Number.POSITIVE_INFINITY];
   const isHome = victim === source || victim === target;
   // a node that only stands beside comes back soon; one that may be the home stays away until the site is served without it
@@ -103,6 +104,43 @@ export async function strikeOnce(lab: MoveLab, seed: number, blow: Blow, wanted:
   };
 }
 const inFlightAt = (one: LoadOutcome, atMs: number): boolean => one.atMs <= atMs + slackMs && one.atMs + one.endMs >= atMs - slackMs;
+
+/**
+ * Waits until the move is in the wanted state. Two of them are over before a strike comes, and are prolonged from outside: a page that takes its time keeps "announcing" (what runs ends first), and etcd
+ * that stands still for a moment keeps "handing-over" (its answer comes late, or never). Returns what must go on after the strike.
+ */
+async function prolonged(lab: MoveLab, wanted: StruckState, follower: StateFollower): Promise<number[]> {
+  if (wanted === "presync") return [];
+  const reached = (state: StruckState, withinMs = 60_000): Promise<unknown> => Promise.race([follower.reached(state), delay(withinMs)]);
+  if (wanted === "announcing") {
+    let over = false;
+    void (async () => {
+      for (let at = 0; !over && at < 400; at += 1) {
+        void ask((lab.nodes[at % lab.nodes.length] as TestNode).address, movedHost, { path: "/?wait=1500" });
+        await delay(150);
+      }
+    })();
+    await reached(wanted);
+    over = true;
+    return [];
+  }
+  if (wanted !== "handing-over") {
+    await reached(wanted);
+    return [];
+  }
+  const etcds = (await Promise.all(lab.nodes.map(async ({ name }) => pidsIn(await lab.pid(name), isEtcd)))).flat();
+  await reached("finalizing");
+  for (const pid of etcds) signalTo(pid, "SIGSTOP");
+  await reached(wanted, 3_000); // less than what makes a node lose its session (5 s)
+  return etcds;
+}
+function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // it has gone with its node
+  }
+}
 
 /** Waits until one home serves and no move is left; tells it. */
 async function settled(lab: MoveLab, violations: string[]): Promise<{ home: string; epoch: number }> {
