@@ -50,6 +50,7 @@ import { drainRoutes } from "./placement/drain-routes.js";
 import { removalRoutes } from "./placement/removal-routes.js";
 import { planCluster } from "./placement/plan-cluster.js";
 import { Planner } from "./placement/planner.js";
+import type { Replication } from "./replication/replication.js";
 import { Gates } from "./proxy/gates.js";
 import { adoptRoutes } from "./recovery/adopt-routes.js";
 import { diskRoutes } from "./recovery/disk-routes.js";
@@ -119,6 +120,7 @@ export class ClusterNode {
   private readonly alerts: Alerts;
   private readonly tickets: TicketKeys;
   private readonly acme: Acme;
+  private replication: Replication | undefined;
   private agent: AgentPart | undefined;
   /** Are all routes there that this node will have? */
   private complete = false;
@@ -171,7 +173,7 @@ export class ClusterNode {
     };
     this.links = new Links({ node: host.node, peers: this.peers, clock, others: () => cluster.members.map((one) => one.node).filter((node) => node !== host.node) });
     this.health = new EtcdHealth({ etcd, member: this.member, store });
-    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], watchdog: () => this.fence.watchdog()?.state, unitsAtMs: () => this.agent?.publishedAtMs?.() ?? 0 }) });
+    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], watchdog: () => this.fence.watchdog()?.state, unitsAtMs: () => Math.min(this.agent?.publishedAtMs?.() ?? 0, this.replication?.lookedAtMs() ?? Number.POSITIVE_INFINITY) }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.recovery = new Recovery({ context: this.context, leader: this.leader });
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
@@ -234,6 +236,7 @@ export class ClusterNode {
         await this.stage("base services", () => context.services.ensureBase().then(none));
         const replication = await this.stage("replication", () => parts.startReplication(context));
         if (replication === undefined) return;
+        this.replication = replication;
         this.sampled.push(replication);
         const agent = await this.stage("agent", () => parts.startAgent(context, replication, isAlive));
         if (agent === undefined) return;

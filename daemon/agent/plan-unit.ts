@@ -135,7 +135,8 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
 
 /** Steps that end with a dataset that is writable and mounted. */
 function opening(unit: UnitInput, local: LocalDataset): Step[] {
-  const wanted = different(local, { [property("epoch")]: String(unit.record?.value.epoch) });
+  // both, by one command: the disks alone must tell who is home (daemon/recovery)
+  const wanted = different(local, { [property("epoch")]: String(unit.record?.value.epoch), [property("home")]: String(unit.record?.value.home) });
   // a container that still runs on a mount that is gone holds it, and not every zfs mounts anew then; where one does, it would go on with the old mount
   const stop: Step[] = !local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id }] : [];
   const mount: Step[] = local.mounted && !local.readonly ? [] : [...stop, { action: "mount-writable", unit: unit.id, dataset: local.dataset }];

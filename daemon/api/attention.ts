@@ -2,7 +2,7 @@ import { undelivered } from "../alerts/plan-alerts.js";
 import { certificatesOf, needsPerson } from "../certificates/certificate-status.js";
 import type { AlertsSpec } from "../lib/alerts-spec.js";
 import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
-import { maintenanceOf } from "../migration/maintenance.js";
+import { maintenanceOf } from "../lib/records.js";
 import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
 import { clusterSpecOf } from "../placement/candidates.js";
 import type { StatusFacts } from "./status.js";

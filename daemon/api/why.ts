@@ -1,9 +1,8 @@
 import type { NodeContext } from "../context.js";
 import { HcError, messageOf } from "../lib/errors.js";
 import { failoverRest } from "../failover/plan-failover.js";
-import { type EventRecord, restoreOf, type UnitRecord } from "../lib/records.js";
+import { type EventRecord, maintenanceOf, restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Status } from "../lib/status.js";
-import { maintenanceOf } from "../migration/maintenance.js";
 import { markedUntilMs } from "../placement/plan-relief.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { readEvents } from "./events.js";

@@ -8,7 +8,7 @@ import { certificateFailures, chainFacts, coversName } from "../lib/x509.js";
 import type { Compare } from "../state/store.js";
 import { newKey } from "./acme-account.js";
 import { type AcmeCa, CaError, type OrderState } from "./acme-ca.js";
-import { attemptMs } from "./plan-acme.js";
+import { attemptMs, renewAtMs } from "./plan-acme.js";
 import { orderKeyPlace, recordKeyPlace } from "./sealing.js";
 
 export interface IssueContext {
@@ -94,6 +94,8 @@ export async function issueCertificate(issue: IssueContext, writer: RecordWriter
     const facts = chainFacts(chain);
     const failures = certificateFailures({ chain, key }, nowMs);
     if (facts === undefined || failures.length > 0) throw new CaError(`what the CA gave cannot be used (${failuresText(failures)}); is this node's clock right?`, "invalid");
+    // else it would be ordered again at once, and again
+    if (nowMs >= renewAtMs({ name, ...facts })) throw new CaError(`what the CA gave is due for renewal at once (${new Date(facts.notBeforeMs).toISOString()} to ${new Date(facts.notAfterMs).toISOString()}); is this node's clock right?`, "invalid");
     if (!coversName(facts.names, name)) throw new CaError(`the CA gave a certificate for ${facts.names.slice(0, 5).join(", ")}`, "invalid");
     await writer.write({ chain, key: sealer.seal(recordKeyPlace(name), key), notBeforeMs: facts.notBeforeMs, notAfterMs: facts.notAfterMs, directory }, ["order", "attempt"]);
   } finally {

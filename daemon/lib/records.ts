@@ -257,3 +257,6 @@ export const keys = {
   event: (id: string) => `/hc/event/${id}`,
   lock: (name: string) => `/hc/lock/${name}`,
 } as const;
+
+/** The hold that a person has ordered and that is not over. Pure. */
+export const maintenanceOf = (record: Pick<UnitRecord, "hold"> | undefined, nowMs: number): UnitRecord["hold"] => (record?.hold !== undefined && record.hold.untilMs > nowMs ? record.hold : undefined);

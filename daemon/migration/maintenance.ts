@@ -1,15 +1,13 @@
 import { changeRecord } from "../agent/records.js";
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
-import type { UnitRecord } from "../lib/records.js";
+import { maintenanceOf, type UnitRecord } from "../lib/records.js";
 import { atHome } from "./at-home.js";
 
 /** What runs when a person holds a unit has so long to end, ms. */
 const drainMs = 5_000;
 const longestS = 24 * 3600;
 
-/** The hold that a person has ordered and that is not over. Pure. */
-export const maintenanceOf = (record: Pick<UnitRecord, "hold"> | undefined, nowMs: number): UnitRecord["hold"] => (record?.hold !== undefined && record.hold.untilMs > nowMs ? record.hold : undefined);
 
 /**
  * `hc hold` and `hc release`: the gate of a unit is closed for maintenance, for a bounded time. It stands in the record, so that every node can tell of it, and a home that dies or whose hcd starts anew

@@ -14,8 +14,10 @@ const smallBytes = 1_000_000;
 const smallMs = 300;
 const presyncRounds = 8;
 /** Deadlines of the steps, ms. Before the hand-over their end undoes the move. */
-const withinMs = { presync: 15 * 60_000, draining: 5_000, quieting: 60_000, finalizing: 120_000, starting: 90_000 };
+const withinMs = { presync: 15 * 60_000, draining: 5_000, quieting: 60_000, finalizing: 120_000, starting: 90_000, pausing: 3_000 };
 const undoPauseMs = 500;
+/** How often a move looks whether other copies are still being sent to. */
+const sendsPauseMs = 250;
 /** How often it is looked whether the target still lives, ms. */
 const aliveLookMs = 250;
 
@@ -115,14 +117,17 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
           const began = context.clock.monotonicMs();
           await replication.snapshotNow(unit, inner);
           // a target that lacks the template, or that is only just starting, says so: it is asked again for a while
-          const { bytes } = await retry(`presync of ${unit} to ${move.target}`, { firstMs: 200, capMs: 2_000, withinMs: 60_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
+          const { bytes } = await retry(`presync of ${unit} to ${move.target}`, { firstMs: 200, capMs: 2_000, withinMs: paused ? 10_000 : 60_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
           const tookMs = context.clock.monotonicMs() - began;
           if (paused && tookMs > (move.maxHoldMs ?? Number.POSITIVE_INFINITY)) throw new HcError("LIMIT_EXCEEDED", `the last increment of ${bytes} bytes took ${Math.round(tookMs)} ms: requests would wait for longer than the ${move.maxHoldMs} ms that are allowed`);
           if (paused) return `${round} increments, the last of ${bytes} bytes`;
           if (bytes >= smallBytes && tookMs >= smallMs && round < presyncRounds) continue;
-          // sends to other copies and the node's round of snapshots that run now are waited for here and not while requests wait; one increment more takes what was written meanwhile
-          await replication.pause(unit);
-          paused = true;
+          // sends to other copies and the node's round of snapshots that run now are waited for here and not while requests wait; one increment more takes what was written meanwhile.
+          // A long stream is waited for while the unit is still replicated; a paused unit is only held up by what began at the last moment
+          while (replication.sendingTo(unit).some((node) => node !== move.target)) await context.clock.sleep(sendsPauseMs, inner);
+          if (inner.aborted) throw new HcError("ABORTED", "The step was cancelled."); // nobody would resume it
+          paused = await Promise.race([replication.pause(unit).then(() => true), context.clock.sleep(withinMs.pausing, inner).then(() => false)]);
+          if (!paused) replication.resume(unit);
         }
       }),
     // the gate closes, what runs ends (or is cut at the deadline), and only then is the stop announced
@@ -142,6 +147,7 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
       ),
     finalizing: (signal) =>
       guarded(withinHold(withinMs.finalizing), `last increment of ${unit}`, signal, async (inner) => {
+        if (inner.aborted) throw new HcError("ABORTED", "The step was cancelled."); // nobody would resume it
         await replication.pause(unit); // it is, since presync
         const last = await replication.snapshotNow(unit, inner);
         const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));

@@ -1,9 +1,8 @@
 import { runtimeTag } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
-import { restoreOf } from "../lib/records.js";
+import { maintenanceOf, restoreOf } from "../lib/records.js";
 import { formatSize } from "../lib/sizes.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
-import { maintenanceOf } from "./maintenance.js";
 
 /** Free space that is left on the target beyond the unit's own, bytes. */
 const slackBytes = 64n * 1024n * 1024n;

@@ -1,5 +1,5 @@
 import { type SiteSpec, runtimeTag } from "../lib/documents.js";
-import { type FenceRecord, keys, recordVersion, restoreOf, type UnfitMark, type UnitRecord } from "../lib/records.js";
+import { type FenceRecord, keys, maintenanceOf, recordVersion, restoreOf, type UnfitMark, type UnitRecord } from "../lib/records.js";
 import { desiredOf } from "../state/cluster-state.js";
 import { candidates } from "./candidates.js";
 import { mayHold } from "./placement.js";
@@ -38,8 +38,11 @@ export function planRelief(input: PlanInput, problems: Record<string, string>, m
     const copies = fitCopies(input, unit, record, spec);
     const near = cutOff ? copies.filter((node) => linked(input, record.home, node)) : copies;
     const [to] = near;
-    if (to !== undefined && spec.placement.pin === "") moves.push({ unit, to, reason: cutOff ? `most nodes cannot reach ${record.home}` : `${record.home} cannot keep it running` });
+    // one that a person holds is not moved in order, and a home that most cannot reach does not stay one for it
+    const kept = maintenanceOf(record, input.atMs) !== undefined;
+    if (to !== undefined && spec.placement.pin === "" && !kept) moves.push({ unit, to, reason: cutOff ? `most nodes cannot reach ${record.home}` : `${record.home} cannot keep it running` });
     else if (cutOff) stuck.set(record.home, [...(stuck.get(record.home) ?? []), { unit, copies }]);
+    else if (kept) problems[unit] = `${record.home} cannot keep it running (${why}), and it is held for maintenance (hc release ${record.name})`;
     else problems[unit] = spec.placement.pin === "" ? `${record.home} cannot keep it running (${why}), and no other copy can be asked now` : `${record.home} cannot keep it running (${why}), and placement.pin of its program keeps it there`;
   }
   return [...writes, ...fences(input, stuck, moves, problems), ...pardons(input)];

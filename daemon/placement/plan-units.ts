@@ -1,5 +1,5 @@
 import { runtimeTag, type SiteSpec, type TemplateSpec } from "../lib/documents.js";
-import { keys, recordVersion, restoreOf, type UnitRecord } from "../lib/records.js";
+import { keys, maintenanceOf, recordVersion, restoreOf, type UnitRecord } from "../lib/records.js";
 import { desiredOf, type Versioned } from "../state/cluster-state.js";
 import { candidates, clusterSpecOf } from "./candidates.js";
 import { type Candidate, chooseReplicas, mayHold, place, type PlacementWish, surplusReplicas } from "./placement.js";
@@ -123,7 +123,8 @@ function changeUnit(input: PlanInput, unit: string, found: Versioned<UnitRecord>
   const staying = present.filter((node) => known.has(node));
   if (nodes.some(({ node, drained }) => node === record.home && drained === true) && spec.placement.pin === record.home) problems[unit] = `${record.home} is being emptied, and placement.pin of its program keeps it there`;
   const target = record.state === "live" && input.alive.has(record.home) ? moveTarget(record, spec, wish, nodes) : undefined;
-  if (target !== undefined) moves.push({ unit, to: target, reason: state.drains?.has(record.home) === true ? `${record.home} is being emptied` : `placement: wished on ${target}` });
+  if (target !== undefined && maintenanceOf(record, input.atMs) !== undefined) problems[unit] = `it is wished on ${target}, and held for maintenance (hc release ${record.name})`;
+  else if (target !== undefined) moves.push({ unit, to: target, reason: state.drains?.has(record.home) === true ? `${record.home} is being emptied` : `placement: wished on ${target}` });
   // a copy on a lost node is no copy, and is named all the same: when the node comes back it may be the better one
   const lost = staying.filter((node) => input.lost?.has(node) === true || input.broken?.has(`${unit}/${node}`) === true);
   const leaving = staying.filter((node) => !lost.includes(node) && nodes.some((one) => one.node === node && one.drained === true));

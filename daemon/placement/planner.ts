@@ -96,8 +96,8 @@ export class Planner {
     const now = context.clock.monotonicMs();
     for (const [unit, at] of this.ordered) if (now - at > orderAgainMs) this.ordered.delete(unit);
     const running = [...context.view.current().units.values()].filter(({ value }) => value.move !== undefined).length;
-    for (const { unit, to, reason } of plan.moves.slice(0, Math.max(0, ordersAtOnce - running))) {
-      if (this.mover === undefined || this.ordered.has(unit)) continue;
+    for (const { unit, to, reason } of plan.moves.filter((move) => !this.ordered.has(move.unit)).slice(0, Math.max(0, ordersAtOnce - running))) {
+      if (this.mover === undefined) continue;
       this.ordered.set(unit, now);
       void this.mover(unit, to, reason).catch((error: unknown) => context.log.warn({ err: error, unit, to }, "a wished move could not be ordered"));
     }

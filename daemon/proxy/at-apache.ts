@@ -11,6 +11,8 @@ export const mayRepeat = ({ head, upload }: Request): boolean => isIdempotent(he
 
 export interface ApacheOwner {
   mayAnswer(): boolean;
+  /** Apache was reached: it runs now. */
+  onReached?(): void;
   /** All of the answer has been handed over. Last. */
   onAnswered(status: number): void;
   /** `run`: false: Apache was not reached, and the request surely has not run. Last. */
@@ -85,13 +87,21 @@ export class AtApache {
     this.owner.onAnswered(status);
   }
   public onFailed(message: string, answered: boolean): void {
-    if (this.reused && !answered && message !== fenced && mayRepeat(this.request)) return void this.start(true);
+    if (this.reused && this.exchange?.untouched === true && mayRepeat(this.request)) return void this.start(true);
     this.over = true;
     this.ran();
     this.owner.onFailed(message, answered, true);
   }
 
   private send(link: Link): void {
+    // time has passed since the verdict
+    if (!this.owner.mayAnswer()) {
+      link.destroy();
+      this.ran();
+      this.over = true;
+      return void this.owner.onFailed(fenced, false, false);
+    }
+    this.owner.onReached?.();
     this.link = link;
     this.exchange = new Exchange(this.request, link, this, this.worker.spoolRoom);
     if (this.absorbing) this.exchange.absorb();

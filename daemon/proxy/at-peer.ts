@@ -46,7 +46,11 @@ export class AtPeer implements Sink {
     if (pooled !== undefined) return void this.ask(pooled);
     upstreams.peer(table, this.route.home, (link, error) => {
       if (this.over) return void link?.destroy();
-      if (link !== undefined) return this.ask(link);
+      if (link !== undefined && this.worker.routes.hasPassed(this.unit, this.route.epoch)) {
+        link.destroy(); // nothing was sent
+        return void this.refused("not-home");
+      }
+      if (link !== undefined) return void this.ask(link);
       this.worker.error(this.unit, error ?? "not reached");
       this.refused("not-home");
     });

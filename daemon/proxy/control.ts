@@ -39,7 +39,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const holds = context.gates.held();
     const held = context.session.held();
     const units = Object.fromEntries([...held].map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
-    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])) }) };
+    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound }) };
   };
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -53,7 +53,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     onLines(socket, (message) => {
       const said = message as ToControl;
       workers.heard(socket, said);
-      if (said.type === "holding") context.gates.said(socket, said.inFlight);
+      if (said.type === "holding") context.gates.said(socket, said.inFlight, said.round);
     });
     certificates.joined(socket); // first: a redirect to HTTPS needs them
     if (table !== undefined) send(socket, { type: "routes", table });

@@ -32,6 +32,7 @@ export class Exchange implements Sink, UploadTaker {
   public bodyBytes = 0;
   private answered = false;
   private uploading = false;
+  private heard = false;
   private interims = 0;
   /** Set by `absorb`: what the asker does not take yet goes there, so that the backend need not wait. */
   private spool: Spool | undefined;
@@ -63,6 +64,8 @@ export class Exchange implements Sink, UploadTaker {
     }
     up.resume();
   }
+  /** The connection ended before a byte of an answer: one of the pool may have been closed already when it was taken. */
+  public untouched = false;
   public get hasAnswered(): boolean {
     return this.answered;
   }
@@ -77,10 +80,12 @@ export class Exchange implements Sink, UploadTaker {
   public absorb(): void {
     if (this.state === "tunnel") return void this.tunnel?.goodbye();
     this.absorbing = true;
-    if (this.state === "body") this.up.resume();
+    // what found no room goes first
+    if (this.state === "body" && this.overflow === undefined) this.up.resume();
   }
 
   public upload(bytes: Buffer): boolean {
+    this.up.touch();
     return this.up.write(bytes);
   }
   public uploadEnded(): void {
@@ -91,6 +96,7 @@ export class Exchange implements Sink, UploadTaker {
   }
 
   public onBytes(bytes: Buffer): void {
+    this.heard = true;
     if (this.state === "body") return void this.takeBody(bytes);
     if (this.state !== "head") return void this.up.destroy();
     try {
@@ -101,10 +107,12 @@ export class Exchange implements Sink, UploadTaker {
   }
   public onEnd(): void {
     if (this.state === "body" && this.response?.framing.kind === "until-close") return void this.ran(false);
+    this.untouched = !this.heard;
     this.fail(this.state === "head" ? "no answer" : "answer was cut short");
   }
   public onGone(error: Error | undefined): void {
     if (this.state === "rest") return; // it has done its part
+    this.untouched = !this.heard;
     this.fail(error?.message ?? "connection closed");
   }
   public onDrain(): void {
@@ -127,6 +135,8 @@ export class Exchange implements Sink, UploadTaker {
       if (response.status >= 200 || response.status === 101) return void this.begin(response, piece);
       this.interims += 1;
       if (this.interims > limits.interimAnswers) return void this.fail("too many interim answers");
+      if (!this.owner.mayAnswer()) return void this.fail(fenced);
+      this.up.within(0);
       if (this.request.head.minor === 1) this.request.asker.interim(response);
       if (piece.length === 0) return;
     }
@@ -197,6 +207,11 @@ export class Exchange implements Sink, UploadTaker {
       this.spool = new Spool(this.room);
     }
     this.up.lend();
+    if (this.overflow !== undefined) {
+      // one piece may come after a pause
+      this.overflow = Buffer.concat([this.overflow, bytes]);
+      return;
+    }
     if (this.spool.append(bytes)) {
       if (this.spool.congested) {
         this.up.pause();

@@ -9,11 +9,12 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
   const dial = (): void => {
     if (signal.aborted) return;
     const socket = connect(path);
+    let round = 0;
     const send = (message: ToControl): void => void socket.write(`${JSON.stringify(message)}\n`);
     const report = setInterval(() => {
       if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held.size, connections: worker.connections, inFlight: worker.allInFlight(), units: worker.report() });
     }, 2_000);
-    const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight(unit)])) });
+    const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight(unit)])), round });
     worker.onDrained = tellHolds;
     socket.once("connect", () => {
       attempt = 0;
@@ -28,7 +29,9 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
       else if (order.type === "tickets") worker.onTickets(Buffer.from(order.key, "base64"));
       else if (order.type === "deadline") {
         worker.routes.setDeadline(order.ms, order.units);
-        if (worker.routes.setHolds(order.holds)) tellHolds();
+        const another = (order.round ?? 0) !== round;
+        round = order.round ?? 0;
+        if (worker.routes.setHolds(order.holds) || (another && order.holds !== undefined)) tellHolds();
       } else if (order.type === "leave") leave();
     });
     socket.on("error", () => undefined); // close follows

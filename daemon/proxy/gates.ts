@@ -14,6 +14,9 @@ export class Gates {
   private readonly holds = new Map<string, () => void>();
   /** worker → unit → requests in flight, as it has said while the unit was held. */
   private readonly workers = new Map<object, Map<string, number>>();
+  /** Number of the last hold, and of each that is: a worker says up to which one it has heard. */
+  private round = 0;
+  private readonly rounds = new Map<string, number>();
   private attached = false;
   private expected = 1;
   private tell: () => void = () => undefined;
@@ -26,6 +29,8 @@ export class Gates {
    */
   public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
     if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
+    this.round += 1;
+    this.rounds.set(unit, this.round);
     const drained = new Promise<void>((resolve) => this.holds.set(unit, resolve));
     this.tell();
     this.look();
@@ -43,10 +48,14 @@ export class Gates {
 
   public release(unit: string): void {
     if (!this.holds.delete(unit)) return;
+    this.rounds.delete(unit);
     for (const said of this.workers.values()) said.delete(unit);
     this.tell();
   }
 
+  public get lastRound(): number {
+    return this.round;
+  }
   /** Units whose gate is closed, for the workers. */
   public held(): string[] {
     return [...this.holds.keys()];
@@ -66,10 +75,11 @@ export class Gates {
     this.workers.delete(worker);
     this.look();
   }
-  public said(worker: object, inFlight: Readonly<Record<string, number>>): void {
+  /** `round`: of the last hold that it had heard of; undefined: a worker of the version before. What it said before a hold says nothing of it: requests may have begun between two. */
+  public said(worker: object, inFlight: Readonly<Record<string, number>>, round?: number): void {
     const known = this.workers.get(worker);
     if (known === undefined) return;
-    for (const [unit, count] of Object.entries(inFlight)) if (this.holds.has(unit)) known.set(unit, count);
+    for (const [unit, count] of Object.entries(inFlight)) if (this.holds.has(unit) && (round ?? Number.POSITIVE_INFINITY) >= (this.rounds.get(unit) ?? 0)) known.set(unit, count);
     this.look();
   }
 

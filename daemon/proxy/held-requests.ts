@@ -22,11 +22,11 @@ export class HeldRequests {
   public waits(unit: string): boolean {
     return this.queues.size > 0 && this.queues.has(unit);
   }
-  /** False: there is no room. */
-  public add(unit: string, request: Waiting): boolean {
+  /** `sinceMs`: when it began to wait, for the first time (performance.now). False: there is no room. */
+  public add(unit: string, request: Waiting, sinceMs: number): boolean {
     const queue = this.queues.get(unit) ?? new HoldQueue();
     if (this.count >= limits.heldRequests || queue.size >= limits.heldPerUnit) return false;
-    queue.add(request, performance.now());
+    queue.add(request, sinceMs);
     this.queues.set(unit, queue);
     this.count += 1;
     this.onHeld(unit);
@@ -68,7 +68,8 @@ export class HeldRequests {
   public expire(): void {
     const now = performance.now();
     for (const [unit, queue] of [...this.queues]) {
-      this.count -= queue.expire(now);
+      const ended = queue.expire(now); // which may add others
+      this.count -= ended;
       this.settle(unit, queue);
     }
   }

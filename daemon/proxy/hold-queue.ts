@@ -27,9 +27,10 @@ export class HoldQueue {
   public get waiting(): number {
     return this.places.length;
   }
-  public add(request: Waiting, nowMs: number): void {
+  /** `sinceMs`: when it began to wait, for the first time. */
+  public add(request: Waiting, sinceMs: number): void {
     this.orders += 1;
-    this.places.push({ request, order: this.orders, sinceMs: nowMs });
+    this.places.push({ request, order: this.orders, sinceMs });
   }
   /** Its asker has gone, or it has ended otherwise. */
   public remove(request: Waiting): void {

@@ -72,12 +72,16 @@ export abstract class Http1Asker implements Asker {
     this.onRoom?.();
   }
 
+  /** Who takes nothing for so long is given up, ms. */
+  protected get takesWithinMs(): number {
+    return limits.bodyIdleMs;
+  }
   /** The client would send another request here. */
   protected get keeps(): boolean {
     return this.head?.keepAlive === true;
   }
   private sent(free: boolean): void {
     // who takes nothing for so long is given up
-    if (!free) this.link.idle(limits.bodyIdleMs);
+    if (!free) this.link.idle(this.takesWithinMs);
   }
 }

@@ -41,11 +41,14 @@ export function headOf(headers: IncomingHttpHeaders, hasBody: boolean): RequestH
 /** Pure: the fields of an answer as HTTP/2 takes them. */
 export function fieldsOut(response: ResponseHead): OutgoingHttpHeaders {
   const named = new Set(listOf(response.fields, "connection"));
-  const fields: OutgoingHttpHeaders = { ":status": response.status };
+  const fields: OutgoingHttpHeaders = { ":status": response.status > 599 ? 502 : response.status };
   for (const { lower, value } of response.fields) {
-    if (connectionFields.has(lower) || named.has(lower) || (lower === "content-length" && response.framing.kind === "chunked")) continue;
+    if (connectionFields.has(lower) || lower === "http2-settings" || named.has(lower) || (lower === "content-length" && response.framing.kind === "chunked")) continue;
     const before = fields[lower];
-    fields[lower] = before === undefined ? value : [...(Array.isArray(before) ? before : [String(before)]), value];
+    // several of one name are one list (RFC 9110 §5.3), but for Set-Cookie; said twice is said once
+    if (before === undefined) fields[lower] = value;
+    else if (lower === "set-cookie") fields[lower] = [...(Array.isArray(before) ? before : [String(before)]), value];
+    else if (before !== value) fields[lower] = `${String(before)}, ${value}`;
   }
   return fields;
 }
@@ -58,12 +61,23 @@ export function http2Session(worker: WorkerState, socket: TLSSocket): void {
     settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: 32 * 1024, initialWindowSize: 256 * 1024, enablePush: false },
   });
   const client: Client = { address: clientAddress(socket), proto: "https" };
-  worker.sessions.add(session);
-  // GOAWAY; what runs goes on
-  session.setTimeout(limits.keepAliveMs, () => session.close());
-  session.on("close", () => worker.sessions.delete(session));
+  const known = { close: () => session.close(), destroy: () => void socket.destroy() };
+  worker.sessions.add(known);
+  let streams = 0;
+  // GOAWAY; what runs goes on. Who does not close then is closed
+  session.setTimeout(limits.keepAliveMs, () => {
+    session.close();
+    if (streams === 0) setTimeout(() => void (streams === 0 && socket.destroy()), limits.lingerMs).unref();
+  });
+  session.on("close", () => worker.sessions.delete(known));
   session.on("error", () => session.destroy());
-  session.on("stream", (stream, headers, flags) => new Http2Asker(worker, stream, client).take(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0));
+  session.on("stream", (stream, headers, flags) => {
+    streams += 1;
+    stream.once("close", () => {
+      streams -= 1;
+    });
+    new Http2Asker(worker, stream, client, socket).take(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0);
+  });
 }
 
 /** One request of a connection: its body is taken whole, then it runs. */
@@ -74,11 +88,12 @@ class Http2Asker implements Asker {
   private run: Run | undefined;
   private spool: Spool | undefined;
   private hsts = "";
+  private refusedAlready = false;
   private over = false;
   /** Nothing moved for too long. */
   private onOverdue: () => void = () => this.cut();
 
-  public constructor(private readonly worker: WorkerState, private readonly stream: ServerHttp2Stream, private readonly client: Client) {
+  public constructor(private readonly worker: WorkerState, private readonly stream: ServerHttp2Stream, private readonly client: Client, private readonly socket: TLSSocket) {
     stream.on("error", () => undefined); // close follows
     stream.on("close", () => this.gone());
     stream.on("timeout", () => this.onOverdue());
@@ -112,7 +127,7 @@ class Http2Asker implements Asker {
     // 103 would help nobody here: the stream's head must be its last one
   }
   public begin(response: ResponseHead, first: Buffer): void {
-    if (this.over) return;
+    if (this.over || this.ended) return;
     this.stream.respond({ ...fieldsOut(response), ...(this.hsts === "" ? {} : { "strict-transport-security": this.hsts }) }, { endStream: false });
     this.body(first);
   }
@@ -128,7 +143,11 @@ class Http2Asker implements Asker {
     this.page(status);
   }
   public cut(): void {
+    const stuck = this.blocked;
+    this.gone();
     this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    // a client that reads nothing gets no frame either
+    if (stuck) this.socket.destroy();
   }
   public tunnel(): Link {
     throw new Error("HTTP/2 has no tunnel here");
@@ -138,18 +157,19 @@ class Http2Asker implements Asker {
     const { stream, worker } = this;
     const spool = new Spool(worker.spoolRoom);
     this.spool = spool;
-    if (head.expectContinue) stream.additionalHeaders({ ":status": 100 });
+    if (head.expectContinue && !this.ended) stream.additionalHeaders({ ":status": 100 });
     stream.setTimeout(limits.bodyIdleMs);
     this.onOverdue = () => this.refused(unit, new GatherError(408, "the body came too slowly"));
     stream.on("data", (bytes: Buffer) => {
-      if (this.over) return;
+      if (this.over || this.refusedAlready) return;
       if (!spool.append(bytes)) return this.refused(unit, new GatherError(spool.error === undefined && spool.size >= worker.spoolRoom.diskPerRequest ? 413 : 503, "there is no room for its body"));
       if (!spool.congested) return;
       stream.pause();
       spool.onChange(() => stream.resume());
     });
     stream.on("end", () => {
-      if (this.over) return;
+      // a stream that was reset ends too, before it closes
+      if (this.over || this.refusedAlready || this.ended || stream.aborted) return;
       stream.setTimeout(0);
       this.onOverdue = () => this.cut();
       if (head.framing.kind === "length" && head.framing.bytes !== spool.size) return this.refused(unit, new GatherError(400, "its body is not as long as it says"));
@@ -157,20 +177,28 @@ class Http2Asker implements Asker {
     });
   }
   private refused(unit: string, { status, message }: GatherError): void {
-    if (this.over) return;
+    if (this.over || this.refusedAlready) return;
+    this.refusedAlready = true;
+    this.spool?.close();
     this.worker.error(unit, message);
     this.worker.count(unit, status);
     this.page(status);
+    // nobody reads the rest (RFC 9113 §8.1)
+    this.stream.once("finish", () => this.stream.close(constants.NGHTTP2_NO_ERROR));
   }
   private dispatch(unit: string, head: RequestHead, upload?: GatheredUpload): void {
     this.run = new Run(this.worker, unit, { asker: this, head, headOut: requestOut(head, this.client), upload }, this.client);
     this.run.start();
   }
   private page(status: number): void {
-    if (this.over || this.stream.headersSent) return;
+    if (this.over || this.ended || this.stream.headersSent) return;
     const { fields, body } = pageParts(status);
     this.stream.respond({ ":status": status, ...Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), value])) });
     this.stream.end(body);
+  }
+  /** Nothing can be said any more. */
+  private get ended(): boolean {
+    return this.stream.closed || this.stream.destroyed;
   }
   private gone(): void {
     if (this.over) return;

@@ -20,6 +20,12 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   private upload: StreamedUpload | undefined;
   private at: AtApache | undefined;
   private request: Request | undefined;
+  private unit = "";
+  /** Apache was not reached: it is tried until then (performance.now), for the request has not run. */
+  private untilMs = 0;
+  private retry: NodeJS.Timeout | undefined;
+  /** An answer without a length goes on in chunks: over TLS the end of a connection tells nothing. */
+  private chunks = false;
 
   public constructor(private readonly worker: WorkerState, socket: TLSSocket) {
     super();
@@ -55,6 +61,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   }
   public onGone(): void {
     this.state = "over";
+    clearTimeout(this.retry);
     this.at?.abort();
     this.at = undefined;
   }
@@ -71,23 +78,50 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     return this.prelude !== undefined && this.worker.routes.mayAnswer(this.prelude.unit, this.prelude.epoch);
   }
   public onAnswered(status: number): void {
-    this.worker.count(this.prelude?.unit ?? "", status);
+    this.worker.count(this.unit, status);
   }
-  public onFailed(message: string, answered: boolean): void {
-    const { head, prelude } = this;
-    this.worker.error(prelude?.unit ?? "", `${head?.method} ${head?.target.slice(0, 100)}: ${message}`);
+  public onFailed(message: string, answered: boolean, run: boolean): void {
+    const { head, worker, unit, prelude, request } = this;
+    if (!run && request !== undefined && prelude !== undefined && performance.now() < this.untilMs && worker.routes.mayServe(unit, prelude.epoch)) {
+      this.at = undefined;
+      this.retry = setTimeout(() => {
+        this.at = new AtApache(worker, unit, request, this);
+        this.at.start();
+      }, limits.retryHeldCapMs);
+      return;
+    }
+    worker.error(unit, `${head?.method} ${head?.target.slice(0, 100)}: ${message}`);
     if (answered) return void this.cut();
     // what the edge has not heard of its request it counts as run: a connection that cannot go on says so
     this.head = head === undefined ? undefined : { ...head, keepAlive: false };
     this.own(502);
   }
-  /** A TLS connection has no reset of its own: an end without the rest of the answer is one (the edge counts the bytes). */
+  public override begin(response: ResponseHead, first: Buffer): void {
+    this.chunks = response.framing.kind === "until-close" && this.head?.minor === 1;
+    if (!this.chunks) return void super.begin(response, first);
+    super.begin({ ...response, framing: { kind: "chunked" } }, Buffer.alloc(0));
+    this.body(first);
+  }
+  public override body(bytes: Buffer): void {
+    if (!this.chunks) return void super.body(bytes);
+    if (bytes.length > 0) super.body(Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`, "latin1"), bytes, Buffer.from("\r\n", "latin1")]));
+  }
+  public override end(): void {
+    if (this.chunks) this.link.write("0\r\n\r\n");
+    this.chunks = false;
+    super.end();
+  }
+  /** A TLS connection has no reset of its own: an end without the rest of the answer is one, for each has a length or chunks. */
   public override cut(): void {
     this.link.destroy();
   }
   /** This worker is to end: the edge takes another connection for its next request. */
   protected override get keeps(): boolean {
     return super.keeps && !this.worker.leaving;
+  }
+  /** The edge guards its client; between nodes much may lie in buffers before one of them drains. */
+  protected override get takesWithinMs(): number {
+    return limits.answerMs;
   }
   protected get bodyRead(): boolean {
     return this.upload === undefined || this.upload.complete;
@@ -132,6 +166,8 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     this.head = head;
     this.upload = head.framing.kind === "none" ? undefined : new StreamedUpload(link, head.framing, () => undefined);
     this.request = { asker: this, head, headOut, upload: this.upload };
+    this.unit = unit;
+    this.untilMs = performance.now() + limits.holdMs;
     // in flight from here on: a hold waits for it
     this.at = new AtApache(worker, unit, this.request, this);
     link.write(verdictLine("accepted"));

@@ -92,17 +92,21 @@ export class PublicSession extends Http1Asker implements Sink {
     if (this.state === "over") return;
     if (!this.keep) return void this.close();
     this.state = "idle";
-    this.link.within(limits.keepAliveMs);
-    if (!this.link.blocked) return void this.link.resume();
-    // a client that sends on and on, and reads nothing, waits
+    if (!this.link.blocked) return void this.awaitNext();
+    // a client that sends on and on, and reads nothing, waits; the end of its answer may still be on its way
     this.link.pause();
     this.link.idle(limits.bodyIdleMs);
     this.onRoom = () => {
       this.onRoom = undefined;
-      this.link.resume();
+      this.awaitNext();
     };
   }
 
+  private awaitNext(): void {
+    this.link.within(limits.keepAliveMs);
+    this.link.resume();
+    if (this.state === "idle" && this.link.hasEnded && !this.link.gone) this.close();
+  }
   private takeHead(bytes: Buffer): void {
     if (this.state === "idle") {
       this.state = "head";

@@ -3,6 +3,7 @@ import { AtApache, mayRepeat } from "./at-apache.js";
 import { AtPeer, type Client } from "./at-peer.js";
 import { fenced } from "./exchange.js";
 import type { Waiting } from "./hold-queue.js";
+import { limits } from "./limits.js";
 import type { WorkerState } from "./worker-state.js";
 
 /** Brings one request to the home of its unit, wherever that is; where nobody can take it now, it waits here at the edge (bounded) for the next picture. */
@@ -10,6 +11,8 @@ export class Run implements Waiting {
   private at: AtApache | AtPeer | undefined;
   private epoch = 0;
   private queued = false;
+  /** When it began to wait: however often it is taken and comes back, it waits for so long and no longer. */
+  private sinceMs: number | undefined;
   private over = false;
 
   public constructor(private readonly worker: WorkerState, private readonly unit: string, private readonly request: Request, private readonly client: Client) {}
@@ -42,7 +45,6 @@ export class Run implements Waiting {
     this.epoch = route.epoch;
     if (routes.mayServe(unit)) {
       if (worker.full(unit)) return void this.wait();
-      this.onAccepted();
       const at = new AtApache(worker, unit, request, this);
       this.at = at;
       return void at.start();
@@ -55,6 +57,10 @@ export class Run implements Waiting {
 
   public mayAnswer(): boolean {
     return this.worker.routes.mayAnswer(this.unit, this.epoch);
+  }
+  /** At home: Apache was reached. */
+  public onReached(): void {
+    this.onAccepted();
   }
   public onAccepted(): void {
     if (!this.queued) return;
@@ -86,7 +92,9 @@ export class Run implements Waiting {
   private wait(): void {
     const { held } = this.worker;
     if (this.queued) return void held.refused(this.unit, this);
-    this.queued = held.add(this.unit, this);
+    this.sinceMs ??= performance.now();
+    if (performance.now() - this.sinceMs > limits.holdMs) return void this.own(503);
+    this.queued = held.add(this.unit, this, this.sinceMs);
     if (!this.queued) this.own(503);
   }
   private leave(): void {

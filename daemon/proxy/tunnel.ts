@@ -41,6 +41,7 @@ export class Tunnel {
     this.onEnd();
   }
   private direction(from: Link, to: Link): Sink {
+    let inOrder = false;
     const toClient = to === this.client;
     return {
       onBytes: (bytes) => {
@@ -53,12 +54,16 @@ export class Tunnel {
         if (!free) from.pause();
       },
       onEnd: () => {
+        inOrder = true;
         to.socket.end();
         this.open -= 1;
         if (this.open === 0) this.end();
       },
       onGone: () => {
-        if (!to.gone) to.destroy();
+        if (this.ended) return;
+        // what the backend said last may still be on its way to the client
+        if (inOrder && toClient) to.linger(limits.lingerMs);
+        else to.destroy();
         this.end();
       },
       onDrain: () => to.resume(),

@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { delay } from "../lib/abort.js";
 import { pauseMs } from "../lib/backoff.js";
-import { createLogger } from "../lib/log.js";
+import { createLogger, type Logger } from "../lib/log.js";
 import { followControl } from "./follow-control.js";
 import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
@@ -65,6 +65,19 @@ async function listening(server: Server, port: number, host: string, shared: boo
   }
 }
 
+/** HTTPS is no reason for HTTP and the other nodes to wait: where somebody else has its port, it comes when that is free. Settles after the first try. */
+async function listenWhenFree(server: Server, port: number, host: string, shared: boolean, signal: AbortSignal, log: Logger): Promise<void> {
+  const attempt = async (number: number): Promise<void> => {
+    try {
+      await bind(server, port, host, shared);
+    } catch (error) {
+      if (number === 1) log.error({ err: error, port }, "the port of HTTPS cannot be had; it is tried again and again");
+      void delay(pauseMs(number, { firstMs: 250, capMs: 10_000 }), signal).then(() => attempt(number + 1), () => undefined);
+    }
+  };
+  await attempt(1);
+}
+
 /** Starts one proxy worker; returns its ports and its end. */
 export async function startWorker(options: WorkerOptions, onLeave: () => void = () => undefined): Promise<RunningWorker> {
   const log = createLogger("hcd-proxy");
@@ -113,10 +126,10 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   });
   const shared = options.shared === true;
   await listening(http, options.httpPort, options.hosts?.http ?? "::", shared);
-  if (options.httpsPort !== undefined) await listening(https.server, options.httpsPort, options.hosts?.http ?? "::", shared);
   await listening(peer, options.peerPort, options.hosts?.peer ?? "::", shared);
   const end = new AbortController();
   followControl(worker, options.channel, end.signal, options.name, onLeave);
+  if (options.httpsPort !== undefined) await listenWhenFree(https.server, options.httpsPort, options.hosts?.http ?? "::", shared, end.signal, log);
   const port = (server: Server): number => (server.address() as { port: number } | null)?.port ?? 0;
   log.info({ httpPort: port(http), httpsPort: port(https.server), peerPort: port(peer) }, "proxy worker listens");
   return {

@@ -81,6 +81,10 @@ export class Driver {
         if (pair.running === undefined) this.pairs.delete(key);
       } else pair.forgotten = false;
   }
+  /** Nodes that this unit is being sent to. */
+  public sendingTo(unit: string): string[] {
+    return [...this.pairs.values()].filter((pair) => pair.unit === unit && pair.running !== undefined).map(({ node }) => node);
+  }
   public async pause(unit: string): Promise<void> {
     this.paused.add(unit);
     await Promise.allSettled([...this.pairs.values()].filter((pair) => pair.unit === unit).map((pair) => pair.running));

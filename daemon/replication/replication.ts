@@ -36,6 +36,10 @@ export interface Replication extends Running {
   /** No more snapshots and sends of this unit by themselves; resolves when those that run have ended. Not kept over a restart of hcd. */
   pause(unit: string): Promise<void>;
   resume(unit: string): void;
+  /** Nodes that this unit is being sent to now. */
+  sendingTo(unit: string): string[];
+  /** When the last look at what was written began, UTC ms; a write that it saw is in the report. */
+  lookedAtMs(): number;
   /** Resolves when the round of snapshots that runs now has ended: the next one follows the records as they are now. */
   snapshotsSettled(): Promise<void>;
   /** Before a copy becomes writable here under a new epoch: what it holds after the snapshot at which that epoch starts goes to the stash. The stash's id, "" when there is nothing. */

@@ -34,6 +34,8 @@ export class Snapshotter {
   private quietLooks = 0;
   private lookedAtMs = Number.NEGATIVE_INFINITY;
   private lookedFor = "";
+  /** When the last round began, UTC ms: what a report says is true as of then. */
+  public lookedAtWallMs = Number.POSITIVE_INFINITY;
   /** Units that this process has looked at while they were at home here. */
   private readonly known = new Set<string>();
   public constructor(
@@ -71,6 +73,7 @@ export class Snapshotter {
   }
   /** One round over the units at home here; nothing is asked of ZFS when there are none. Was anything written? */
   public round(homes: readonly UnitRecord[]): Promise<boolean> {
+    this.lookedAtWallMs = this.context.clock.wallMs();
     const run = this.look(homes);
     this.current = run.then(() => undefined, () => undefined);
     return run;

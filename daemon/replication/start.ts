@@ -208,6 +208,8 @@ export async function startReplication(context: NodeContext, options: Replicatio
     resume(unit) {
       driver.resume(unit);
     },
+    sendingTo: (unit) => driver.sendingTo(unit),
+    lookedAtMs: () => snapshotter.lookedAtWallMs,
     snapshotsSettled: () => snapshotter.settled(),
     stashTail: (unit, record) => receiver.stashTail(unit, record),
     metrics(): MetricSample[] {

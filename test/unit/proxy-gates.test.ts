@@ -103,3 +103,22 @@ test("the deadline tells how many still run, and the gate stays closed; a cancel
   await expect(cancelled).rejects.toBeDefined();
   expect([gates.held(), told.at(-1)]).toEqual([[], []]);
 });
+
+test("what a worker said before it heard of a hold says nothing of it", async () => {
+  const { gates, a, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  const first = gates.hold("site-a", 5_000, never.signal);
+  const { lastRound } = gates;
+  gates.said(a, { "site-a": 0 }, lastRound);
+  expect(await first).toBe(0);
+  gates.release("site-a");
+  let left: number | undefined;
+  void gates.hold("site-a", 5_000, never.signal).then((running) => (left = running));
+  gates.said(a, { "site-a": 0 }, lastRound); // it was on its way
+  await turn();
+  expect(left).toBeUndefined();
+  gates.said(a, { "site-a": 0 }, gates.lastRound);
+  await turn();
+  expect(left).toBe(0);
+});

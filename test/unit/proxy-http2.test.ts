@@ -107,6 +107,29 @@ test("a client that gives up a request ends it at its backend", async () => {
   await until(() => pair.worker.home.state.inFlight("site-wiki") === 0);
   slow.pop()?.();
 });
+test("a body that its sender breaks off runs nothing, and harms no worker", async () => {
+  for (const length of [undefined, "10"]) {
+    const stream = session.request({ ":authority": "wiki.localhost", ":method": "POST", ":path": "/broken", ...(length === undefined ? {} : { "content-length": length }) });
+    stream.on("error", () => undefined);
+    stream.write("12345");
+    await until(() => pair.worker.edge.state.spoolRoom.memory > 0);
+    stream.close(constants.NGHTTP2_NO_ERROR);
+    await until(() => pair.worker.edge.state.spoolRoom.memory === 0);
+  }
+  expect((await ask({ ":path": "/after" })).headers[":status"]).toBe(200);
+  expect(seen.map(({ url }) => url)).toEqual(["/after"]);
+});
+test("a body for which there is no room is refused once, runs nothing and leaves its room", async () => {
+  const { spoolRoom } = pair.worker.edge.state;
+  const { folder } = spoolRoom;
+  spoolRoom.folder = undefined;
+  try {
+    expect((await ask({ ":method": "POST", ":path": "/no-room" }, randomBytes(2_000_000))).headers[":status"]).toBe(503);
+  } finally {
+    spoolRoom.folder = folder;
+  }
+  expect([seen, spoolRoom.memory]).toEqual([[], 0]);
+});
 test("unknown hosts and what the parser refuses get the proxy's own page", async () => {
   expect((await ask({ ":authority": "nobody.example" })).headers[":status"]).toBe(404);
   expect((await ask({ ":authority": "a!b" })).headers[":status"]).toBe(400);
@@ -121,6 +144,10 @@ test("heads: nothing can be smuggled into the lines of HTTP/1.1", () => {
   expect(headOf({ ...good, ":method": "POST", "content-length": "5" }, true).framing).toEqual({ kind: "length", bytes: 5 });
   for (const bad of [{ ...good, ":path": "/ HTTP/1.1\r\nX: y" }, { ...good, x: "a\nb" }, { ...good, ":authority": "a\0" }, { ...good, host: "b.example" }, { ...good, ":method": "GET / HTTP/1.1\r\n" }, { ...good, ":path": "" }, { ...good, "x y": "1" }, { ...good, ":method": "CONNECT" }]) expect(() => headOf(bad, false)).toThrow();
   expect(() => headOf({ ...good, "content-length": "5, 6" }, true)).toThrow();
+});
+test("fields of an answer: one that is said twice stays one field", () => {
+  const response = parseResponse(Buffer.from("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nX-Content-Type-Options: nosniff\r\nVary: a\r\nVary: b\r\n\r\n"), "HEAD");
+  expect(fieldsOut(response)).toEqual({ ":status": 200, "x-content-type-options": "nosniff", vary: "a, b" });
 });
 test("fields of an answer: what HTTP/2 does not know is left out, several of one name stay several", () => {
   const response = parseResponse(Buffer.from("HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nConnection: x-hop\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), "GET");

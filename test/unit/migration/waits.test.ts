@@ -1,6 +1,6 @@
 import { heldText, planText } from "../../../cli/commands/move.js";
 import { secondsOf } from "../../../cli/commands/hold.js";
-import { maintenanceOf } from "../../../daemon/migration/maintenance.js";
+import { maintenanceOf } from "../../../daemon/lib/records.js";
 import { LastHolds } from "../../../daemon/migration/plan-route.js";
 import { sumWaits, Waits } from "../../../daemon/proxy/waits.js";
 
