@@ -46,7 +46,7 @@ test("--help of each command has a description, and the whole has the exit codes
   const { stdout } = await hc("--help");
   expect(stdout).toMatch(/Exit codes: 0 well, 1 failed/);
   const names = [...(stdout.split("Options:")[0] as string).matchAll(/^ {2}hc ([a-z-]+)/gm)].map((match) => match[1] as string);
-  expect(names).toEqual(["up", "preview", "refresh", "destroy", "start", "stop", "status", "nodes", "node", "units", "site", "why", "move", "probe", "promote", "fence", "unfence", "adopt-pool", "quorum", "logs", "events", "alerts", "vault", "stash", "trash", "lab", "doctor", "ssh", "version", "completion"]);
+  expect(names).toEqual(["up", "preview", "refresh", "destroy", "start", "stop", "status", "nodes", "node", "units", "site", "why", "move", "hold", "release", "probe", "promote", "fence", "unfence", "adopt-pool", "quorum", "logs", "events", "alerts", "vault", "stash", "trash", "lab", "doctor", "ssh", "version", "completion"]);
 });
 test("completion: for the shell that is named, with the words of the place", async () => {
   expect((await hc("completion", "zsh")).stdout).toMatch(/^#compdef hc\n/);
