@@ -66,8 +66,6 @@ export function startMaintenance(context: NodeContext): () => void {
       await clock.sleep(1_000, signal).catch(() => undefined);
     }
   })();
-  return () => {
-    endWatch();
-    for (const unit of [...kept.keys()]) release(unit);
-  };
+  // nothing is released at the end of this process: the workers keep a gate closed for a few seconds more (gates.ts), and the next one goes on with it
+  return endWatch;
 }
