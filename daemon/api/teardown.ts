@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import type { Logger } from "../lib/log.js";
 import type { HostConfig } from "../lib/node-config.js";
 import type { Platform } from "../platform/platform.js";
+import { spoolFolder } from "../proxy/service.js";
 import { memoryPath } from "../recovery/etcd-memory.js";
 import type { Zfs } from "../zfs/zfs.js";
 
@@ -34,7 +35,7 @@ export async function tearDownNode(options: { host: HostConfig; dataset: string;
   });
   await attempt("files", async () => {
     // last of all: until nothing is mounted here, the fencer keeps its order
-    for (const path of [`${host.paths.run}/fence.json`, `${host.paths.run}/fenced.json`, `${host.paths.run}/routes.json`, `${host.paths.run}/proxy.sock`, `${host.paths.run}/fpm`, `${host.paths.state}/blobs`, memoryPath(host.paths.state), `${host.paths.run}/apache`, `${host.paths.etc}/apache`, `${host.paths.etc}/fpm`, `${host.paths.etc}/fpm-socket.key`]) await rm(path, { recursive: true, force: true });
+    for (const path of [`${host.paths.run}/fence.json`, `${host.paths.run}/fenced.json`, `${host.paths.run}/routes.json`, `${host.paths.run}/proxy.sock`, `${host.paths.run}/fpm`, `${host.paths.state}/blobs`, spoolFolder(host), memoryPath(host.paths.state), `${host.paths.run}/apache`, `${host.paths.etc}/apache`, `${host.paths.etc}/fpm`, `${host.paths.etc}/fpm-socket.key`]) await rm(path, { recursive: true, force: true });
   });
   return failed;
 }

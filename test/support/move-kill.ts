@@ -79,6 +79,8 @@ export async function strikeOnce(lab: MoveLab, seed: number, blow: Blow, wanted:
   const settledMs = Date.now() - atMs;
   if (!struck.alive()) await struck.start();
   for (const node of lab.nodes) await ready(node, 90_000).catch((error: unknown) => violations.push(`${node.name}: ${(error as Error).message}`));
+  // a machine that has started takes connections when its workers are there
+  if (blow.endsWith("power")) await eventually(`${struck.name} takes connections`, 60_000, () => ask(struck.address, movedHost, { timeoutMs: 35_000 }), (status) => status !== 0).catch((error: unknown) => violations.push((error as Error).message));
   downMs[1] = Date.now();
   violations.push(...(await consistent(lab, after.home)));
   await delay(500);

@@ -22,7 +22,13 @@ afterAll(() => node.stop());
 
 test("an idle node goes on with its rounds, but plans, asks and publishes nothing anew; that what is published is still true is told", async () => {
   await until("resting", () => node.agent.rounds() > 5 && node.text.commands.get("zfs get written") !== undefined);
-  await delay(500);
+  // what it does at first is done: nothing was published for a while
+  let [last, same] = [-1, 0];
+  await until("quiet", () => {
+    same = node.published() === last ? same + 1 : 0;
+    last = node.published();
+    return same > 60;
+  });
   const [rounds, written, atMs, commands] = [node.agent.rounds(), node.published(), node.agent.publishedAtMs(), new Map(node.text.commands)];
   const plans = new Set([node.agent.last()]);
   for (let look = 0; look < 50; look += 1) {
