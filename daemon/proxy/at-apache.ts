@@ -12,7 +12,7 @@ export const mayRepeat = ({ head, upload }: Request): boolean => isIdempotent(he
 export interface ApacheOwner {
   mayAnswer(): boolean;
   /** Apache was reached: it runs now. */
-  onReached?(): void;
+  onAccepted?(): void;
   /** All of the answer has been handed over. Last. */
   onAnswered(status: number): void;
   /** `run`: false: Apache was not reached, and the request surely has not run. Last. */
@@ -75,8 +75,7 @@ export class AtApache {
     const { link } = this;
     this.link = undefined;
     if (link === undefined) return;
-    if (keep) this.worker.upstreams.giveBack(this.key, link);
-    else link.destroy();
+    this.worker.upstreams.release(this.key, link, keep);
     // what fails without an answer may be tried once more: it is in flight until then (onFailed)
     if (keep || this.exchange?.hasAnswered === true) this.ran();
   }
@@ -101,7 +100,7 @@ export class AtApache {
       this.over = true;
       return void this.owner.onFailed(fenced, false, false);
     }
-    this.owner.onReached?.();
+    this.owner.onAccepted?.();
     this.link = link;
     this.exchange = new Exchange(this.request, link, this, this.worker.spoolRoom);
     if (this.absorbing) this.exchange.absorb();

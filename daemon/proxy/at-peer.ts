@@ -94,9 +94,7 @@ export class AtPeer implements Sink {
   public onRan(keep: boolean): void {
     const { link } = this;
     this.link = undefined;
-    if (link === undefined) return;
-    if (keep) this.worker.upstreams.giveBack(this.key, link);
-    else link.destroy();
+    if (link !== undefined) this.worker.upstreams.release(this.key, link, keep);
   }
   public onAnswered(status: number): void {
     this.over = true;
@@ -136,8 +134,7 @@ export class AtPeer implements Sink {
     }
     this.letGo();
     this.link = undefined;
-    if (rest.length > 0) link.destroy();
-    else this.worker.upstreams.giveBack(this.key, link);
+    this.worker.upstreams.release(this.key, link, rest.length === 0);
     this.refused(verdict);
   }
   private refused(verdict: Exclude<Verdict, "accepted">): void {

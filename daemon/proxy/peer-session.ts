@@ -164,7 +164,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
       return void this.again();
     }
     this.head = head;
-    this.upload = head.framing.kind === "none" ? undefined : new StreamedUpload(link, head.framing, () => undefined);
+    this.upload = head.framing.kind === "none" ? undefined : new StreamedUpload(link, head.framing);
     this.request = { asker: this, head, headOut, upload: this.upload };
     this.unit = unit;
     this.untilMs = performance.now() + limits.holdMs;

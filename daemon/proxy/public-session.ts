@@ -142,7 +142,7 @@ export class PublicSession extends Http1Asker implements Sink {
     if (head.framing.kind === "none") return void this.dispatch(unit, head);
     if (!isGathered(head.framing, worker.spoolRoom)) {
       link.pause();
-      this.upload = new StreamedUpload(link, head.framing, () => undefined);
+      this.upload = new StreamedUpload(link, head.framing);
       return void this.dispatch(unit, head);
     }
     this.gathering = new Gathering(link, head.framing, worker.spoolRoom, {

@@ -58,10 +58,6 @@ export class Run implements Waiting {
   public mayAnswer(): boolean {
     return this.worker.routes.mayAnswer(this.unit, this.epoch);
   }
-  /** At home: Apache was reached. */
-  public onReached(): void {
-    this.onAccepted();
-  }
   public onAccepted(): void {
     if (!this.queued) return;
     this.queued = false;

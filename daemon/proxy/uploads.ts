@@ -58,8 +58,8 @@ export class StreamedUpload implements Upload {
   private to: UploadTaker | undefined;
   private failure: Error | undefined;
 
-  /** `onComplete`: the body has ended; what follows it is put back. */
-  public constructor(private readonly link: Link, framing: Framing, private readonly onComplete: () => void) {
+  /** What follows the body is put back. */
+  public constructor(private readonly link: Link, framing: Framing) {
     this.reader = new BodyReader(framing);
   }
   public start(to: UploadTaker): void {
@@ -96,7 +96,6 @@ export class StreamedUpload implements Upload {
     if (!this.reader.done || this.complete) return;
     this.complete = true;
     this.to = undefined;
-    this.onComplete();
     to.uploadEnded();
   }
   /** The sender has gone, was too slow or wrong. */

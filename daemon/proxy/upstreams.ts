@@ -74,7 +74,12 @@ export class Upstreams {
     this.dial(node, target.addresses, target.port, reached);
   }
 
-  public giveBack(key: string, link: Link): void {
+  /** Its user has done with it. `keep`: it can carry another request. */
+  public release(key: string, link: Link, keep: boolean): void {
+    if (keep) this.giveBack(key, link);
+    else link.destroy();
+  }
+  private giveBack(key: string, link: Link): void {
     const list = this.idle.get(key) ?? [];
     this.idle.set(key, list);
     if (link.stirred || link.socket.destroyed || list.length >= limits.idlePerUpstream) return void link.destroy();
