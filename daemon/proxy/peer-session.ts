@@ -161,7 +161,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     const verdict = this.verdictOf(unit, epoch);
     if (verdict !== "accepted") {
       link.write(verdictLine(verdict));
-      return void this.again();
+      return void (worker.leaving ? this.close() : this.again());
     }
     this.head = head;
     this.upload = head.framing.kind === "none" ? undefined : new StreamedUpload(link, head.framing);
