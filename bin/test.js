@@ -38,6 +38,8 @@ if (command === "bench") {
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 let broken = false;
+/** Said again at the end, where a reader looks first. */
+const failures = [];
 for (const { levels, workers, but, only } of groups) {
   // a pattern chooses among the levels of the command: test:unit never starts a lab
   const which = but !== undefined ? `(?!${but})` : only !== undefined ? `(?=${only})` : "";
@@ -55,6 +57,11 @@ for (const { levels, workers, but, only } of groups) {
     sum.passed += result.numPassedTests;
     sum.failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
     sum.skipped += result.numPendingTests + result.numTodoTests;
+    for (const { name, message, assertionResults } of result.testResults) {
+      const failed = assertionResults.filter(({ status }) => status === "failed");
+      for (const { fullName, failureMessages } of failed) failures.push(`${path.relative(root, name)}: ${fullName}: ${failureMessages.join("\n")}`);
+      if (failed.length === 0 && assertionResults.length === 0 && message !== "") failures.push(`${path.relative(root, name)}: ${message}`);
+    }
     fs.unlinkSync(file);
   } catch {
     sum.failed += 1;
@@ -63,5 +70,6 @@ for (const { levels, workers, but, only } of groups) {
   if (scratch !== undefined) fs.rmSync(scratch, { recursive: true, force: true });
 }
 if (broken && sum.failed === 0) sum.failed = 1;
+for (const failure of failures) process.stdout.write(`failed: ${failure.slice(0, 600)}\n`);
 process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
 process.exit(sum.failed === 0 ? 0 : 1);

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { until } from "../../daemon/lib/backoff.js";
+import { delay } from "../../daemon/lib/abort.js";
+import { pauseMs, until } from "../../daemon/lib/backoff.js";
 import { type DesiredDocument, documentVersion } from "../../daemon/lib/documents.js";
 import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import type { ClusterConfig, Identity } from "../../daemon/lib/node-config.js";
@@ -16,6 +17,7 @@ import { apiCall } from "../ssh/api-client.js";
 /** All keys of a cluster: one secret in the state, the root of trust. */
 interface ClusterSecrets { ca: KeyPair; edgeCa: KeyPair; /** Of secrets that lie in etcd; missing in states of versions before. */ sealKey?: string; nodes: Record<string, { names: string; node: KeyPair; proxy: KeyPair }> }
 const readyMs = 180_000;
+const handAttempts = 6;
 /** A node may carry much: each site moves by itself, and each copy is sent. */
 const emptyMs = 3_600_000;
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
@@ -68,12 +70,23 @@ function clusterDocument(inputs: ClusterInputs): DesiredDocument<"cluster"> {
   return { version: documentVersion, kind: "cluster", name: inputs.name, origin: "git", spec: { redundancy: inputs.redundancy, nodes: inputs.members.filter((member) => member.role === "node").map((member) => member.node), settings: inputs.settings, ...(inputs.acme == null ? {} : { acme: inputs.acme }) } };
 }
 
+/** Hands a node its identity. The same again changes nothing: a connection that breaks under the call does not end the operation, and is told. */
+export async function handOver(connection: Connection, identity: Identity, tell: (text: string) => void): Promise<void> {
+  for (let attempt = 1, broke = false; ; attempt += 1) {
+    try {
+      return await apiCall([connection], "PUT", "/v1/identity", identity, { timeoutMs: 60_000 });
+    } catch (error) {
+      broke ||= error instanceof HcError && error.retry === "unknown";
+      if (attempt === handAttempts || !broke || errorCode(error) !== "UNREACHABLE") throw error;
+      tell(`${messageOf(error)}; again`);
+      await delay(pauseMs(attempt, { firstMs: 500, capMs: 3_000 }));
+    }
+  }
+}
+
 async function converge(inputs: ClusterInputs, clusterId: string, secrets: ClusterSecrets): Promise<void> {
-  const hand = async (connection: Connection): Promise<void> => {
-    await apiCall([connection], "PUT", "/v1/identity", identityOf(inputs, clusterId, secrets, connection.node), { timeoutMs: 60_000 });
-  };
   progress("Cluster", inputs.name, `hand over identities to ${inputs.connections.map((each) => each.node).join(", ")}`);
-  await Promise.all(inputs.connections.map(hand));
+  await Promise.all(inputs.connections.map((each) => handOver(each, identityOf(inputs, clusterId, secrets, each.node), (text) => progress("Cluster", inputs.name, text))));
   await Promise.all(inputs.connections.map((connection) => waitReady(connection)));
   await apiCall(inputs.connections, "PUT", `/v1/documents/cluster/${inputs.name}`, clusterDocument(inputs), { timeoutMs: 20_000 });
   await writeConnectionFile(inputs.name, clusterId, inputs.connections);

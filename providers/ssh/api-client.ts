@@ -11,7 +11,7 @@ export interface ApiOptions { timeoutMs: number; headers?: Record<string, string
 const maxAnswerBytes = 64 * 1024 * 1024;
 
 /** A stream to hcd's Unix socket on the host, forwarded by its sshd (direct-streamlocal@openssh.com, OpenSSH PROTOCOL §2.4). */
-async function apiStream(connection: Connection): Promise<{ stream: Duplex; release: () => void }> {
+async function apiStream(connection: Connection): Promise<{ stream: Duplex; release: () => void; /** Why the connection below is over, "" while it is not. */ ended: () => string }> {
   const pooled = await connectionTo(connection);
   const release = await pooled.place();
   const opened = new Promise<Duplex>((resolve, reject) => {
@@ -23,7 +23,7 @@ async function apiStream(connection: Connection): Promise<{ stream: Duplex; rele
     }
   });
   try {
-    return { stream: await withDeadline(10_000, `a channel to ${connection.node}`, () => opened), release };
+    return { stream: await withDeadline(10_000, `a channel to ${connection.node}`, () => opened), release, ended: () => pooled.ended };
   } catch (error) {
     release();
     throw error;
@@ -51,12 +51,12 @@ const isStream = (body: unknown): body is Readable => typeof (body as Readable |
 
 async function callOne(connection: Connection, method: Method, path: string, body: unknown, options: ApiOptions): Promise<{ status: number; text: string }> {
   const what = `${method} ${path} on ${connection.node}`;
-  const { stream, release } = await apiStream(connection);
+  const { stream, release, ended } = await apiStream(connection);
   const payload = payloadOf(body);
   try {
     return await new Promise((resolve, reject) => {
       const fail = (cause: Error): void => {
-        reject(errorCode(cause) === undefined ? new HcError("UNREACHABLE", `${what}: ${messageOf(cause)}`, { cause, retry: "unknown" }) : cause);
+        reject(errorCode(cause) === undefined ? new HcError("UNREACHABLE", `${what}: ${messageOf(cause)}; ${ended() === "" ? "hcd closed the connection" : `the SSH connection is over: ${ended()}`}`, { cause, retry: "unknown" }) : cause);
         stream.destroy();
       };
       stream.on("error", fail);

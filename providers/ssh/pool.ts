@@ -16,6 +16,8 @@ export const fingerprint = (key: Buffer): string => `SHA256:${createHash("sha256
 class Pooled {
   private free = channelsPerHost;
   private readonly queue: (() => void)[] = [];
+  /** Why the connection is over, "" while it is not. */
+  public ended = "";
   public constructor(public readonly client: Client) {}
   /** Takes a channel's place; waits while all are used. */
   public async place(): Promise<() => void> {
@@ -76,17 +78,20 @@ async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
   else throw new HcError("AUTHENTICATION_FAILED", `${name}: there is no SSH agent ($SSH_AUTH_SOCK) and no privateKeyPath; start an agent with your key, or name the key's file.`);
   return new Promise((resolve, reject) => {
     const client = new Client();
-    let ready = false;
+    let pooled: Pooled | undefined;
     dialing.add(client);
     client.on("ready", () => {
-      ready = true;
       dialing.delete(client);
-      resolve(new Pooled(client));
+      pooled = new Pooled(client);
+      resolve(pooled);
     });
     client.on("error", (error: Error & { level?: string }) => {
       onGone();
       dialing.delete(client);
-      if (ready) return; // running channels end with their own errors
+      if (pooled !== undefined) {
+        pooled.ended ||= error.message; // running channels end with their own errors
+        return;
+      }
       client.end();
       if (shown !== undefined && !shown.equals(pinned))
         reject(new HcError("HOST_KEY_MISMATCH", `${name}: hostKey: the machine shows ${fingerprint(shown)}, pinned is ${fingerprint(pinned)}. If it was installed anew on purpose, pin its new key; else somebody is in between.`));
@@ -97,7 +102,8 @@ async function dial(target: SshTarget, onGone: () => void): Promise<Pooled> {
     client.on("close", () => {
       onGone();
       dialing.delete(client);
-      if (!ready) reject(new HcError("UNREACHABLE", `${name}: the machine closed the connection.`));
+      if (pooled !== undefined) pooled.ended ||= "the machine closed it";
+      else reject(new HcError("UNREACHABLE", `${name}: the machine closed the connection.`));
     });
     try {
       client.connect(config);

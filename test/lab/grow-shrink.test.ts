@@ -26,7 +26,7 @@ const unitWhen = (what: string, fits: (unit: StatusUnit) => boolean): Promise<St
 const inStep = (copies: number): Promise<StatusUnit> => unitWhen(`serves with ${copies} copies beside`, ({ state, replicas }) => state === "serving" && replicas.length === copies && replicas.every((one) => one.state === "replica" && one.lagSeconds !== null && one.lagSeconds < 10));
 async function up(): Promise<void> {
   const said = await project.operate("up");
-  if (said.ran.code !== 0) throw new Error(`${said.error}\n${(await project.hc(["status"])).stdout}`);
+  if (said.ran.code !== 0) throw new Error([said.error, (await project.hc(["status"])).stdout, await project.journals((await project.lab().nodes()).map(({ name }) => name))].join("\n"));
 }
 /** No request may have failed; where one did, what the node said then is told. */
 async function noneFailed(outcomes: readonly { status: number }[], node: string): Promise<void> {
@@ -46,6 +46,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await closeConnections();
+  // what was done here is no reason for any of our processes to end by itself
+  for (const { name } of await lab.nodes()) expect(await project.inside(name, `echo ${name} $(systemctl show -p NRestarts --value hcd hcd-fencer hcd-proxy-1 hcd-proxy-2)`)).toBe(`${name} 0 0 0 0`);
   expect(await project.remove()).toBe(0);
 });
 

@@ -84,7 +84,7 @@ export class HcProject {
     }
   }
   /** What each node's hcd has said lately, without its chatter. */
-  private async journals(nodes: readonly string[]): Promise<string> {
+  public async journals(nodes: readonly string[]): Promise<string> {
     const line = "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -30 | cut -c1-500";
     return (await Promise.all(nodes.map(async (node) => `${node}:\n${await this.inside(node, line).catch((error: Error) => error.message)}`))).join("\n");
   }

@@ -5,7 +5,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { defaultPaths } from "../../../daemon/lib/node-config.js";
+import { delay } from "../../../daemon/lib/abort.js";
+import { defaultPaths, type Identity } from "../../../daemon/lib/node-config.js";
+import { handOver } from "../../../providers/handlers/cluster.js";
 import type { Connection } from "../../../providers/schemas/connection.js";
 import { apiCall } from "../../../providers/ssh/api-client.js";
 import { closeConnections } from "../../../providers/ssh/pool.js";
@@ -62,6 +64,7 @@ describe("connections", () => {
 describe("API calls over a forwarded socket", () => {
   const folder = mkdtempSync(join(tmpdir(), "hc-api-"));
   const seen: string[] = [];
+  let cutsIdentity = (): boolean => false;
   const api = createServer((request, response) => {
     let body = "";
     request.on("data", (part: Buffer) => { body += part.toString("latin1"); });
@@ -71,7 +74,7 @@ describe("API calls over a forwarded socket", () => {
       if (request.url === "/error") return void response.writeHead(409).end(JSON.stringify({ error: { code: "CONFLICT", message: "somebody was first", context: { revision: "7" } } }));
       if (request.url === "/quorum") return void response.writeHead(503).end(JSON.stringify({ error: { code: "NO_QUORUM", message: "too few" } }));
       if (request.url === "/odd") return void response.writeHead(500).end("<html>");
-      if (request.url === "/cut") return void request.socket.destroy();
+      if (request.url === "/cut" || (request.url === "/v1/identity" && cutsIdentity())) return void request.socket.destroy();
       if (request.url === "/empty") return void response.writeHead(204).end();
       response.end(JSON.stringify({ method: request.method, got: body.length, if: request.headers["if-match"] ?? null }));
     });
@@ -94,7 +97,18 @@ describe("API calls over a forwarded socket", () => {
   it("bring errors back with their code", async () => {
     await expect(apiCall([connection()], "GET", "/error", undefined, { timeoutMs })).rejects.toMatchObject({ code: "CONFLICT", message: "somebody was first", context: { revision: "7" } });
     await expect(apiCall([connection()], "GET", "/odd", undefined, { timeoutMs })).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("status 500") });
-    await expect(apiCall([connection()], "GET", "/cut", undefined, { timeoutMs })).rejects.toMatchObject({ code: "UNREACHABLE", retry: "unknown" });
+    await expect(apiCall([connection()], "GET", "/cut", undefined, { timeoutMs })).rejects.toMatchObject({ code: "UNREACHABLE", retry: "unknown", message: expect.stringContaining("hcd closed the connection") });
+    let cuts = 1;
+    cutsIdentity = () => cuts-- > 0;
+    const told: string[] = [];
+    await handOver(connection(), {} as Identity, (text) => void told.push(text));
+    expect(told).toEqual([expect.stringContaining("PUT /v1/identity on n1")]);
+    const before = seen.length;
+    const hanging = apiCall([connection()], "GET", "/hang", undefined, { timeoutMs });
+    hanging.catch(() => undefined);
+    while (seen.length === before) await delay(5);
+    server.breakAll();
+    await expect(hanging).rejects.toMatchObject({ code: "UNREACHABLE", retry: "unknown", message: expect.stringContaining("the SSH connection is over") });
     await expect(apiCall([connection()], "GET", "/hang", undefined, { timeoutMs: 100 })).rejects.toMatchObject({ code: "TIMEOUT" });
     const abort = new AbortController();
     const cancelled = apiCall([connection()], "GET", "/hang", undefined, { timeoutMs, signal: abort.signal });
