@@ -103,16 +103,20 @@ export class Acme {
     const fresh: CertificateRecord = { version: recordVersion, name, chain: "", key: "", notBeforeMs: 0, notAfterMs: 0, directory: "" };
     const writer = new RecordWriter({ guard, store: context.store }, known ?? fresh, revision);
     const site = acmeNames(context.view.current()).get(name) ?? "";
+    let noted = false;
     try {
       const atMs = context.clock.wallMs();
       // whoever leads next sees that this runs, and how often it did: nothing is asked of the CA without
       await writer.write({ attempt: { count, atMs, nextMs: atMs + Math.max(attemptMs, pauseAfter(count, random())), reason: "" } });
+      noted = true;
       const ca = await account.open(spec, guard);
       await issueCertificate({ context, sealer: context.sealer as NonNullable<typeof context.sealer>, ca, directory: spec.directory, guard, spread: (token) => this.spread(token) }, writer);
       this.issued += 1;
       context.log.info({ name, validUntil: new Date(writer.record.notAfterMs).toISOString() }, "certificate issued");
       context.event(`site-${site}`, "certificate-issued", `${name}: until ${new Date(writer.record.notAfterMs).toISOString().slice(0, 10)}`);
     } catch (error) {
+      // nothing was ordered: a name whose record cannot be written takes no other's turn
+      if (!noted && known?.order === undefined) this.tokens += 1;
       await this.failed(spec, writer, count, site, error, guard).catch((second: unknown) => context.log.warn({ name, reason: messageOf(error), second: messageOf(second) }, "certificate: the failure could not be noted"));
     }
   }

@@ -45,8 +45,9 @@ async function main(): Promise<number> {
     const end = cutMs + minutes * 60_000;
     const ended = new AbortController();
     const watch = (async () => {
-      while (!ended.signal.aborted) {
-        for (const node of survivors) {
+      for (let look = 0; !ended.signal.aborted; look += 1) {
+        // to add up the memory of all their processes takes a second of CPU: seldom
+        for (const node of look % 5 === 4 ? survivors : []) {
           const now = memoryOf(await usageOf(node, true).catch(() => ({})));
           peak[node.name] ??= {};
           const most = peak[node.name] as Record<string, number>;

@@ -275,3 +275,14 @@ test("Retry-After in both its forms", () => {
   const now = Date.parse("2026-01-01T00:00:00Z");
   expect([retryAfterMs("120", now), retryAfterMs("Thu, 01 Jan 2026 00:10:00 GMT", now), retryAfterMs("Wed, 31 Dec 2025 00:00:00 GMT", now), retryAfterMs("soon", now), retryAfterMs(undefined, now)]).toEqual([120_000, 600_000, 0, 0, 0]);
 });
+
+test("a name whose record cannot be read takes no other's turn: its own cannot be written, and costs no order", async () => {
+  state.txn([], [{ put: keys.certificate("shop.example"), value: "{" }]);
+  const { acme, round } = leader();
+  // more rounds than orders may be begun at once
+  for (let rounds = 0; rounds < 60; rounds += 1) await round();
+  expect([acme.issued, record("www.shop.example")?.chain === "", state.get(keys.certificate("shop.example"))?.value]).toEqual([1, false, "{"]);
+  state.txn([], [{ delete: keys.certificate("www.shop.example") }]);
+  await round();
+  expect(acme.issued).toBe(2);
+}, 60_000);
