@@ -24,8 +24,8 @@ export const holdCommand = command<{ unit: string; for: string; reason: string }
   run: async ({ args, output, cluster }) => {
     const unit = unitId(args.unit);
     const forS = secondsOf(args.for);
-    const said = await cluster().call<{ untilMs: number }>("POST", `/v1/units/${encodeURIComponent(unit)}/hold`, { forS, reason: `${args.reason === "" ? "ordered" : args.reason} (by ${userInfo().username}@${hostname()})` }, 30_000);
-    output.out(args.json ? json({ unit, ...said }) : `${unit} is held until ${new Date(said.untilMs).toISOString()}; \`hc release ${args.unit}\` ends it earlier.\n`);
+    const said = await cluster().call<{ untilMs: number; inFlight?: number }>("POST", `/v1/units/${encodeURIComponent(unit)}/hold`, { forS, reason: `${args.reason === "" ? "ordered" : args.reason} (by ${userInfo().username}@${hostname()})` }, 30_000);
+    output.out(args.json ? json({ unit, ...said }) : `${unit} is held until ${new Date(said.untilMs).toISOString()}; \`hc release ${args.unit}\` ends it earlier.\n${(said.inFlight ?? 0) === 0 ? "" : `${said.inFlight} requests have not ended within 5 s, and may still run.\n`}`);
     return 0;
   },
 });

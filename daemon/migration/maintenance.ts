@@ -8,15 +8,15 @@ import { atHome } from "./at-home.js";
 const drainMs = 5_000;
 const longestS = 24 * 3600;
 
-
 /**
  * `hc hold` and `hc release`: the gate of a unit is closed for maintenance, for a bounded time. It stands in the record, so that every node can tell of it, and a home that dies or whose hcd starts anew
- * goes on with it; requests wait at the edges for as long as they do for a move (30 s), and are answered with 503 and Retry-After then. Returns the end of its watch.
+ * goes on with it; requests wait at the edges for as long as they do for a move (30 s), and are answered with 503 and Retry-After then. It is over by the home's clock, which then takes it out of the
+ * record. Returns the end of its watch.
  */
 export function startMaintenance(context: NodeContext): () => void {
   const { clock, cluster, log, signal } = context;
-  /** unit → the hold that this process keeps up. */
-  const kept = new Map<string, string>();
+  /** unit → the hold that this process keeps up: how many requests still ran when it had drained, or might not wait any longer. */
+  const kept = new Map<string, Promise<number>>();
   const release = (unit: string): void => {
     if (kept.delete(unit)) context.gates.release(unit);
   };
@@ -27,12 +27,18 @@ export function startMaintenance(context: NodeContext): () => void {
     for (const { value: record } of units.values()) {
       const hold = maintenanceOf(record, nowMs);
       if (hold === undefined || record.home !== cluster.node || kept.has(record.unit) || context.gates.held().includes(record.unit)) continue;
-      kept.set(record.unit, hold.id);
-      context.gates.hold(record.unit, drainMs, signal).catch((error: unknown) => {
+      const drained = context.gates.hold(record.unit, drainMs, signal);
+      kept.set(record.unit, drained);
+      drained.catch((error: unknown) => {
         kept.delete(record.unit);
         if (errorCode(error) !== "ABORTED") log.warn({ unit: record.unit, reason: messageOf(error) }, "a unit could not be held");
       });
     }
+  };
+  const forget = async (): Promise<void> => {
+    for (const { value: { unit, home, hold } } of context.view.current().units.values())
+      if (home === cluster.node && hold !== undefined && hold.untilMs <= clock.wallMs())
+        await changeRecord(context, unit, ({ hold: present, ...rest }) => (rest.home === cluster.node && present?.id === hold.id ? rest : undefined)).catch((error: unknown) => log.info({ unit, reason: messageOf(error) }, "a hold that is over is still in the record"));
   };
   const write = (unit: string, hold: UnitRecord["hold"]): Promise<unknown> => changeRecord(context, unit, (record) => {
     if (record.home !== cluster.node) throw new HcError("NOT_HOME", `${unit} is at home on ${record.home}.`);
@@ -51,7 +57,7 @@ export function startMaintenance(context: NodeContext): () => void {
     await write(unit, { id: String(untilMs), untilMs, reason });
     look();
     context.event(unit, "held", `for ${forS} s: ${reason}`);
-    return { unit, untilMs };
+    return { unit, untilMs, inFlight: await kept.get(unit) ?? 0 };
   });
   atHome(context, "DELETE", "hold", async (unit) => {
     await write(unit, undefined);
@@ -63,6 +69,7 @@ export function startMaintenance(context: NodeContext): () => void {
   void (async () => {
     while (!signal.aborted) {
       look();
+      await forget();
       await clock.sleep(1_000, signal).catch(() => undefined);
     }
   })();

@@ -4,6 +4,7 @@ import { certificateFailures, chainFacts } from "../../daemon/lib/x509.js";
 import { currentHosts } from "../core/api-connections.js";
 import { deleteDocument, getIfAny, putDocument } from "../core/documents.js";
 import type { Handler } from "../core/handler.js";
+import { progress } from "../core/progress.js";
 import { type CertificateInputs, type CertificateOutputs, certificateSchema } from "../schemas/certificate.js";
 import { otherCluster } from "../schemas/cluster.js";
 
@@ -19,12 +20,17 @@ async function put(inputs: CertificateInputs): Promise<CertificateOutputs> {
 }
 
 export const certificateHandler: Handler<CertificateInputs, CertificateOutputs> = {
-  check: async (_olds, news) => {
+  check: async (olds, news) => {
     const inputs = structuredClone(news);
     const failures = validate(certificateSchema, inputs);
     if (inputs.name === acme) failures.push({ property: "name", reason: `"${acme}" stands for certificates by ACME; choose another` });
     if (failures.length > 0 || holdsUnknown([inputs.chain, inputs.key])) return { inputs, failures };
-    return { inputs, failures: certificateFailures(inputs, Date.now()) };
+    const nowMs = Date.now();
+    const { notAfterMs } = chainFacts(inputs.chain) ?? { notAfterMs: Number.POSITIVE_INFINITY };
+    // one that has been taken and expires meanwhile must not keep everything else from being changed
+    const kept = notAfterMs <= nowMs && olds.chain === inputs.chain && olds.key === inputs.key;
+    if (kept) progress("Certificate", inputs.name, `has expired: ${new Date(notAfterMs).toISOString()}; browsers refuse it, give a new one`);
+    return { inputs, failures: certificateFailures(inputs, kept ? notAfterMs - 1 : nowMs) };
   },
   diff: async (_id, olds, news) => {
     const replaces = olds.name === news.name ? [] : ["name"];

@@ -36,7 +36,7 @@ test("a dry run tells what a move would do and changes nothing; a move that may 
 test("a hold by hand keeps requests waiting, is in `hc status`, refuses a move, and its release answers them; the proxies tell how many waited and for how long", async () => {
   const to = await elsewhere();
   const sinceMs = Date.now();
-  await lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 60, reason: "test" });
+  expect(await lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 60, reason: "test" })).toMatchObject({ inFlight: 0 });
   const asked = lab.nodes.map(({ address }) => ask(address, movedHost));
   let answered = 0;
   for (const one of asked) void one.then(() => (answered += 1));
@@ -49,6 +49,11 @@ test("a hold by hand keeps requests waiting, is in `hc status`, refuses a move, 
   const waits = await eventually("what the proxies say", 10_000, () => lab.sites.call<UnitWaits>("GET", `/v1/units/${movedUnit}/waits?since=${sinceMs}`), ({ held }) => held >= 3);
   expect(waits).toMatchObject({ failed: 0, missing: [] });
   expect(waits.longestMs).toBeGreaterThan(500);
+  // one that nobody ends is over by itself, for the visitors and in the record
+  await lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 1, reason: "test" });
+  const record = (): Promise<{ hold?: object }> => lab.sites.call("GET", `/v1/units/${movedUnit}`).then((seen) => (seen as { record: { hold?: object } }).record);
+  expect(await ask(lab.nodes[0]?.address as string, movedHost)).toBe(200);
+  await eventually("out of the record", 10_000, record, ({ hold }) => hold === undefined);
 });
 
 test.each([["source hcd", "quieting"], ["target hcd", "starting"], ["etcd", "finalizing"], ["source power", "finalizing"]] as const)("a kill of %s about the state %s leaves one home that serves, nothing lost but what is reported, and no stuck request", async (blow, state) => {

@@ -160,6 +160,11 @@ describe("Certificate", () => {
     expect((await certificateHandler.read(id, outs)).id).toBe("own");
     await certificateHandler.delete(id, outs);
     expect([kept(), (await certificateHandler.read(id, outs)).id]).toEqual(["", ""]);
+    // it expires while the program still names it: nothing else may be kept from being changed by that; a new one that has expired is refused
+    const { chain, key } = await ca.issue(["late.example"], { fromH: -48, untilH: -24 });
+    const late = { name: "own", connection: connection(), chain, key } as unknown as CertificateInputs;
+    expect((await certificateHandler.check(late, late)).failures).toEqual([]);
+    expect((await certificateHandler.check({ ...late, key: first.key }, late)).failures).toEqual([{ property: "chain", reason: expect.stringContaining("has expired") }]);
     const unknown = await certificateHandler.check({}, { name: "own", connection: connection(), chain: unknownValue, key: unknownValue } as unknown as CertificateInputs);
     expect(unknown.failures).toEqual([]);
   });
