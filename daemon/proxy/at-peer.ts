@@ -5,6 +5,7 @@ import { HeadError } from "./http-head.js";
 import { limits } from "./limits.js";
 import type { Link, Sink } from "./link.js";
 import type { RouteTable, UnitRoute } from "./routes.js";
+import type { Ends } from "./socket-owners.js";
 import { parseVerdict, preludeLine, type Verdict } from "./verdict.js";
 import type { WorkerState } from "./worker-state.js";
 
@@ -17,7 +18,12 @@ export interface PeerOwner {
   /** It may have run, unless the home has lost its unit meanwhile and the request may run twice. Last. */
   onFailed(message: string, answered: boolean): void;
 }
-export interface Client { address: string; proto: "http" | "https" }
+export interface Client {
+  address: string;
+  proto: "http" | "https";
+  /** Its connection. */
+  socket: Ends;
+}
 /** Of the other side of a connection, as text. */
 export const clientAddress = (socket: { remoteAddress?: string | undefined }): string => (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, "");
 

@@ -39,7 +39,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const holds = context.gates.held();
     const held = context.session.held();
     const units = Object.fromEntries([...held].map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
-    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound }) };
+    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound, draining: context.gates.draining() }) };
   };
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -54,6 +54,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       const said = message as ToControl;
       workers.heard(socket, said);
       if (said.type === "holding") context.gates.said(socket, said.inFlight, said.round);
+      else if (said.type === "own-call") send(socket, { type: "own-call", id: said.id, passes: context.gates.passes(socket, said.unit, said.inFlight, said.round) });
     });
     certificates.joined(socket); // first: a redirect to HTTPS needs them
     if (table !== undefined) send(socket, { type: "routes", table });
@@ -81,7 +82,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     certificates.refresh([...sockets]);
     const state = context.view.current();
     // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
-    const from = [state.units, state.desired, state.nodes, state.observedUnits.get(host.node), context.session.generation];
+    const from = [state.units, state.desired, state.customers, state.nodes, state.observedUnits.get(host.node), context.session.generation];
     if (from.every((part, at) => part === madeFrom[at])) return;
     madeFrom = from;
     const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache, host.ports.https);

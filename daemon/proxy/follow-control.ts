@@ -10,16 +10,21 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
     if (signal.aborted) return;
     const socket = connect(path);
     let round = 0;
+    /** Units that were held before this line was there: another process may have waited for them, and had its answer. */
+    const carried = new Set<string>();
     const send = (message: ToControl): void => void socket.write(`${JSON.stringify(message)}\n`);
     const report = setInterval(() => {
       if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held.size, connections: worker.connections, inFlight: worker.allInFlight(), units: worker.report() });
     }, 2_000);
     const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight(unit)])), round });
     worker.onDrained = tellHolds;
+    const line = { draining: new Set<string>(), round, send };
     socket.once("connect", () => {
+      worker.ownCalls.follow(line);
       attempt = 0;
       send({ type: "hello", pid: process.pid, version: 1, ...(name === undefined ? {} : { name, argv: [process.execPath, ...process.argv.slice(1)] }) });
-      if (worker.routes.heldUnits().length > 0) tellHolds(); // this line has not heard of them
+      for (const unit of worker.routes.heldUnits()) carried.add(unit);
+      if (carried.size > 0) tellHolds(); // this line has not heard of them
     });
     onLines(socket, (message) => {
       const order = message as ToWorker;
@@ -31,14 +36,20 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
         worker.routes.setDeadline(order.ms, order.units);
         const another = (order.round ?? 0) !== round;
         round = order.round ?? 0;
-        if (worker.routes.setHolds(order.holds) || (another && order.holds !== undefined)) tellHolds();
-      } else if (order.type === "leave") leave();
+        const closed = worker.routes.setHolds(order.holds);
+        for (const unit of carried) if (order.holds?.[unit] === undefined) carried.delete(unit);
+        line.round = round;
+        line.draining = new Set(order.draining?.filter((unit) => !carried.has(unit)));
+        if (closed || (another && order.holds !== undefined)) tellHolds();
+      } else if (order.type === "own-call") worker.ownCalls.answered(order.id, order.passes);
+      else if (order.type === "leave") leave();
     });
     socket.on("error", () => undefined); // close follows
     const end = (): void => void socket.destroy();
     socket.once("close", () => {
       signal.removeEventListener("abort", end);
       clearInterval(report);
+      worker.ownCalls.follow(undefined);
       attempt += 1;
       setTimeout(dial, pauseMs(attempt, { firstMs: 50, capMs: 1_000 }));
     });

@@ -5,18 +5,26 @@ import { HcError } from "../lib/errors.js";
  * still until a hold ended has lost its session, and announces no stop upon it. */
 export const holdLeaseMs = 8_000;
 
+interface Hold {
+  /** A worker says up to which round it has heard: what it said before says nothing of this hold. */
+  readonly round: number;
+  /** `hold` has its answer, drained or not: from here on no further request may run. */
+  settled: boolean;
+  /** Nothing is in flight. */
+  drained(): void;
+}
+
 /**
  * Holds of single units at all proxy workers of this node (DESIGN §8, "holding" and "draining"). A held unit gets no new request: they wait at the edges; what runs goes on.
- * It is drained when each worker has said since the hold that nothing of it is in flight: that is the barrier, for a worker that has answered begins nothing more.
+ * It is drained when each worker has said since the hold that nothing of it is in flight: that is the barrier, for a worker that has answered begins nothing more, unless `passes` lets it.
  */
 export class Gates {
-  /** unit → what settles its hold. */
-  private readonly holds = new Map<string, () => void>();
+  /** By unit. */
+  private readonly holds = new Map<string, Hold>();
   /** worker → unit → requests in flight, as it has said while the unit was held. */
   private readonly workers = new Map<object, Map<string, number>>();
-  /** Number of the last hold, and of each that is: a worker says up to which one it has heard. */
+  /** Number of the last hold. */
   private round = 0;
-  private readonly rounds = new Map<string, number>();
   private attached = false;
   private expected = 1;
   private tell: () => void = () => undefined;
@@ -30,13 +38,17 @@ export class Gates {
   public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
     if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
     this.round += 1;
-    this.rounds.set(unit, this.round);
-    const drained = new Promise<void>((resolve) => this.holds.set(unit, resolve));
+    const hold: Hold = { round: this.round, settled: false, drained: () => undefined };
+    const drained = new Promise<void>((resolve) => {
+      hold.drained = resolve;
+    });
+    this.holds.set(unit, hold);
     this.tell();
     this.look();
     const timer = new AbortController();
     try {
       await Promise.race([drained, this.clock.sleep(withinMs, AbortSignal.any([signal, timer.signal]))]);
+      hold.settled = true; // in the same turn as the count
       return this.inFlight(unit);
     } catch (error) {
       this.release(unit);
@@ -48,7 +60,6 @@ export class Gates {
 
   public release(unit: string): void {
     if (!this.holds.delete(unit)) return;
-    this.rounds.delete(unit);
     for (const said of this.workers.values()) said.delete(unit);
     this.tell();
   }
@@ -59,6 +70,10 @@ export class Gates {
   /** Units whose gate is closed, for the workers. */
   public held(): string[] {
     return [...this.holds.keys()];
+  }
+  /** Those of them whose `hold` has no answer yet: a request of the site to itself may pass. */
+  public draining(): string[] {
+    return [...this.holds].flatMap(([unit, { settled }]) => (settled ? [] : [unit]));
   }
 
   /** The side of the workers' line. `tell`: what is held has changed. `expected`: so many workers may be running, whether their lines are there or not. */
@@ -79,8 +94,22 @@ export class Gates {
   public said(worker: object, inFlight: Readonly<Record<string, number>>, round?: number): void {
     const known = this.workers.get(worker);
     if (known === undefined) return;
-    for (const [unit, count] of Object.entries(inFlight)) if (this.holds.has(unit) && (round ?? Number.POSITIVE_INFINITY) >= (this.rounds.get(unit) ?? 0)) known.set(unit, count);
+    for (const [unit, count] of Object.entries(inFlight)) {
+      const hold = this.holds.get(unit);
+      if (hold !== undefined && (round ?? hold.round) >= hold.round) known.set(unit, count);
+    }
     this.look();
+  }
+  /**
+   * May one request more of a held unit begin at this worker? It counts it already: `inFlight` is with it, and what it says from now on is too, until that request has ended or was given up. Yes only
+   * while the hold that it has heard of (`round`, as in `said`) has not settled, which it cannot any more before the worker has said 0. After `hold` has answered: never.
+   */
+  public passes(worker: object, unit: string, inFlight: number, round: number): boolean {
+    const known = this.workers.get(worker);
+    const hold = this.holds.get(unit);
+    if (known === undefined || hold === undefined || hold.settled || !(round >= hold.round) || !(inFlight > 0)) return false;
+    known.set(unit, inFlight);
+    return true;
   }
 
   private inFlight(unit: string): number {
@@ -91,6 +120,10 @@ export class Gates {
     return sum;
   }
   private look(): void {
-    for (const [unit, settle] of this.holds) if (this.inFlight(unit) === 0) settle();
+    for (const [unit, hold] of this.holds) {
+      if (hold.settled || this.inFlight(unit) > 0) continue;
+      hold.settled = true; // at once: a question may follow in the same turn
+      hold.drained();
+    }
   }
 }

@@ -60,7 +60,7 @@ export function http2Session(worker: WorkerState, socket: TLSSocket): void {
     maxHeaderListPairs: 128,
     settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: 32 * 1024, initialWindowSize: 256 * 1024, enablePush: false },
   });
-  const client: Client = { address: clientAddress(socket), proto: "https" };
+  const client: Client = { address: clientAddress(socket), proto: "https", socket };
   const known = { close: () => session.close(), destroy: () => void socket.destroy() };
   worker.sessions.add(known);
   let streams = 0;

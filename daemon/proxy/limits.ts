@@ -20,6 +20,9 @@ export const limits = {
   verdictMs: 5_000,
   holdMs: 30_000,
   heldRequests: 8_000,
+  /** The control process answers so soon whether a site's request to itself may pass its own hold; so many are asked about at once. */
+  ownCallMs: 1_000,
+  ownCallsAsked: 64,
   heldPerUnit: 5_000,
   /** Held requests of one unit that ask their home at once whether it takes them. */
   tryingPerUnit: 64,

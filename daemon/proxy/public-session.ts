@@ -29,7 +29,7 @@ export class PublicSession extends Http1Asker implements Sink {
 
   public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http") {
     super();
-    this.client = { address: clientAddress(socket), proto };
+    this.client = { address: clientAddress(socket), proto, socket };
     this.link = new Link(socket, worker.ticker, this);
     this.link.within(limits.keepAliveMs);
   }

@@ -62,7 +62,11 @@ export class RouteStore {
   }
 
   public mayServe(unit: string, epoch?: number): boolean {
-    return !this.isHeld(unit) && isServable(this.table, this.deadlines, unit, machineMs(), epoch);
+    return !this.isHeld(unit) && this.mayPass(unit, epoch);
+  }
+  /** The same, but for a hold. */
+  public mayPass(unit: string, epoch?: number): boolean {
+    return isServable(this.table, this.deadlines, unit, machineMs(), epoch);
   }
 
   public mayAnswer(unit: string, epoch: number): boolean {

@@ -22,6 +22,8 @@ export interface UnitRoute {
   since?: number;
   /** At home here, mounted, started and checked: the gate of this node. */
   open: boolean;
+  /** Of its customer, under which the site's programs run; where it is at home. */
+  uid?: number;
   /** Redirect to HTTPS; value of Strict-Transport-Security there, "" = none. Missing: neither. */
   tls?: { redirect: boolean; hsts: string };
 }
@@ -41,7 +43,9 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
     if (document.kind !== "site") continue;
     const unit = `site-${document.name}`;
     if (units[unit] === undefined) continue;
-    const { hostnames, tls } = document.spec as { hostnames: string[]; tls?: SiteTlsSpec };
+    const { customer, hostnames, tls } = document.spec as { customer?: string; hostnames: string[]; tls?: SiteTlsSpec };
+    const uid = units[unit].home === node && customer !== undefined ? state.customers.get(customer)?.value.uid : undefined;
+    if (uid !== undefined) units[unit].uid = uid;
     if (tls !== undefined) units[unit].tls = { redirect: tls.redirect, hsts: tls.hsts === undefined ? "" : hstsValue(tls.hsts) };
     for (const name of hostnames) hosts[name.replace(/^\[|\]$/g, "")] ??= unit;
   }

@@ -4,16 +4,19 @@ import { AtPeer, type Client } from "./at-peer.js";
 import { fenced } from "./exchange.js";
 import type { Waiting } from "./hold-queue.js";
 import { limits } from "./limits.js";
+import type { OwnCall } from "./own-calls.js";
 import type { WorkerState } from "./worker-state.js";
 
 /** Brings one request to the home of its unit, wherever that is; where nobody can take it now, it waits here at the edge (bounded) for the next picture. */
-export class Run implements Waiting {
+export class Run implements Waiting, OwnCall {
   private at: AtApache | AtPeer | undefined;
   private epoch = 0;
   private queued = false;
   /** When it began to wait: however often it is taken and comes back, it waits for so long and no longer. */
   private sinceMs: number | undefined;
   private over = false;
+  /** It may be the site's own, and pass its hold. */
+  private offered = false;
 
   public constructor(private readonly worker: WorkerState, private readonly unit: string, private readonly request: Request, private readonly client: Client) {}
 
@@ -31,6 +34,19 @@ export class Run implements Waiting {
   public expire(): void {
     this.queued = false;
     this.own(503);
+  }
+
+  /** The control process lets it through the hold of its unit (own-calls.ts): it leaves the queue, and ends as soon as it can, as all that run do. */
+  public pass(): void {
+    const { worker, unit } = this;
+    const route = worker.routes.route(unit);
+    if (this.over || !this.queued || this.at !== undefined || route === undefined || !worker.routes.mayPass(unit)) return;
+    this.leave();
+    this.epoch = route.epoch;
+    const at = new AtApache(worker, unit, this.request, this);
+    this.at = at;
+    at.absorb();
+    at.start();
   }
 
   public attempt(): void {
@@ -86,12 +102,16 @@ export class Run implements Waiting {
   }
 
   private wait(): void {
-    const { held } = this.worker;
-    if (this.queued) return void held.refused(this.unit, this);
-    this.sinceMs ??= performance.now();
-    if (performance.now() - this.sinceMs > limits.holdMs) return void this.own(503);
-    this.queued = held.add(this.unit, this, this.sinceMs);
-    if (!this.queued) this.own(503);
+    const { held, ownCalls } = this.worker;
+    if (this.queued) held.refused(this.unit, this);
+    else {
+      this.sinceMs ??= performance.now();
+      if (performance.now() - this.sinceMs > limits.holdMs) return void this.own(503);
+      this.queued = held.add(this.unit, this, this.sinceMs);
+      if (!this.queued) return void this.own(503);
+    }
+    // a WebSocket would have to end at once
+    if (!this.offered && !this.request.head.upgrade) this.offered = ownCalls.offer(this.unit, this.client.socket, this);
   }
   private leave(): void {
     if (!this.queued) return;

@@ -1,7 +1,9 @@
 import type { Logger } from "../lib/log.js";
 import { HeldRequests } from "./held-requests.js";
 import { limits } from "./limits.js";
+import { OwnCalls } from "./own-calls.js";
 import type { RouteStore } from "./route-store.js";
+import { SocketOwners } from "./socket-owners.js";
 import type { SpoolRoom } from "./spool.js";
 import type { Ticker } from "./ticker.js";
 import { TlsContexts } from "./tls-contexts.js";
@@ -34,6 +36,7 @@ export class WorkerState {
   /** This worker is to end: no connection is kept for another request. */
   public leaving = false;
   public readonly held: HeldRequests;
+  public readonly ownCalls: OwnCalls;
   /** HTTP/2 connections. */
   public readonly sessions = new Set<{ close(): void; destroy(): void }>();
   /** The last request of a held unit has ended. */
@@ -48,8 +51,9 @@ export class WorkerState {
   private readonly stats = new Map<string, UnitStats>();
   private readonly waits = new Map<string, Waits>();
 
-  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger) {
+  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger, owners: Pick<SocketOwners, "find"> = new SocketOwners()) {
     this.tls = new TlsContexts(log);
+    this.ownCalls = new OwnCalls(this, owners);
     this.held = new HeldRequests((unit) => {
       this.of(unit).held += 1;
     }, (unit, ms) => this.waitsOf(unit).held(ms, Date.now()));

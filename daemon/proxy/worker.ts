@@ -85,6 +85,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   let left: (() => void) | undefined;
   const ticker = new Ticker(() => {
     worker.held.expire();
+    worker.ownCalls.expire();
     if (worker.leaving && worker.connections === 0 && worker.peerConnections === 0) left?.();
   });
   const worker = new WorkerState(new RouteStore(), new Upstreams(keys, ticker), ticker, new SpoolRoom(options.spool), log);

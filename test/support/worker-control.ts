@@ -6,6 +6,8 @@ export interface WorkerControl {
   push(message: ToWorker): void;
   /** All that workers have said. */
   heard: ToControl[];
+  /** Ends the workers' lines; they come again. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -29,6 +31,9 @@ export async function workerControl(path: string): Promise<WorkerControl> {
       const line = `${JSON.stringify(message)}\n`;
       said.push(line);
       for (const socket of sockets) socket.write(line);
+    },
+    cut: () => {
+      for (const socket of sockets) socket.destroy();
     },
     close: () => new Promise((resolve) => {
       for (const socket of sockets) socket.destroy();

@@ -122,3 +122,114 @@ test("what a worker said before it heard of a hold says nothing of it", async ()
   await turn();
   expect(left).toBe(0);
 });
+
+// Requests of a site to itself: they pass while the hold has not settled.
+test("an own call passes while its hold drains, which then waits for it too; nothing passes once the hold has its answer", async () => {
+  const { gates, a, b, never, attach } = setup(2);
+  attach();
+  gates.joined(a);
+  gates.joined(b);
+  let left: number | undefined;
+  expect([gates.draining(), gates.passes(a, "site-a", 1, 0)]).toEqual([[], false]); // not held
+  void gates.hold("site-a", 5_000, never.signal).then((running) => (left = running));
+  expect(gates.draining()).toEqual(["site-a"]);
+  gates.said(a, { "site-a": 0 }, 1);
+  gates.said(b, { "site-a": 1 }, 1); // the request that calls
+  expect(gates.passes(a, "site-a", 1, 1)).toBe(true); // at the other worker
+  gates.said(b, { "site-a": 0 }, 1);
+  await turn();
+  expect(left).toBeUndefined();
+  gates.said(a, { "site-a": 0 }, 1);
+  // in the same turn, before anybody could act on the answer
+  expect([gates.passes(a, "site-a", 1, 1), gates.passes(b, "site-a", 1, 1), gates.draining(), gates.held()]).toEqual([false, false, [], ["site-a"]]);
+  await turn();
+  expect(left).toBe(0);
+});
+
+test("an own call that is asked about before its worker has said anything of the hold counts; the worker's first word of it too", async () => {
+  const { gates, a, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  let left: number | undefined;
+  void gates.hold("site-a", 5_000, never.signal).then((running) => (left = running));
+  expect(gates.passes(a, "site-a", 1, 1)).toBe(true);
+  gates.said(a, { "site-a": 1 }, 1);
+  await turn();
+  expect(left).toBeUndefined();
+  gates.said(a, { "site-a": 0 }, 1);
+  await turn();
+  expect(left).toBe(0);
+});
+
+test("past the deadline nothing passes, and a refused call is not counted", async () => {
+  const { gates, a, clock, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  const held = gates.hold("site-a", 5_000, never.signal);
+  gates.said(a, { "site-a": 1 }, 1);
+  expect(gates.passes(a, "site-a", 3, 1)).toBe(true); // the call, and one to come
+  await clock.advance(5_000);
+  expect(await held).toBe(3);
+  expect([gates.passes(a, "site-a", 4, 1), gates.draining()]).toEqual([false, []]);
+});
+
+test("a question from before a hold, about another unit, without a count, or from a worker whose line is cut is refused", async () => {
+  const { gates, a, b, clock, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  const first = gates.hold("site-a", 5_000, never.signal);
+  gates.said(a, { "site-a": 0 }, 1);
+  await first;
+  gates.release("site-a");
+  expect(gates.passes(a, "site-a", 1, 1)).toBe(false); // released
+  const second = gates.hold("site-a", 5_000, never.signal);
+  expect(gates.passes(a, "site-a", 1, 1)).toBe(false); // of the first hold: what is counted in the second is not known yet
+  expect(gates.passes(a, "site-b", 1, 2)).toBe(false);
+  for (const [count, round] of [[0, 2], [undefined, 2], [1, undefined]]) expect(gates.passes(a, "site-a", count as number, round as number)).toBe(false);
+  expect(gates.passes(b, "site-a", 1, 2)).toBe(false);
+  gates.left(a);
+  expect(gates.passes(a, "site-a", 1, 2)).toBe(false);
+  // none of them settles or holds up anything: the worker comes again, and has nothing
+  gates.joined(a);
+  gates.said(a, { "site-a": 0 }, 2);
+  expect(await second).toBe(0);
+  await clock.advance(5_000);
+});
+
+test("a worker that dies after a call has passed is waited for, and its successor's word counts", async () => {
+  const { gates, a, b, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  let left: number | undefined;
+  void gates.hold("site-a", 5_000, never.signal).then((running) => (left = running));
+  expect(gates.passes(a, "site-a", 1, 1)).toBe(true);
+  gates.left(a);
+  await turn();
+  expect(left).toBeUndefined();
+  gates.joined(b);
+  await turn();
+  expect(left).toBeUndefined();
+  gates.said(b, { "site-a": 0 }, 1);
+  await turn();
+  expect(left).toBe(0);
+});
+
+test("a release while a call runs that has passed, and a hold after it: the worker's word in the second counts, not the first's", async () => {
+  const { gates, a, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  void gates.hold("site-a", 5_000, never.signal);
+  expect(gates.passes(a, "site-a", 1, 1)).toBe(true);
+  gates.release("site-a");
+  let left: number | undefined;
+  void gates.hold("site-a", 5_000, never.signal).then((running) => (left = running));
+  gates.said(a, { "site-a": 0 }, 1); // the call had ended in the first; others may have begun since
+  await turn();
+  expect(left).toBeUndefined();
+  gates.said(a, { "site-a": 1 }, 2);
+  await turn();
+  expect(left).toBeUndefined();
+  gates.said(a, { "site-a": 0 }, 2);
+  await turn();
+  expect(left).toBe(0);
+});
