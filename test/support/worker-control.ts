@@ -6,7 +6,7 @@ export interface WorkerControl {
   push(message: ToWorker): void;
   /** All that workers have said. */
   heard: ToControl[];
-  /** Ends the workers' lines; they come again. */
+  /** Ends the workers' lines, and forgets what was pushed: they come again, as to another process. */
   cut(): void;
   close(): Promise<void>;
 }
@@ -33,6 +33,7 @@ export async function workerControl(path: string): Promise<WorkerControl> {
       for (const socket of sockets) socket.write(line);
     },
     cut: () => {
+      said.length = 0;
       for (const socket of sockets) socket.destroy();
     },
     close: () => new Promise((resolve) => {
