@@ -4,7 +4,7 @@ import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
 import type { CommandRunner } from "../lib/command.js";
 import { HcError, messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
-import type { HostConfig } from "../lib/node-config.js";
+import { defaultPorts, type HostConfig } from "../lib/node-config.js";
 import type { Platform, ServiceDefinition } from "../platform/platform.js";
 import { Apache } from "./apache.js";
 import { ask } from "./ask.js";
@@ -56,7 +56,9 @@ class NodeSiteServices implements SiteServices {
     this.paths = servicePaths(options.host);
     this.vhosts = new ConfigFolder(this.paths.sitesFolder);
     this.pools = new ConfigFolder(this.paths.fpmFolder);
-    this.etc = new SiteEtc(this.paths.etcFolder);
+    const { http, https } = options.host.ports;
+    // a site asks itself at the ports of its URLs: where others stand before this proxy (a balancer, other ports), it goes their way
+    this.etc = new SiteEtc(this.paths.etcFolder, http === defaultPorts.http && (https === defaultPorts.https || https === 0));
     this.apache = new Apache({ ...options, paths: this.paths, port: options.host.ports.apache });
   }
 
@@ -89,6 +91,7 @@ class NodeSiteServices implements SiteServices {
       const vhostChange = compareConfigs(vhosts, rendered.vhosts, rendered.refused);
       const changed = await this.apache.change(found, this.vhosts, vhostChange, vhosts);
       await this.pools.apply(poolChange, pools);
+      if (this.options.platform.name === "linux") await this.etc.follow(sites).catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "sites that run do not learn of their new host names"));
       await this.defineServices(sites.filter((site) => !rendered.refused.has(site.unit)), found);
       await this.forgetServices(new Set(sites.map((site) => site.unit)));
       return { changed: changed || poolChange.write.size > 0 || poolChange.remove.length > 0 };

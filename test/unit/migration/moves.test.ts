@@ -26,6 +26,12 @@ describe("records of a move", () => {
     const since = (value: UnitRecord): number | undefined => buildRoutes({ ...emptyPicture.state, units: new Map([["site-wiki", { value, revision: "1" }]]) }, "n1", 4, 80).units["site-wiki"]?.since;
     expect([since(record), since(once), since({ ...once, epoch: 5 })]).toEqual([undefined, 3, undefined]);
   });
+  it("tells the workers under which uid a site runs, at its home alone", () => {
+    const document = { kind: "site", name: "wiki", spec: { customer: "acme", hostnames: ["wiki.example"] } } as never;
+    const state: ClusterState = { ...emptyPicture.state, units: new Map([["site-wiki", { value: record, revision: "1" }]]), desired: new Map([["site/wiki", { value: document, revision: "1" }]]), customers: new Map([["acme", { value: { version: 1, name: "acme", uid: 20_001, gid: 20_001, user: "hc-acme" }, revision: "1" }]]) };
+    expect(["n1", "n2"].map((node) => buildRoutes(state, node, 4, 80).units["site-wiki"]?.uid)).toEqual([20_001, undefined]);
+    expect(buildRoutes({ ...state, customers: new Map() }, "n1", 4, 80).units["site-wiki"]).not.toHaveProperty("uid");
+  });
   it("undoes by taking the move out and nothing else", () => {
     expect(withoutMove(record)).toEqual({ ...record, move: undefined });
     expect("move" in withoutMove(record)).toBe(false);
