@@ -56,6 +56,29 @@ test("a hold by hand keeps requests waiting, is in `hc status`, refuses a move, 
   await eventually("out of the record", 10_000, record, ({ hold }) => hold === undefined);
 });
 
+test("a page that asks its own site by its name while that is held is answered, ends, and the hold has drained; what comes later waits", async () => {
+  const { home } = await lab.unit();
+  const [node, root] = [lab.node(home), `/hc/${movedUnit}`];
+  await node.sh(`cat > ${root}/www/own.php <<'PHP'
+<?php
+if (isset($_GET['inner'])) exit('inner');
+touch('/tmp/own-runs');
+for ($i = 0; $i < 3000 && !file_exists('/tmp/own-go'); $i++) { usleep(10000); clearstatcache(); }
+if (@file_get_contents("http://{$_SERVER['HTTP_HOST']}/own.php?inner") !== 'inner') http_response_code(500);
+PHP
+  rm -f ${root}/tmp/own-*`);
+  const outer = ask(node.address, movedHost, { path: "/own.php" });
+  await eventually("the page runs", 10_000, () => node.sh(`ls ${root}/tmp`), (names) => names.includes("own-runs"));
+  const held = lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 60, reason: "test" });
+  await eventually("in the status", 5_000, () => lab.sites.status(), ({ attention }) => attention.some(({ what }) => what.includes(`${movedUnit} is held for maintenance`)));
+  await node.sh(`touch ${root}/tmp/own-go`);
+  expect([await outer, await held]).toEqual([200, expect.objectContaining({ inFlight: 0 })]);
+  const late = ask(node.address, movedHost, { path: "/own.php?inner" });
+  await eventually("it waits", 5_000, () => api(node, "GET", "/metrics"), ({ body }) => /^hc_proxy_held [1-9]/m.test(String(body)));
+  await lab.sites.call("DELETE", `/v1/units/${movedUnit}/hold`);
+  expect(await late).toBe(200);
+});
+
 test.each([["source hcd", "quieting"], ["target hcd", "starting"], ["etcd", "finalizing"], ["source power", "finalizing"]] as const)("a kill of %s about the state %s leaves one home that serves, nothing lost but what is reported, and no stuck request", async (blow, state) => {
   const struck = await strikeOnce(lab, 1, blow, state);
   expect(struck).toMatchObject({ violations: [] });

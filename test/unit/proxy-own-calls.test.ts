@@ -28,7 +28,8 @@ let round = 0;
 beforeAll(async () => {
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     seen.push(request.url ?? "");
-    if (request.url === "/a") finish = () => response.end("a");
+    if (request.url === "/big") response.end(Buffer.alloc(24 * 1024 * 1024, "x"));
+    else if (request.url === "/a") finish = () => response.end("a");
     else if (request.url === "/calls") void call().then((text) => response.end(text), (error: Error) => response.end(error.message));
     else request.resume().once("end", () => response.end(request.url));
   };
@@ -97,6 +98,30 @@ test("it is counted before the question, runs after a yes and counts on without 
   expect(await running).toBe("200 a");
   await until(() => lastHeld() === 0);
   expect(home().held.size).toBe(0);
+});
+
+test("when the one that called has ended already, its call alone counts, from the question to its end", async () => {
+  const { running } = await heldWhileOneRuns();
+  const before = pair.held("home").length;
+  const own = ask("/b");
+  const { id } = await question();
+  finish();
+  await running;
+  tell({ type: "own-call", id, passes: true });
+  expect(await own).toBe("200 /b");
+  await until(() => lastHeld() === 0);
+  expect(pair.held("home").slice(before)).toEqual([{ "site-wiki": 0 }]);
+});
+
+test("one that reads slowly holds up no drain", async () => {
+  await heldWhileOneRuns();
+  const reader = connect(pair.port("home"), "127.0.0.1", () => reader.pause().write("GET /big HTTP/1.1\r\nHost: wiki.localhost\r\n\r\n"));
+  tell({ type: "own-call", id: (await question()).id, passes: true });
+  await until(() => seen.includes("/big"));
+  finish();
+  await until(() => lastHeld() === 0);
+  expect(reader.bytesRead).toBeLessThan(24 * 1024 * 1024);
+  reader.destroy();
 });
 
 test("one with a body passes too, and runs once", async () => {
