@@ -47,7 +47,8 @@ export class Spool {
   /** Takes bytes, which must stay as they are (`Link.lend`); false: no room is left, nothing was taken. */
   public append(bytes: Buffer): boolean {
     if (this.failure !== undefined) return false;
-    if (this.unsaved.length === 0 && this.saved === 0 && this.inMemory + bytes.length <= limits.spoolMemoryPerRequest && this.room.memory + bytes.length <= limits.spoolMemory) {
+    // behind what is on its way to the file nothing goes to memory, however small: their order is that of the body
+    if (this.size === this.inMemory && this.inMemory + bytes.length <= limits.spoolMemoryPerRequest && this.room.memory + bytes.length <= limits.spoolMemory) {
       this.keep(bytes);
       this.room.memory += bytes.length;
     } else {
