@@ -24,6 +24,8 @@ export interface UnitRoute {
   open: boolean;
   /** Redirect to HTTPS; value of Strict-Transport-Security there, "" = none. Missing: neither. */
   tls?: { redirect: boolean; hsts: string };
+  /** Its requests are not logged. Missing: they are. */
+  accessLog?: false;
 }
 
 /** Pure: the same picture gives the same table. */
@@ -41,7 +43,8 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
     if (document.kind !== "site") continue;
     const unit = `site-${document.name}`;
     if (units[unit] === undefined) continue;
-    const { hostnames, tls } = document.spec as { hostnames: string[]; tls?: SiteTlsSpec };
+    const { hostnames, tls, accessLog } = document.spec as { hostnames: string[]; tls?: SiteTlsSpec; accessLog?: boolean };
+    if (accessLog === false) units[unit].accessLog = false;
     if (tls !== undefined) units[unit].tls = { redirect: tls.redirect, hsts: tls.hsts === undefined ? "" : hstsValue(tls.hsts) };
     for (const name of hostnames) hosts[name.replace(/^\[|\]$/g, "")] ??= unit;
   }

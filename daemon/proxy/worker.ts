@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { delay } from "../lib/abort.js";
 import { pauseMs } from "../lib/backoff.js";
 import { createLogger, type Logger } from "../lib/log.js";
+import { AccessLog } from "./access-log.js";
 import { followControl } from "./follow-control.js";
 import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
@@ -30,6 +31,8 @@ export interface WorkerOptions {
   shared?: boolean;
   /** Folder of this worker's user for bodies that are too large for memory; default: memory only. */
   spool?: string;
+  /** Folder of access logs (access-log.ts); default: none are written. */
+  accessLog?: string;
 }
 export interface RunningWorker {
   httpPort: number;
@@ -85,9 +88,11 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   let left: (() => void) | undefined;
   const ticker = new Ticker(() => {
     worker.held.expire();
+    worker.accessLog?.tick();
     if (worker.leaving && worker.connections === 0 && worker.peerConnections === 0) left?.();
   });
   const worker = new WorkerState(new RouteStore(), new Upstreams(keys, ticker), ticker, new SpoolRoom(options.spool), log);
+  if (options.accessLog !== undefined) worker.accessLog = new AccessLog(options.accessLog, log);
   const handshaking = new Set<Socket>();
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
     if (worker[kind] >= limits[kind]) {
@@ -159,6 +164,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
       for (const session of worker.sessions) session.destroy();
       for (const socket of handshaking) socket.destroy();
       await Promise.all(closed);
+      await worker.accessLog?.stop();
     },
   };
 }
