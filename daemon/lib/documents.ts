@@ -1,4 +1,5 @@
 import { type AlertsSpec, alertsSpecSchema } from "./alerts-spec.js";
+import { type ProxyProtocolSpec, proxyProtocolSchema } from "./networks.js";
 import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
 import { type AcmeSpec, acmeSpecSchema, type CertificateSpec, certificateSpecSchema, type SiteTlsSpec, siteTlsSchema } from "./tls-spec.js";
 
@@ -29,6 +30,8 @@ export interface ClusterSpec {
   };
   /** Certificates by ACME. Missing: none. */
   acme?: AcmeSpec;
+  /** Load balancers that say whose connections they bring (PROXY protocol v2). Missing: none. */
+  proxyProtocol?: ProxyProtocolSpec;
 }
 export interface TemplateSpec {
   /** A recipe of templates/recipes, e.g. "php", "dokuwiki". */
@@ -111,6 +114,7 @@ export const specSchemas = {
         },
       },
       acme: acmeSpecSchema,
+      proxyProtocol: proxyProtocolSchema,
     },
   },
   template: {

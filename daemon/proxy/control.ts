@@ -146,6 +146,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     metrics: () => [{ name: "hc_proxy_restarts_total", labels: {}, value: workers.restarts }, ...reports().flatMap((report) => [
       { name: "hc_proxy_connections", labels: {}, value: report.connections },
       { name: "hc_proxy_held", labels: {}, value: report.held },
+      { name: "hc_proxy_header_refused_total", labels: {}, value: report.refusedHeaders ?? 0 },
       { name: "hc_access_log_lines_total", labels: {}, value: report.accessLog?.written ?? 0 },
       { name: "hc_access_log_dropped_total", labels: {}, value: report.accessLog?.dropped ?? 0 },
       ...Object.entries(report.inFlight).map(([unit, value]) => ({ name: "hc_proxy_in_flight", labels: { unit }, value })),

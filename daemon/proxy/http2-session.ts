@@ -55,13 +55,13 @@ export function fieldsOut(response: ResponseHead): OutgoingHttpHeaders {
 }
 
 /** One connection that has agreed on HTTP/2. Its streams are requests as any other's. */
-export function http2Session(worker: WorkerState, socket: TLSSocket): void {
+export function http2Session(worker: WorkerState, socket: TLSSocket, address = clientAddress(socket)): void {
   const session: ServerHttp2Session = performServerHandshake(socket, {
     maxSessionMemory: 4,
     maxHeaderListPairs: 128,
     settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: 32 * 1024, initialWindowSize: 256 * 1024, enablePush: false },
   });
-  const client: Client = { address: clientAddress(socket), proto: "https" };
+  const client: Client = { address, proto: "https" };
   const known = { close: () => session.close(), destroy: () => void socket.destroy() };
   worker.sessions.add(known);
   let streams = 0;

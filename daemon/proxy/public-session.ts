@@ -31,9 +31,9 @@ export class PublicSession extends Http1Asker implements Sink {
   private logged: string | undefined;
   private beganMs = 0;
 
-  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http") {
+  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http", address = clientAddress(socket)) {
     super();
-    this.client = { address: clientAddress(socket), proto };
+    this.client = { address, proto };
     this.link = new Link(socket, worker.ticker, this);
     this.link.within(limits.keepAliveMs);
   }

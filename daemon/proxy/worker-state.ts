@@ -45,6 +45,8 @@ export class WorkerState {
   public challenges: Readonly<Record<string, string>> = {};
   /** Missing: no request is logged. */
   public accessLog: AccessLog | undefined;
+  /** Connections of load balancers without a sound PROXY header. */
+  public refusedHeaders = 0;
   /** The key of session tickets that all workers share has come. */
   public onTickets: (key: Buffer) => void = () => undefined;
   private readonly running = new Map<string, Set<InFlight>>();

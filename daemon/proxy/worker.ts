@@ -8,7 +8,9 @@ import { AccessLog } from "./access-log.js";
 import { followControl } from "./follow-control.js";
 import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
+import { clientAddress } from "./at-peer.js";
 import { PeerSession } from "./peer-session.js";
+import { ProxyHeaderReader } from "./proxy-header-reader.js";
 import { PublicSession } from "./public-session.js";
 import { RouteStore } from "./route-store.js";
 import { SpoolRoom } from "./spool.js";
@@ -44,6 +46,8 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
+/** A line of log for refused headers at most so often. */
+const refusalsToldMs = 60_000;
 const bind = (server: Server, port: number, host: string, reusePort: boolean): Promise<void> =>
   new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -106,15 +110,28 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     });
     return true;
   };
+  let toldMs = Number.NEGATIVE_INFINITY;
+  const fromBalancer = (socket: Socket, begin: (client: string) => void): boolean => {
+    const address = clientAddress(socket);
+    if (!worker.routes.isBalancer(address)) return false;
+    new ProxyHeaderReader(socket, ticker, (client) => begin(client ?? address), (why) => {
+      worker.refusedHeaders += 1;
+      if (performance.now() - toldMs < refusalsToldMs) return;
+      toldMs = performance.now();
+      log.warn({ balancer: address, why, refused: worker.refusedHeaders }, "a load balancer's connection is refused: it must begin with a PROXY header of version 2");
+    });
+    return true;
+  };
   const http = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    if (accept(socket, "connections")) new PublicSession(worker, socket);
+    if (accept(socket, "connections") && !fromBalancer(socket, (client) => void new PublicSession(worker, socket, "http", client))) new PublicSession(worker, socket);
   });
   const https = createTlsListener({
     contexts: worker.tls, log,
     accept: (socket) => accept(socket, "connections"),
-    session: (socket) => {
-      if (socket.alpnProtocol === "h2") http2Session(worker, socket);
-      else new PublicSession(worker, socket, "https");
+    fromBalancer,
+    session: (socket, client) => {
+      if (socket.alpnProtocol === "h2") http2Session(worker, socket, client);
+      else new PublicSession(worker, socket, "https", client);
     },
   });
   worker.onTickets = (key) => void https.tls.setTicketKeys(key);
