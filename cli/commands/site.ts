@@ -56,11 +56,17 @@ export const whyCommand = command<{ site: string }>({
   },
 });
 
-export const logsCommand = command<{ unit: string; lines: number }>({
+export const logsCommand = command<{ unit: string; lines: number; access: boolean }>({
   command: "logs <unit>",
-  describe: "the last lines of a site's PHP and web errors",
-  builder: (yargs) => yargs.positional("unit", { type: "string", demandOption: true }).option("lines", { type: "number", default: 50, alias: "n" }),
+  describe: "the last lines of a site's PHP and web errors, or of its access log",
+  builder: (yargs) => yargs.positional("unit", { type: "string", demandOption: true }).option("lines", { type: "number", default: 50, alias: "n" }).option("access", { type: "boolean", default: false, describe: "requests, as all nodes' proxies saw them" }),
   run: async ({ args, output, cluster }) => {
+    if (args.access) {
+      const { lines, silent } = await cluster().call<{ lines: string[]; silent: string[] }>("GET", `/v1/access-log/${unitId(args.unit)}?lines=${args.lines}`, undefined, 30_000);
+      if (silent.length > 0) output.err(`not asked: ${silent.join(", ")}\n`);
+      output.out(args.json ? json({ unit: unitId(args.unit), lines, silent }) : lines.map((line) => `${line}\n`).join(""));
+      return 0;
+    }
     const { node, lines: text } = await cluster().call<{ node: string; lines: string }>("GET", `/v1/logs/${unitId(args.unit)}?lines=${args.lines}`, undefined, 20_000);
     output.out(args.json ? json({ unit: unitId(args.unit), node, lines: text.split("\n").filter((line) => line !== "") }) : text.endsWith("\n") || text === "" ? text : `${text}\n`);
     return 0;

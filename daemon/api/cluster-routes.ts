@@ -1,5 +1,6 @@
 import type { NodeContext, RouteHandler } from "../context.js";
 import { HcError } from "../lib/errors.js";
+import { mergeLines } from "../proxy/access-log-tail.js";
 import type { Status } from "../lib/status.js";
 import { eventLimit, readEvents } from "./events.js";
 import { metricsText, type Sample } from "./metrics.js";
@@ -38,6 +39,14 @@ export function clusterRoutes(context: NodeContext, calls: ClusterCalls): void {
     if (record === undefined) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
     if (record.home === host.node) return localLogs(request, response);
     return peers.call(record.home, "GET", `/peer/v1/logs/${encodeURIComponent(unit)}?lines=${number(request.query.get("lines"), 100, 2000)}`, undefined, { timeoutMs: 10_000 });
+  });
+  apiRoutes.route("GET", "/v1/access-log/:unit", async ({ params, query }) => {
+    const unit = params["unit"] as string;
+    if (!view.current().units.has(unit)) throw new HcError("NOT_FOUND", `There is no unit ${unit}.`);
+    const lines = number(query.get("lines"), 100, 2000);
+    const nodes = calls.status().nodes.filter((node) => node.role === "node").map((node) => node.name);
+    const asked = await Promise.all(nodes.map((node) => peers.call<{ lines: string[] }>(node, "GET", `/peer/v1/access-log/${encodeURIComponent(unit)}?lines=${lines}`, undefined, { timeoutMs: 10_000 }).catch(() => undefined)));
+    return { lines: mergeLines(asked.map((answer) => answer?.lines ?? []), lines), silent: nodes.filter((_, at) => asked[at] === undefined) };
   });
   apiRoutes.route("GET", "/v1/why/:site", async ({ params }) => explainSite(context, params["site"] as string, calls.status()));
   apiRoutes.route("GET", "/v1/debris", async () => calls.debris());

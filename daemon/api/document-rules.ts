@@ -2,6 +2,7 @@ import type { ClusterSpec, DesiredDocument, Kind, SiteSpec } from "../lib/docume
 import { acme, type CertificateSpec, siteTlsFailures } from "../lib/tls-spec.js";
 import { chainFacts, coversName } from "../lib/x509.js";
 import { HcError } from "../lib/errors.js";
+import { networkFailures } from "../lib/networks.js";
 import { failuresText } from "../lib/schema.js";
 import { checkPhpSettings } from "../platform/php-settings.js";
 
@@ -37,6 +38,8 @@ export function putRule({ document, present, adopt, all, nodes }: PutFacts): voi
   }
   if (document.kind === "cluster") {
     const spec = document.spec as ClusterSpec;
+    const refused = spec.proxyProtocol === undefined ? [] : networkFailures(spec.proxyProtocol);
+    if (refused.length > 0) throw new HcError("INVALID_INPUT", `${label}: ${failuresText(refused)}`);
     if (spec.redundancy > spec.nodes.length) throw new HcError("INVALID_INPUT", `${label}: redundancy: ${spec.redundancy} copies need as many nodes; there are ${spec.nodes.length}.`);
   }
 }

@@ -57,6 +57,9 @@ export const metricTable = {
   hc_vault_restores_limit: ["gauge", "Restores at once, at most."],
   // proxy
   hc_proxy_connections: ["gauge", "Open connections of the proxy."],
+  hc_proxy_header_refused_total: ["counter", "Connections of load balancers that did not begin with a sound PROXY header."],
+  hc_access_log_lines_total: ["counter", "Lines of sites' access logs that this node's proxy workers wrote since they began."],
+  hc_access_log_dropped_total: ["counter", "Lines of sites' access logs that found no room in memory or on disk."],
   hc_proxy_held: ["gauge", "Requests that are held now (a move or a failover is under way)."],
   hc_proxy_restarts_total: ["counter", "Times that the proxy worker was started anew because it hung or was not there, since hcd started."],
   hc_proxy_held_total: ["counter", "Requests that were held, by unit."],

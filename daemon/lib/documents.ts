@@ -1,4 +1,5 @@
 import { type AlertsSpec, alertsSpecSchema } from "./alerts-spec.js";
+import { type ProxyProtocolSpec, proxyProtocolSchema } from "./networks.js";
 import { hostnameSchema, nameSchema, sizeSchema } from "./schema.js";
 import { type AcmeSpec, acmeSpecSchema, type CertificateSpec, certificateSpecSchema, type SiteTlsSpec, siteTlsSchema } from "./tls-spec.js";
 
@@ -29,6 +30,8 @@ export interface ClusterSpec {
   };
   /** Certificates by ACME. Missing: none. */
   acme?: AcmeSpec;
+  /** Load balancers that say whose connections they bring (PROXY protocol v2). Missing: none. */
+  proxyProtocol?: ProxyProtocolSpec;
 }
 export interface TemplateSpec {
   /** A recipe of templates/recipes, e.g. "php", "dokuwiki". */
@@ -68,6 +71,8 @@ export interface SiteSpec {
   retention?: { minutes: number; hours: number; days: number; weeks: number };
   /** Missing: HTTP only, as in documents of versions before. */
   tls?: SiteTlsSpec;
+  /** Each request is written down at the node that has the client. Missing in documents of versions before: true. */
+  accessLog?: boolean;
 }
 export interface SpecOf { cluster: ClusterSpec; template: TemplateSpec; customer: CustomerSpec; site: SiteSpec; alerts: AlertsSpec; certificate: CertificateSpec }
 
@@ -109,6 +114,7 @@ export const specSchemas = {
         },
       },
       acme: acmeSpecSchema,
+      proxyProtocol: proxyProtocolSchema,
     },
   },
   template: {
@@ -168,6 +174,7 @@ export const specSchemas = {
         properties: { minutes: { type: "integer", minimum: 10, maximum: 1440 }, hours: { type: "integer", minimum: 0, maximum: 336 }, days: { type: "integer", minimum: 0, maximum: 400 }, weeks: { type: "integer", minimum: 0, maximum: 520 } },
       },
       tls: siteTlsSchema,
+      accessLog: { type: "boolean" },
     },
   },
   alerts: alertsSpecSchema,
@@ -196,6 +203,7 @@ export const siteDefaults = {
   ready: { path: "/", status: 0 },
   failover: { policy: "safe", maxLossS: 60 },
   retention: { minutes: 60, hours: 24, days: 30, weeks: 12 },
+  accessLog: true,
 } as const;
 
 /** What a unit runs on; never mixed between copies of a unit (DESIGN §6). Example: `{platform: "linux", php: "8.2"}`. */

@@ -21,6 +21,8 @@ export interface Asker {
   cut(): void;
   /** 101: its head is sent, and the connection handed over. */
   tunnel(response: ResponseHead): Link;
+  /** The connection that was handed over has ended. */
+  tunnelEnded(): void;
   /** Tells the exchange when there is room again. */
   onRoom: (() => void) | undefined;
 }

@@ -1,13 +1,14 @@
-import { chmod, chown, mkdir, unlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, stat, unlink, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
 import { machineMs } from "../lib/clock.js";
+import { readAccessLog } from "./access-log-tail.js";
 import { CertificateFeed } from "./certificate-feed.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
 import { holdLeaseMs } from "./gates.js";
 import { buildRoutes, type RouteTable, sameRoutes } from "./routes.js";
-import { proxyService, spoolFolder, workerNames } from "./service.js";
+import { accessLogFolder, proxyService, spoolFolder, workerNames } from "./service.js";
 import { beatMs } from "./worker-watch.js";
 import { type Report, Workers } from "./workers.js";
 import type { WaitSecond } from "./waits.js";
@@ -110,8 +111,13 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     await new Promise<void>((resolve) => server.close(() => resolve()));
   };
   try {
-    await mkdir(spoolFolder(host), { recursive: true, mode: 0o700 });
-    await chown(spoolFolder(host), user.uid, user.gid);
+    for (const folder of [spoolFolder(host), accessLogFolder(host)]) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await chown(folder, user.uid, user.gid);
+    }
+    // the workers must be able to reach theirs
+    const { mode } = await stat(paths.log);
+    if ((mode & 0o001) === 0) await chmod(paths.log, (mode & 0o7777) | 0o111);
     // what waits at a listener that closes goes to another worker's (Linux 5.14; ip-sysctl: tcp_migrate_req)
     if (host.platform === "linux") await writeFile("/proc/sys/net/ipv4/tcp_migrate_req", "1").catch((error: unknown) => context.log.warn({ err: error }, "connections that wait at a worker that leaves are lost"));
     await workers.start();
@@ -134,12 +140,16 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     };
   };
   context.peerRoutes.route("GET", "/peer/v1/acme-challenges/:token", async ({ params }) => ({ known: certificates.answers(params["token"] as string) }));
+  context.peerRoutes.route("GET", "/peer/v1/access-log/:unit", async ({ params, query }) => ({ lines: await readAccessLog(accessLogFolder(host), params["unit"] as string, Math.min(2000, Number(query.get("lines")) || 100)) }));
   context.peerRoutes.route("GET", "/peer/v1/proxy/:unit", async ({ params }) => viewOf(params["unit"] as string));
   return {
     unit: viewOf,
     metrics: () => [{ name: "hc_proxy_restarts_total", labels: {}, value: workers.restarts }, ...reports().flatMap((report) => [
       { name: "hc_proxy_connections", labels: {}, value: report.connections },
       { name: "hc_proxy_held", labels: {}, value: report.held },
+      { name: "hc_proxy_header_refused_total", labels: {}, value: report.refusedHeaders ?? 0 },
+      { name: "hc_access_log_lines_total", labels: {}, value: report.accessLog?.written ?? 0 },
+      { name: "hc_access_log_dropped_total", labels: {}, value: report.accessLog?.dropped ?? 0 },
       ...Object.entries(report.inFlight).map(([unit, value]) => ({ name: "hc_proxy_in_flight", labels: { unit }, value })),
       ...Object.entries(report.units).map(([unit, stats]) => ({ name: "hc_proxy_held_total", labels: { unit }, value: stats.held })),
       ...Object.entries(report.units).flatMap(([unit, stats]) => servedMetrics(unit, stats.served)),

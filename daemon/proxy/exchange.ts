@@ -154,6 +154,7 @@ export class Exchange implements Sink, UploadTaker {
       this.tunnel = new Tunnel(asker.tunnel(response), this.up, head, () => {
         if (this.state === "done") return;
         this.finish();
+        asker.tunnelEnded();
         this.owner.onRan(false);
         this.owner.onAnswered(101);
       });

@@ -14,7 +14,7 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
     const carried = new Set<string>();
     const send = (message: ToControl): void => void socket.write(`${JSON.stringify(message)}\n`);
     const report = setInterval(() => {
-      if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held.size, connections: worker.connections, inFlight: worker.allInFlight(), units: worker.report() });
+      if (socket.writableLength < 1_000_000) send({ type: "report", held: worker.held.size, connections: worker.connections, inFlight: worker.allInFlight(), units: worker.report(), refusedHeaders: worker.refusedHeaders, ...(worker.accessLog === undefined ? {} : { accessLog: { written: worker.accessLog.written, dropped: worker.accessLog.dropped } }) });
     }, 2_000);
     const tellHolds = (): void => send({ type: "holding", inFlight: Object.fromEntries(worker.routes.heldUnits().map((unit) => [unit, worker.inFlight(unit)])), round });
     worker.onDrained = tellHolds;

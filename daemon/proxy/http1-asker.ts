@@ -14,6 +14,10 @@ export abstract class Http1Asker implements Asker {
   protected answerFields = "";
   /** Another request may follow the answer that has begun. */
   protected keep = false;
+  /** Of the answer that was begun last; 0: none. */
+  protected status = 0;
+  /** Bytes of its body that were handed to the connection. */
+  protected sentBytes = 0;
 
   public abstract readonly link: Link;
   /** The body has been read to its end. */
@@ -37,9 +41,12 @@ export abstract class Http1Asker implements Asker {
     const dechunk = this.dechunks && response.framing.kind === "chunked";
     // an early answer with request bytes still unread closes the connection (RFC 9112 §9.6)
     this.keep = this.keeps && response.framing.kind !== "until-close" && !dechunk && this.bodyRead;
+    this.status = response.status;
+    this.sentBytes = first.length;
     this.sent(this.link.writeBoth(responseOut(response, { keep: this.keep, clientMinor: this.head?.minor ?? 1, dechunk, fields: this.answerFields }), first));
   }
   public body(bytes: Buffer): void {
+    this.sentBytes += bytes.length;
     this.sent(this.link.write(bytes));
   }
   public end(): void {
@@ -47,13 +54,14 @@ export abstract class Http1Asker implements Asker {
     this.next();
   }
   public own(status: number): void {
-    this.keep = this.keeps && this.bodyRead;
-    this.link.write(page(status, { keep: this.keep, head: this.head?.method === "HEAD" }));
-    this.next();
+    const keep = this.keeps && this.bodyRead;
+    this.ownText(page(status, { keep, head: this.head?.method === "HEAD" }), status, keep);
   }
   /** An answer of the proxy's own, whole; `keep`: it says that the connection stays. */
-  protected ownText(text: string, keep: boolean): void {
+  protected ownText(text: string, status: number, keep: boolean): void {
     this.keep = keep && this.bodyRead;
+    this.status = status;
+    this.sentBytes = text.length - text.indexOf("\r\n\r\n") - 4;
     this.link.write(text);
     this.next();
   }
@@ -63,9 +71,12 @@ export abstract class Http1Asker implements Asker {
   }
   public tunnel(response: ResponseHead): Link {
     this.keep = false;
+    this.status = response.status;
+    this.sentBytes = 0;
     this.link.write(responseOut(response, { keep: false, clientMinor: 1, dechunk: false, fields: this.answerFields }));
     return this.link;
   }
+  public tunnelEnded(): void {}
   /** There is room again. */
   public onDrain(): void {
     this.link.idle(0);

@@ -1,5 +1,6 @@
 import { constants, performServerHandshake, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { TLSSocket } from "node:tls";
+import { accessLine } from "./access-line.js";
 import type { Asker } from "./asker.js";
 import { clientAddress, type Client } from "./at-peer.js";
 import { GatherError, withLength } from "./gathering.js";
@@ -54,13 +55,13 @@ export function fieldsOut(response: ResponseHead): OutgoingHttpHeaders {
 }
 
 /** One connection that has agreed on HTTP/2. Its streams are requests as any other's. */
-export function http2Session(worker: WorkerState, socket: TLSSocket): void {
+export function http2Session(worker: WorkerState, socket: TLSSocket, address = clientAddress(socket)): void {
   const session: ServerHttp2Session = performServerHandshake(socket, {
     maxSessionMemory: 4,
     maxHeaderListPairs: 128,
     settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: 32 * 1024, initialWindowSize: 256 * 1024, enablePush: false },
   });
-  const client: Client = { address: clientAddress(socket), proto: "https", socket };
+  const client: Client = { address, proto: "https", socket };
   const known = { close: () => session.close(), destroy: () => void socket.destroy() };
   worker.sessions.add(known);
   let streams = 0;
@@ -89,6 +90,12 @@ class Http2Asker implements Asker {
   private spool: Spool | undefined;
   private hsts = "";
   private refusedAlready = false;
+  private head: RequestHead | undefined;
+  /** Its unit, where the request is to be logged. */
+  private logged: string | undefined;
+  private beganMs = 0;
+  private status = 0;
+  private sentBytes = 0;
   private over = false;
   /** Nothing moved for too long. */
   private onOverdue: () => void = () => this.cut();
@@ -113,6 +120,11 @@ class Http2Asker implements Asker {
     const { table } = this.worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     if (table === undefined || unit === undefined) return void this.page(table === undefined ? 503 : 404);
+    this.head = head;
+    if (this.worker.accessLog !== undefined && table.units[unit]?.accessLog !== false) {
+      this.logged = unit;
+      this.beganMs = performance.now();
+    }
     const policy = sitePolicy({ table, unit, head, proto: "https", secured: this.worker.tls.has(head.host), challenges: {} });
     if ("status" in policy) return void this.page(policy.status);
     this.hsts = /^Strict-Transport-Security: (.*)\r\n$/.exec(policy.fields)?.[1] ?? "";
@@ -128,11 +140,14 @@ class Http2Asker implements Asker {
   }
   public begin(response: ResponseHead, first: Buffer): void {
     if (this.over || this.ended) return;
+    this.status = response.status;
     this.stream.respond({ ...fieldsOut(response), ...(this.hsts === "" ? {} : { "strict-transport-security": this.hsts }) }, { endStream: false });
     this.body(first);
   }
   public body(bytes: Buffer): void {
-    if (this.over || bytes.length === 0 || this.stream.write(bytes)) return;
+    if (this.over || bytes.length === 0) return;
+    this.sentBytes += bytes.length;
+    if (this.stream.write(bytes)) return;
     this.blocked = true;
     this.stream.setTimeout(limits.bodyIdleMs);
   }
@@ -152,6 +167,7 @@ class Http2Asker implements Asker {
   public tunnel(): Link {
     throw new Error("HTTP/2 has no tunnel here");
   }
+  public tunnelEnded(): void {}
 
   private gather(unit: string, head: RequestHead): void {
     const { stream, worker } = this;
@@ -193,8 +209,18 @@ class Http2Asker implements Asker {
   private page(status: number): void {
     if (this.over || this.ended || this.stream.headersSent) return;
     const { fields, body } = pageParts(status);
+    this.status = status;
+    this.sentBytes = this.head?.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.stream.respond({ ":status": status, ...Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), value])) });
     this.stream.end(body);
+  }
+  private record(): void {
+    const { logged, head, run, status } = this;
+    if (logged === undefined || head === undefined) return;
+    this.worker.accessLog?.add(logged, accessLine({
+      client: this.client, head, version: "HTTP/2.0", status: status === 0 ? 499 : status, bytes: this.sentBytes,
+      tookMs: performance.now() - this.beganMs, heldMs: run?.heldMs ?? 0, home: run?.home ?? "", edge: this.worker.routes.table?.node ?? "", endedMs: Date.now(),
+    }));
   }
   /** Nothing can be said any more. */
   private get ended(): boolean {
@@ -203,6 +229,7 @@ class Http2Asker implements Asker {
   private gone(): void {
     if (this.over) return;
     this.over = true;
+    this.record();
     this.run?.abort();
     this.spool?.close();
   }

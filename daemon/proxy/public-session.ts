@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { accessLine } from "./access-line.js";
 import type { Upload } from "./asker.js";
 import { clientAddress, type Client } from "./at-peer.js";
 import { Gathering, isGathered, withLength } from "./gathering.js";
@@ -26,10 +27,13 @@ export class PublicSession extends Http1Asker implements Sink {
   private upload: Upload | undefined;
   private spool: Spool | undefined;
   private run: Run | undefined;
+  /** Of the request that is to be logged at its end. */
+  private logged: string | undefined;
+  private beganMs = 0;
 
-  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http") {
+  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http", address = clientAddress(socket)) {
     super();
-    this.client = { address: clientAddress(socket), proto, socket };
+    this.client = { address, proto, socket };
     this.link = new Link(socket, worker.ticker, this);
     this.link.within(limits.keepAliveMs);
   }
@@ -57,6 +61,7 @@ export class PublicSession extends Http1Asker implements Sink {
   }
   public onGone(): void {
     const { run } = this;
+    this.record();
     this.state = "over";
     this.gathering?.stop();
     run?.abort();
@@ -80,6 +85,13 @@ export class PublicSession extends Http1Asker implements Sink {
     this.state = "tunnel";
     return super.tunnel(response);
   }
+  public override tunnelEnded(): void {
+    this.record();
+  }
+  public override cut(): void {
+    this.record();
+    super.cut();
+  }
   /** This worker is to end: connections close after their next answer, or their keep-alive time. */
   protected override get keeps(): boolean {
     return super.keeps && !this.worker.leaving;
@@ -88,6 +100,7 @@ export class PublicSession extends Http1Asker implements Sink {
     return this.state === "run" && (this.upload === undefined || this.upload.complete);
   }
   protected next(): void {
+    this.record();
     this.forget();
     if (this.state === "over") return;
     if (!this.keep) return void this.close();
@@ -131,11 +144,17 @@ export class PublicSession extends Http1Asker implements Sink {
     const { table } = worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     this.state = head.framing.kind === "none" ? "run" : "gather";
+    if (worker.accessLog !== undefined && unit !== undefined && table?.units[unit]?.accessLog !== false) {
+      this.logged = unit;
+      this.beganMs = performance.now();
+      this.status = 0;
+      this.sentBytes = 0;
+    }
     if (table === undefined) return void this.own(503);
     const policy = sitePolicy({ table, unit, head, proto: this.client.proto, secured: worker.tls.has(head.host), challenges: worker.challenges });
     if ("answer" in policy) {
       if (unit !== undefined) worker.count(unit, policy.status);
-      return void this.ownText(policy.answer, this.keeps && head.framing.kind === "none");
+      return void this.ownText(policy.answer, policy.status, this.keeps && head.framing.kind === "none");
     }
     this.answerFields = policy.fields;
     if (unit === undefined) return void this.own(404);
@@ -165,6 +184,16 @@ export class PublicSession extends Http1Asker implements Sink {
     const run = new Run(this.worker, unit, { asker: this, head, headOut: requestOut(head, this.client), upload: this.upload }, this.client);
     this.run = run;
     run.start();
+  }
+  /** Once a request. */
+  private record(): void {
+    const { logged, head, run, status } = this;
+    if (logged === undefined || head === undefined) return;
+    this.logged = undefined;
+    this.worker.accessLog?.add(logged, accessLine({
+      client: this.client, head, version: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0", status: status === 0 ? 499 : status, bytes: this.sentBytes,
+      tookMs: performance.now() - this.beganMs, heldMs: run?.heldMs ?? 0, home: run?.home ?? "", edge: this.worker.routes.table?.node ?? "", endedMs: Date.now(),
+    }));
   }
   private forget(): void {
     this.run = undefined;

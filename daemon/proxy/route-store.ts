@@ -1,10 +1,14 @@
+import { BlockList } from "node:net";
 import { machineMs } from "../lib/clock.js";
+import { parseNetwork } from "../lib/networks.js";
 import { type Deadlines, isServable, isWithin, laterDeadlines, mayAnswer, noDeadlines } from "./gate.js";
 import type { RouteTable, UnitRoute } from "./routes.js";
 
 /** The worker's copy of the table, and the fence as data (OWNERSHIP 5): past the deadline nothing of this node's own is served. */
 export class RouteStore {
   public table: RouteTable | undefined;
+  /** `proxyFrom` of the table. */
+  private balancers: BlockList | undefined;
   private deadlines: Deadlines = noDeadlines;
   private holds: ReadonlyMap<string, number> = new Map();
   /** What is served may have changed; `hasMoved`: units that have another home. */
@@ -17,6 +21,7 @@ export class RouteStore {
   public setTable(table: RouteTable): void {
     const before = this.table;
     this.table = table;
+    if (JSON.stringify(before?.proxyFrom) !== JSON.stringify(table.proxyFrom)) this.balancers = listOf(table.proxyFrom ?? []);
     for (const request of this.sent)
       if (this.hasPassed(request.unit, request.epoch)) {
         this.sent.delete(request);
@@ -57,6 +62,11 @@ export class RouteStore {
     return isWithin(this.deadlines, unit, machineMs());
   }
 
+  /** Is this the address (as clientAddress gives it) of a load balancer, which says first whose connection it brings? */
+  public isBalancer(address: string): boolean {
+    return this.balancers?.check(address, address.includes(":") ? "ipv6" : "ipv4") === true;
+  }
+
   public route(unit: string): UnitRoute | undefined {
     return this.table?.units[unit];
   }
@@ -89,4 +99,14 @@ export class RouteStore {
     this.sent.add(request);
     return () => void this.sent.delete(request);
   }
+}
+
+function listOf(networks: readonly string[]): BlockList | undefined {
+  if (networks.length === 0) return undefined;
+  const list = new BlockList();
+  for (const text of networks) {
+    const network = parseNetwork(text);
+    if (network !== undefined) list.addSubnet(network.address, network.prefix, network.family);
+  }
+  return list;
 }

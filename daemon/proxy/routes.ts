@@ -1,3 +1,4 @@
+import type { ClusterSpec } from "../lib/documents.js";
 import { hstsValue, type SiteTlsSpec } from "../lib/tls-spec.js";
 import type { ClusterState } from "../state/cluster-state.js";
 
@@ -14,6 +15,8 @@ export interface RouteTable {
   apachePort: number;
   /** Public HTTPS of this node, where redirects go; missing: none. */
   httpsPort?: number;
+  /** Addresses and networks of load balancers, whose connections begin with a PROXY header; missing: none. */
+  proxyFrom?: string[];
 }
 export interface UnitRoute {
   home: string;
@@ -26,6 +29,8 @@ export interface UnitRoute {
   uid?: number;
   /** Redirect to HTTPS; value of Strict-Transport-Security there, "" = none. Missing: neither. */
   tls?: { redirect: boolean; hsts: string };
+  /** Its requests are not logged. Missing: they are. */
+  accessLog?: false;
 }
 
 /** Pure: the same picture gives the same table. */
@@ -39,19 +44,22 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
     const open = record.home === node && record.state === "live" && record.homeGeneration === generation && record.move?.phase !== "stopping" && seen?.state === "serving" && seen.epoch === record.epoch;
     units[id] = { home: record.home, epoch: record.epoch, ...(record.handed?.epoch === record.epoch ? { since: record.handed.since } : {}), open };
   }
+  let proxyFrom: string[] | undefined;
   for (const { value: document } of state.desired.values()) {
+    if (document.kind === "cluster") proxyFrom = (document.spec as ClusterSpec).proxyProtocol?.from;
     if (document.kind !== "site") continue;
     const unit = `site-${document.name}`;
     if (units[unit] === undefined) continue;
-    const { customer, hostnames, tls } = document.spec as { customer?: string; hostnames: string[]; tls?: SiteTlsSpec };
+    const { customer, hostnames, tls, accessLog } = document.spec as { customer?: string; hostnames: string[]; tls?: SiteTlsSpec; accessLog?: boolean };
     const uid = units[unit].home === node && customer !== undefined ? state.customers.get(customer)?.value.uid : undefined;
     if (uid !== undefined) units[unit].uid = uid;
+    if (accessLog === false) units[unit].accessLog = false;
     if (tls !== undefined) units[unit].tls = { redirect: tls.redirect, hsts: tls.hsts === undefined ? "" : hstsValue(tls.hsts) };
     for (const name of hostnames) hosts[name.replace(/^\[|\]$/g, "")] ??= unit;
   }
   const nodes: RouteTable["nodes"] = {};
   for (const [name, { value }] of state.nodes) nodes[name] = { addresses: value.addresses, port: value.ports.peer };
-  return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }) };
+  return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }), ...(proxyFrom === undefined ? {} : { proxyFrom }) };
 }
 
 /** Exact name, else the nearest wildcard. */

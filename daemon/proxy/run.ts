@@ -11,6 +11,10 @@ import type { WorkerState } from "./worker-state.js";
 export class Run implements Waiting, OwnCall {
   private at: AtApache | AtPeer | undefined;
   private epoch = 0;
+  /** Where it was sent last; "" = nowhere yet. */
+  public home = "";
+  /** When it was taken, performance.now(). */
+  private takenMs: number | undefined;
   private queued = false;
   /** When it began to wait: however often it is taken and comes back, it waits for so long and no longer. */
   private sinceMs: number | undefined;
@@ -20,6 +24,10 @@ export class Run implements Waiting, OwnCall {
 
   public constructor(private readonly worker: WorkerState, private readonly unit: string, private readonly request: Request, private readonly client: Client) {}
 
+  /** How long it has waited here for a home, ms. */
+  public get heldMs(): number {
+    return this.sinceMs === undefined ? 0 : (this.takenMs ?? performance.now()) - this.sinceMs;
+  }
   public start(): void {
     if (this.worker.held.waits(this.unit)) this.wait();
     else this.attempt();
@@ -43,6 +51,7 @@ export class Run implements Waiting, OwnCall {
     if (this.over || !this.queued || this.at !== undefined || route === undefined || !worker.routes.mayPass(unit)) return;
     this.leave();
     this.epoch = route.epoch;
+    this.home = route.home;
     const at = new AtApache(worker, unit, this.request, this);
     this.at = at;
     at.absorb();
@@ -59,6 +68,7 @@ export class Run implements Waiting, OwnCall {
       return void this.own(503);
     }
     this.epoch = route.epoch;
+    this.home = route.home;
     if (routes.mayServe(unit)) {
       if (worker.full(unit)) return void this.wait();
       const at = new AtApache(worker, unit, request, this);
@@ -75,6 +85,7 @@ export class Run implements Waiting, OwnCall {
     return this.worker.routes.mayAnswer(this.unit, this.epoch);
   }
   public onAccepted(): void {
+    if (this.sinceMs !== undefined) this.takenMs = performance.now();
     if (!this.queued) return;
     this.queued = false;
     this.worker.held.accepted(this.unit, this);
@@ -106,6 +117,7 @@ export class Run implements Waiting, OwnCall {
     if (this.queued) held.refused(this.unit, this);
     else {
       this.sinceMs ??= performance.now();
+      this.takenMs = undefined;
       if (performance.now() - this.sinceMs > limits.holdMs) return void this.own(503);
       this.queued = held.add(this.unit, this, this.sinceMs);
       if (!this.queued) return void this.own(503);

@@ -8,6 +8,8 @@ export const workerCount = (cores = availableParallelism()): number => Math.min(
 export const workerNames = (count = workerCount()): string[] => Array.from({ length: count }, (_, at) => `hcd-proxy-${at + 1}`);
 /** Folder of the workers' user for bodies on their way. */
 export const spoolFolder = (host: HostConfig): string => `${host.paths.state}/spool`;
+/** Folder of the workers' user for the sites' access logs. */
+export const accessLogFolder = (host: Pick<HostConfig, "paths">): string => `${host.paths.log}/access`;
 
 /** A worker's service. Its artefact's real path is in the definition, so that an upgrade is seen. Keys are named by path only. */
 export function proxyService(host: HostConfig, name: string, artefact = process.argv[1] ?? `${host.paths.lib}/current/hcd.cjs`): ServiceDefinition {
@@ -21,6 +23,7 @@ export function proxyService(host: HostConfig, name: string, artefact = process.
     pki: { ca: `${pki}/edge-ca.crt`, cert: `${pki}/proxy.crt`, key: `${pki}/proxy.key` },
     shared: true,
     spool: spoolFolder(host),
+    accessLog: accessLogFolder(host),
   };
   return {
     name,

@@ -1,12 +1,16 @@
-import type { Link } from "./link.js";
-
 /** Length of a tick, ms: time-outs of links are looked at so often, and are late by at most so much. */
 const tickMs = 250;
+
+export interface Ticked {
+  /** Looks whether its time is over. */
+  look(now: number): void;
+  destroy(): void;
+}
 
 /** One coarse clock for all links of a worker: a timer for each socket costs more than what it guards. */
 export class Ticker {
   public now = 0;
-  private readonly links = new Set<Link>();
+  private readonly links = new Set<Ticked>();
   private readonly timer = setInterval(() => this.tick(), tickMs);
 
   public constructor(private readonly each: () => void = () => undefined) {}
@@ -14,10 +18,10 @@ export class Ticker {
   public ticks(ms: number): number {
     return Math.ceil(ms / tickMs);
   }
-  public add(link: Link): void {
+  public add(link: Ticked): void {
     this.links.add(link);
   }
-  public delete(link: Link): void {
+  public delete(link: Ticked): void {
     this.links.delete(link);
   }
   public get size(): number {

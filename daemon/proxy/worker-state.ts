@@ -1,4 +1,5 @@
 import type { Logger } from "../lib/log.js";
+import type { AccessLog } from "./access-log.js";
 import { HeldRequests } from "./held-requests.js";
 import { limits } from "./limits.js";
 import { OwnCalls } from "./own-calls.js";
@@ -45,6 +46,10 @@ export class WorkerState {
   public readonly tls: TlsContexts;
   /** Challenges of a CA: token → answer. */
   public challenges: Readonly<Record<string, string>> = {};
+  /** Missing: no request is logged. */
+  public accessLog: AccessLog | undefined;
+  /** Connections of load balancers without a sound PROXY header. */
+  public refusedHeaders = 0;
   /** The key of session tickets that all workers share has come. */
   public onTickets: (key: Buffer) => void = () => undefined;
   private readonly running = new Map<string, Set<InFlight>>();

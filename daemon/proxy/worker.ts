@@ -4,10 +4,13 @@ import { createServer as createTlsServer } from "node:tls";
 import { delay } from "../lib/abort.js";
 import { pauseMs } from "../lib/backoff.js";
 import { createLogger, type Logger } from "../lib/log.js";
+import { AccessLog } from "./access-log.js";
 import { followControl } from "./follow-control.js";
 import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
+import { clientAddress } from "./at-peer.js";
 import { PeerSession } from "./peer-session.js";
+import { ProxyHeaderReader } from "./proxy-header-reader.js";
 import { PublicSession } from "./public-session.js";
 import { RouteStore } from "./route-store.js";
 import { SpoolRoom } from "./spool.js";
@@ -30,6 +33,8 @@ export interface WorkerOptions {
   shared?: boolean;
   /** Folder of this worker's user for bodies that are too large for memory; default: memory only. */
   spool?: string;
+  /** Folder of access logs (access-log.ts); default: none are written. */
+  accessLog?: string;
 }
 export interface RunningWorker {
   httpPort: number;
@@ -41,6 +46,8 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
+/** A line of log for refused headers at most so often. */
+const refusalsToldMs = 60_000;
 const bind = (server: Server, port: number, host: string, reusePort: boolean): Promise<void> =>
   new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -86,9 +93,11 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   const ticker = new Ticker(() => {
     worker.held.expire();
     worker.ownCalls.expire();
+    worker.accessLog?.tick();
     if (worker.leaving && worker.connections === 0 && worker.peerConnections === 0) left?.();
   });
   const worker = new WorkerState(new RouteStore(), new Upstreams(keys, ticker), ticker, new SpoolRoom(options.spool), log);
+  if (options.accessLog !== undefined) worker.accessLog = new AccessLog(options.accessLog, log);
   const handshaking = new Set<Socket>();
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
     if (worker[kind] >= limits[kind]) {
@@ -102,15 +111,28 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     });
     return true;
   };
+  let toldMs = Number.NEGATIVE_INFINITY;
+  const fromBalancer = (socket: Socket, begin: (client: string) => void): boolean => {
+    const address = clientAddress(socket);
+    if (!worker.routes.isBalancer(address)) return false;
+    new ProxyHeaderReader(socket, ticker, (client) => begin(client ?? address), (why) => {
+      worker.refusedHeaders += 1;
+      if (performance.now() - toldMs < refusalsToldMs) return;
+      toldMs = performance.now();
+      log.warn({ balancer: address, why, refused: worker.refusedHeaders }, "a load balancer's connection is refused: it must begin with a PROXY header of version 2");
+    });
+    return true;
+  };
   const http = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    if (accept(socket, "connections")) new PublicSession(worker, socket);
+    if (accept(socket, "connections") && !fromBalancer(socket, (client) => void new PublicSession(worker, socket, "http", client))) new PublicSession(worker, socket);
   });
   const https = createTlsListener({
     contexts: worker.tls, log,
     accept: (socket) => accept(socket, "connections"),
-    session: (socket) => {
-      if (socket.alpnProtocol === "h2") http2Session(worker, socket);
-      else new PublicSession(worker, socket, "https");
+    fromBalancer,
+    session: (socket, client) => {
+      if (socket.alpnProtocol === "h2") http2Session(worker, socket, client);
+      else new PublicSession(worker, socket, "https", client);
     },
   });
   worker.onTickets = (key) => void https.tls.setTicketKeys(key);
@@ -160,6 +182,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
       for (const session of worker.sessions) session.destroy();
       for (const socket of handshaking) socket.destroy();
       await Promise.all(closed);
+      await worker.accessLog?.stop();
     },
   };
 }

@@ -1,12 +1,14 @@
-import { open, readdir, stat } from "node:fs/promises";
+import { constants, open, readdir, stat } from "node:fs/promises";
 import { canonicalName } from "./site-paths.js";
 
-/** The last `bytes` of a file, from the first whole line on; "" when there is none. */
-async function tail(path: string, bytes: number): Promise<string> {
-  const file = await open(path, "r").catch(() => undefined);
+/** The last `bytes` of a file, from the first whole line on; "" when there is none. What lies in a folder of another user may be no file: no link is followed, and nothing is waited for. */
+export async function tail(path: string, bytes: number): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
   if (file === undefined) return "";
   try {
-    const { size } = await file.stat();
+    const seen = await file.stat();
+    if (!seen.isFile()) return "";
+    const { size } = seen;
     const from = Math.max(0, size - bytes);
     const buffer = Buffer.alloc(size - from);
     await file.read(buffer, 0, buffer.length, from);

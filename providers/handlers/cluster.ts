@@ -4,6 +4,7 @@ import { pauseMs, until } from "../../daemon/lib/backoff.js";
 import { type DesiredDocument, documentVersion } from "../../daemon/lib/documents.js";
 import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import type { ClusterConfig, Identity } from "../../daemon/lib/node-config.js";
+import { networkFailures } from "../../daemon/lib/networks.js";
 import { holdsUnknown, validate } from "../../daemon/lib/schema.js";
 import { dropPending, keepPending, readPending, removeConnectionFile, writeConnectionFile } from "../core/connection-file.js";
 import type { Handler } from "../core/handler.js";
@@ -67,7 +68,7 @@ async function waitReady(connection: Connection): Promise<void> {
 }
 
 function clusterDocument(inputs: ClusterInputs): DesiredDocument<"cluster"> {
-  return { version: documentVersion, kind: "cluster", name: inputs.name, origin: "git", spec: { redundancy: inputs.redundancy, nodes: inputs.members.filter((member) => member.role === "node").map((member) => member.node), settings: inputs.settings, ...(inputs.acme == null ? {} : { acme: inputs.acme }) } };
+  return { version: documentVersion, kind: "cluster", name: inputs.name, origin: "git", spec: { redundancy: inputs.redundancy, nodes: inputs.members.filter((member) => member.role === "node").map((member) => member.node), settings: inputs.settings, ...(inputs.acme == null ? {} : { acme: inputs.acme }), ...(inputs.proxyProtocol == null ? {} : { proxyProtocol: inputs.proxyProtocol }) } };
 }
 
 /** Hands a node its identity. The same again changes nothing: a connection that breaks under the call does not end the operation, and is told. */
@@ -135,15 +136,17 @@ export const clusterHandler: Handler<ClusterInputs, ClusterOutputs> = {
   check: async (_olds, news) => {
     const inputs = structuredClone(news);
     if (inputs.acme === null) delete (inputs as Partial<ClusterInputs>).acme;
+    if (inputs.proxyProtocol === null) delete (inputs as Partial<ClusterInputs>).proxyProtocol;
     const failures = validate(clusterSchema, inputs);
     if (failures.length > 0 || holdsUnknown(inputs.members)) return { inputs, failures };
+    if (inputs.proxyProtocol !== undefined && !holdsUnknown(inputs.proxyProtocol)) failures.push(...networkFailures(inputs.proxyProtocol));
     const nodes = inputs.members.filter((member) => member.role === "node").length;
     if (inputs.redundancy > nodes) failures.push({ property: "redundancy", reason: `${inputs.redundancy} copies need as many nodes; there are ${nodes}` });
     return { inputs, failures };
   },
   diff: async (_id, olds, news) => {
     dropPending(news.name); // the state has the identity
-    const fields = ["connections", "members", "datasets", "redundancy", "settings", "acme", "ephemeral"] as const;
+    const fields = ["connections", "members", "datasets", "redundancy", "settings", "acme", "proxyProtocol", "ephemeral"] as const;
     const changed = fields.some((field) => holdsUnknown(news[field]) || !same(olds[field] ?? null, news[field] ?? null)) || new Date().toISOString() > olds.renewAfter || !olds.secrets?.includes('"sealKey"');
     return { changes: changed || olds.name !== news.name, replaces: olds.name !== news.name ? ["name"] : [], deleteBeforeReplace: true };
   },

@@ -1,5 +1,5 @@
 import { until } from "../../daemon/lib/backoff.js";
-import { siteUnit } from "../../daemon/lib/documents.js";
+import { siteDefaults, siteUnit } from "../../daemon/lib/documents.js";
 import { errorCode, HcError, messageOf } from "../../daemon/lib/errors.js";
 import { checkPhpSettings } from "../../daemon/platform/php-settings.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
@@ -17,6 +17,8 @@ import { apiCall } from "../ssh/api-client.js";
 
 /** `error`: there is a document and no unit yet. */
 interface UnitAnswer { record?: UnitRecord; observed?: Record<string, ObservedUnit>; ready?: boolean; appliedRevision?: string; error?: { message: string } }
+/** What a property means that a state of a version before lacks. */
+const defaults: Partial<Record<string, unknown>> = siteDefaults;
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** The initial content lies on one node before the document names it; the home fetches it from there. */
@@ -93,8 +95,8 @@ export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
     const replaces = (["name", "customer", "template"] as const).filter((field) => !same(olds[field], news[field])) as string[];
     if (otherCluster(olds.connection, news.connection)) replaces.push("connection");
     // where it is, is an output; initial content matters only when the site is made
-    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention", "tls"] as const;
-    return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field] ?? null, news[field] ?? null)), replaces, deleteBeforeReplace: true };
+    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention", "tls", "accessLog"] as const;
+    return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field] ?? defaults[field] ?? null, news[field] ?? null)), replaces, deleteBeforeReplace: true };
   },
   create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs, true) }),
   update: async (_id, olds, news) => ({ outs: await converge(news, olds.home === "") }),

@@ -19,6 +19,11 @@ export interface ClusterArgs {
    * staging one first (https://acme-staging-v02.api.letsencrypt.org/directory). `email`: where the CA may write to. `ca`: PEM of the CA that the directory's own certificate comes from, where that is one of your own.
    */
   acme?: { termsOfServiceAgreed: boolean; directory?: string; email?: string; ca?: string };
+  /**
+   * Load balancers before the nodes that speak the PROXY protocol, version 2, on the ports of HTTP and HTTPS: their addresses and networks ("192.0.2.10", "10.1.0.0/24"). Each of their connections must begin with its header, and
+   * the visitor's address is the one that it says; nobody else's may.
+   */
+  proxyProtocol?: { from: string[] };
   /** A local cluster: it goes with its machines. */
   ephemeral?: boolean;
 }
@@ -56,7 +61,7 @@ export class Cluster extends pulumi.dynamic.Resource {
     const local = args.ephemeral === true ? hosts[0]?.local : undefined;
     super(
       provider, name,
-      { name, connections, members, datasets, redundancy, settings, ...(args.acme === undefined ? {} : { acme: args.acme }), ephemeral: args.ephemeral ?? false, clusterId: undefined, secrets: undefined, renewAfter: undefined },
+      { name, connections, members, datasets, redundancy, settings, ...(args.acme === undefined ? {} : { acme: args.acme }), ...(args.proxyProtocol === undefined ? {} : { proxyProtocol: args.proxyProtocol }), ephemeral: args.ephemeral ?? false, clusterId: undefined, secrets: undefined, renewAfter: undefined },
       pulumi.mergeOptions({ dependsOn: [...args.pools, ...(args.witnesses ?? [])], additionalSecretOutputs: ["secrets"], ...(local === undefined ? {} : { deletedWith: local }) }, options),
       "hybridcluster", "Cluster",
     );

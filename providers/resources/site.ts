@@ -41,6 +41,8 @@ export interface SiteArgs {
    * as soon as the name has its certificate. `hsts`: browsers never come over HTTP again for so long; take it when HTTPS has proven itself.
    */
   tls?: { certificate: Certificate | pulumi.Input<string>; redirect?: pulumi.Input<boolean>; hsts?: HstsSpec };
+  /** Each request is written to the access log of the node that had the visitor (default true): `hc logs --access`. They hold visitors' addresses. */
+  accessLog?: pulumi.Input<boolean>;
   adopt?: boolean;
   /** The site's name, when a change may replace it (its data goes to the trash). */
   allowReplace?: string;

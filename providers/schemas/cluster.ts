@@ -1,4 +1,5 @@
 import type { Member } from "../../daemon/lib/node-config.js";
+import { type ProxyProtocolSpec, proxyProtocolSchema } from "../../daemon/lib/networks.js";
 import { holdsUnknown, nameSchema } from "../../daemon/lib/schema.js";
 import { acmeSpecSchema, type AcmeSpec, letsEncrypt } from "../../daemon/lib/tls-spec.js";
 import { type Connection, connectionSchema } from "./connection.js";
@@ -14,6 +15,8 @@ export interface ClusterInputs {
   settings: ClusterSettings;
   /** Missing: no certificates by ACME. */
   acme?: AcmeSpec;
+  /** Missing: no load balancers that say whose connections they bring. */
+  proxyProtocol?: ProxyProtocolSpec;
   ephemeral: boolean;
 }
 export interface ClusterOutputs extends ClusterInputs {
@@ -47,6 +50,7 @@ export const clusterSchema = {
       ...acmeSpecSchema, required: ["termsOfServiceAgreed"],
       properties: { ...acmeSpecSchema.properties, directory: { ...acmeSpecSchema.properties.directory, default: letsEncrypt }, email: { ...acmeSpecSchema.properties.email, default: "" }, ca: { ...acmeSpecSchema.properties.ca, default: "" } },
     },
+    proxyProtocol: proxyProtocolSchema,
     ephemeral: { type: "boolean", default: false },
     // outputs, named in the program so that they become Outputs
     clusterId: {}, secrets: {}, renewAfter: {},

@@ -36,6 +36,7 @@ export const siteSchema = {
       },
     },
     tls: { ...spec.tls, required: ["certificate"], properties: { ...spec.tls.properties, redirect: { ...spec.tls.properties.redirect, default: true } } },
+    accessLog: { ...spec.accessLog, default: siteDefaults.accessLog },
     contentPath: { type: "string", maxLength: 4096, default: "" },
     adopt: { type: "boolean", default: false }, allowReplace: { type: "string", default: "" }, timeouts: timeoutsSchema(120),
     home: {}, replicaNodes: {}, urls: {}, epoch: {},
@@ -44,7 +45,7 @@ export const siteSchema = {
 
 export const siteSpec = (inputs: SiteInputs): SiteSpec => ({
   customer: inputs.customer, template: inputs.template, hostnames: inputs.hostnames, replicas: inputs.replicas, placement: inputs.placement, quota: inputs.quota,
-  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover, retention: inputs.retention,
+  limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover, retention: inputs.retention, accessLog: inputs.accessLog,
   ...(inputs.tls == null ? {} : { tls: inputs.tls }),
 });
 export function siteUrls({ hostnames, tls, connection }: Pick<SiteInputs, "hostnames" | "tls" | "connection">): string[] {

@@ -248,7 +248,7 @@ test("it is asked only about a hold that drains, by the site's own uid, and no W
 test.each(["http/1.1", "h2"])("over TLS (%s) it is known as well", async (protocol) => {
   const keys = pair.pki.of("n1");
   home().tls.update({ certificates: { own: { chain: readFileSync(keys.cert, "utf8"), key: readFileSync(keys.key, "utf8") } }, names: { "wiki.localhost": "own" } });
-  const front = createTlsListener({ contexts: home().tls, log: home().log, accept: () => true, session: (socket) => void (socket.alpnProtocol === "h2" ? http2Session(home(), socket) : new PublicSession(home(), socket, "https")) });
+  const front = createTlsListener({ contexts: home().tls, log: home().log, accept: () => true, fromBalancer: () => false, session: (socket) => void (socket.alpnProtocol === "h2" ? http2Session(home(), socket) : new PublicSession(home(), socket, "https")) });
   const port = await listen(front.server as never, 0, "::");
   const trust = { servername: "wiki.localhost", rejectUnauthorized: false };
   try {

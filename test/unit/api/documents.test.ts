@@ -154,3 +154,10 @@ test("refuses what the schema does not know, naming the property", async () => {
   await expect(call("PUT", "customer", "other", { body: documentOf("customer", "acme") })).rejects.toMatchObject({ code: "INVALID_INPUT" });
   await expect(call("PUT", "planet", "x", { body: {} })).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("planet") });
 });
+
+test("load balancers that are none are refused here too", async () => {
+  const { put } = setup();
+  const from = (...networks: string[]) => ({ change: (document: DesiredDocument) => { (document.spec as { proxyProtocol?: object }).proxyProtocol = { from: networks }; } });
+  await expect(put("cluster", "eu", "git", from("192.0.2.1", "10.0.0.0/40"))).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("proxyProtocol.from.1") });
+  expect(await put("cluster", "eu", "git", from("192.0.2.1", "10.0.0.0/24"))).toMatchObject({ changed: true });
+});

@@ -32,6 +32,12 @@ describe("Cluster", () => {
   it("names a setting that is wrong", async () => {
     expect(said(await clusterHandler.check({}, cluster(["n1"], { settings: { ...settingsDefaults, rpoS: 0, colour: "red" } })))).toEqual([expect.stringMatching(/^settings\.colour: is not a known property/), expect.stringMatching(/^settings\.rpoS: 0 must be >= 1/)]);
   });
+  it("names load balancers that are none, and forgets a null", async () => {
+    expect(said(await clusterHandler.check({}, cluster(["n1"], { proxyProtocol: { from: ["192.0.2.1", "everybody", "0.0.0.0/0"] } })))).toEqual([expect.stringMatching(/^proxyProtocol\.from\.1: "everybody" is no address or network/), expect.stringMatching(/^proxyProtocol\.from\.2: "0\.0\.0\.0\/0"/)]);
+    expect(said(await clusterHandler.check({}, cluster(["n1"], { proxyProtocol: { from: [] } })))).toEqual([expect.stringMatching(/^proxyProtocol\.from: /)]);
+    expect((await clusterHandler.check({}, cluster(["n1"], { proxyProtocol: null }))).inputs).not.toHaveProperty("proxyProtocol");
+    expect(said(await clusterHandler.check({}, cluster(["n1"], { proxyProtocol: { from: ["10.0.0.0/8", "2001:db8::1"] } })))).toEqual([]);
+  });
   it("takes what is not known yet", async () => expect(said(await clusterHandler.check({}, cluster(["n1"], { connections: unknownValue, members: unknownValue })))).toEqual([]));
 
   const olds = (more: Partial<ClusterOutputs> = {}): ClusterOutputs => ({ ...cluster(["n1", "n2", "n3"]), clusterId: "id", secrets: '{"sealKey":"x"}', renewAfter: "2999-01-01T00:00:00.000Z", ...more });
@@ -41,6 +47,7 @@ describe("Cluster", () => {
     ["a node less", {}, cluster(["n1", "n2"]), { changes: true, replaces: [] }],
     ["another redundancy", {}, { redundancy: 3 }, { changes: true, replaces: [] }],
     ["a setting", {}, { settings: { ...settingsDefaults, trashDays: 7 } }, { changes: true, replaces: [] }],
+    ["load balancers", {}, { proxyProtocol: { from: ["192.0.2.1"] } }, { changes: true, replaces: [] }],
     ["certificates in their last third", { renewAfter: "2001-01-01T00:00:00.000Z" }, {}, { changes: true, replaces: [] }],
     ["what is not known yet", {}, { members: unknownValue }, { changes: true, replaces: [] }],
     ["another name", {}, { name: "us" }, { changes: true, replaces: ["name"] }],

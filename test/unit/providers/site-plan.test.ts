@@ -15,7 +15,7 @@ const full = async (more: object = {}): Promise<SiteInputs> => (await siteHandle
 const check = async (more: object, olds: Partial<SiteInputs> = {}): Promise<string[]> => (await siteHandler.check(olds, given(more))).failures.map(({ property, reason }) => `${property}: ${reason}`);
 
 test("the shortest program does the safe thing", async () => {
-  expect(await full()).toMatchObject({ replicas: 0, quota: "10G", limits: { memory: "256M", cpu: 1, tasks: 64 }, placement: { pin: "", acrossZones: false, prefer: [] }, ready: { path: "/", status: 0 }, adopt: false, allowReplace: "", timeouts: { create: 120 }, retention: { minutes: 60, hours: 24, days: 30, weeks: 12 } });
+  expect(await full()).toMatchObject({ replicas: 0, quota: "10G", limits: { memory: "256M", cpu: 1, tasks: 64 }, placement: { pin: "", acrossZones: false, prefer: [] }, ready: { path: "/", status: 0 }, adopt: false, allowReplace: "", timeouts: { create: 120 }, retention: { minutes: 60, hours: 24, days: 30, weeks: 12 }, accessLog: true });
 });
 
 test.each<[string, object, RegExp]>([
@@ -106,6 +106,11 @@ describe("diff", () => {
 
   test.each<[string, object]>([["name", { name: "store" }], ["customer", { customer: "other" }], ["template", { template: "dokuwiki" }], ["connection", { connection: connection({ cluster: "us" }) }]])("%s replaces it, the old one first", async (property, more) => {
     expect(await diff(more)).toEqual({ changes: true, replaces: [property], deleteBeforeReplace: true });
+  });
+  it("a state of a version before means the defaults", async () => {
+    const before = { accessLog: undefined, failover: undefined, retention: undefined } as unknown as SiteOutputs;
+    expect(await diff({}, before)).toMatchObject({ changes: false });
+    expect(await diff({ accessLog: false }, before)).toMatchObject({ changes: true, replaces: [] });
   });
   it("what is not known yet is a change", async () => expect(await diff({ quota: unknownValue })).toMatchObject({ changes: true, replaces: [] }));
   it("sees what a refresh found", async () => expect(await diff({}, { quota: "1G" })).toMatchObject({ changes: true }));
