@@ -56,9 +56,9 @@ export class WorkerState {
   private readonly stats = new Map<string, UnitStats>();
   private readonly waits = new Map<string, Waits>();
 
-  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger, owners: Pick<SocketOwners, "find"> = new SocketOwners()) {
+  public constructor(public readonly routes: RouteStore, public readonly upstreams: Upstreams, public readonly ticker: Ticker, public readonly spoolRoom: SpoolRoom, public readonly log: Logger) {
     this.tls = new TlsContexts(log);
-    this.ownCalls = new OwnCalls(this, owners);
+    this.ownCalls = new OwnCalls(this, new SocketOwners());
     this.held = new HeldRequests((unit) => {
       this.of(unit).held += 1;
     }, (unit, ms) => this.waitsOf(unit).held(ms, Date.now()));

@@ -91,8 +91,10 @@ export class SiteEtc {
     await rm(`${this.folder}/${unit}`, { recursive: true, force: true });
   }
 
+  /** One that fails stops no other. */
   private writeHosts(units: Iterable<string> = this.named.keys()): Promise<void> {
     const wanted = [...units];
+    let failure: Error | undefined;
     const done = this.writing.catch(() => undefined).then(async () => {
       const host = (await readFileIfAny(`${this.folder}/host/hosts`)) ?? "";
       for (const unit of wanted) {
@@ -100,8 +102,13 @@ export class SiteEtc {
         if (hostnames === undefined) continue; // forgotten meanwhile
         const text = hostsText(host, this.names ? hostnames : []);
         // a link, as the version before has made it, leads nowhere from here
-        if ((await readFileIfAny(path)) !== text) await writeFileAtomic(path, text);
+        if ((await readFileIfAny(path)) === text) continue;
+        await writeFileAtomic(path, text).catch((error: NodeJS.ErrnoException) => {
+          if (error.code === "ENOENT") this.named.delete(unit); // its folder has gone
+          else failure ??= error;
+        });
       }
+      if (failure !== undefined) throw failure;
     });
     this.writing = done;
     return done;

@@ -71,6 +71,9 @@ test("the hosts file of a site that runs follows its names and the host's file, 
     expect(lstatSync(`${own}/hosts`).ino).toBe(before); // nothing is written that is there
     await etc.follow([{ ...site, hostnames: ["new.example"] }]);
     expect(hosts()).toBe("127.0.0.1 localhost\n127.0.0.1 new.example\n");
+    await etc.prepare({ ...site, unit: "site-0" });
+    rmSync(`${folder}/run/site-0`, { recursive: true }); // by whomever: it stops no other
+    await etc.follow([site, { ...site, hostnames: ["new.example"] }]);
     writeFileSync(`${host}/hosts.new`, "127.0.0.1 localhost\n192.0.2.9 new.example\n");
     renameSync(`${host}/hosts.new`, `${host}/hosts`);
     await etc.refresh();
