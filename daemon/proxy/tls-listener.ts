@@ -33,6 +33,8 @@ export function createTlsListener({ contexts, log, accept, session }: TlsListene
       callback(new Error("no certificate for this name"));
     },
   }, (socket) => {
+    // as on the plain port: who has sent its request and says so is still answered. Who goes away within its handshake is gone: nobody waits for the deadline
+    socket.allowHalfOpen = true;
     socket.disableRenegotiation(); // CPU for the asking, and nobody needs it (RFC 9325 §3.5)
     session(socket);
   });
@@ -40,8 +42,7 @@ export function createTlsListener({ contexts, log, accept, session }: TlsListene
     log.debug({ err: error }, "a client's handshake failed");
     socket.destroy();
   });
-  // as on the plain port: who has sent its request and says so is still answered
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const server = createServer((socket) => {
     if (accept(socket)) tls.emit("connection", socket);
   });
   return { server, tls };

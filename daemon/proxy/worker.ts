@@ -88,7 +88,12 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     if (worker.leaving && worker.connections === 0 && worker.peerConnections === 0) left?.();
   });
   const worker = new WorkerState(new RouteStore(), new Upstreams(keys, ticker), ticker, new SpoolRoom(options.spool), log);
-  const handshaking = new Set<Socket>();
+  /** With TLS: also what never finishes its handshake. */
+  const encrypted = new Set<Socket>();
+  const keepNote = (socket: Socket): void => {
+    encrypted.add(socket);
+    socket.once("close", () => encrypted.delete(socket));
+  };
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
     if (worker[kind] >= limits[kind]) {
       socket.destroy();
@@ -106,7 +111,11 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   });
   const https = createTlsListener({
     contexts: worker.tls, log,
-    accept: (socket) => accept(socket, "connections"),
+    accept: (socket) => {
+      if (!accept(socket, "connections")) return false;
+      keepNote(socket);
+      return true;
+    },
     session: (socket) => {
       if (socket.alpnProtocol === "h2") http2Session(worker, socket);
       else new PublicSession(worker, socket, "https");
@@ -116,10 +125,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
     if (accept(socket, "peerConnections")) new PeerSession(worker, socket);
   });
-  peer.on("connection", (socket) => {
-    handshaking.add(socket); // also what never finishes its handshake
-    socket.once("close", () => handshaking.delete(socket));
-  });
+  peer.on("connection", keepNote);
   peer.on("tlsClientError", (error, socket) => {
     log.debug({ err: error }, "a peer's handshake was refused");
     socket.destroy();
@@ -157,7 +163,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
       const closed = [http, https.server, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))); // one that never listened says so, and is closed
       ticker.destroyAll();
       for (const session of worker.sessions) session.destroy();
-      for (const socket of handshaking) socket.destroy();
+      for (const socket of encrypted) socket.destroy();
       await Promise.all(closed);
     },
   };
