@@ -4,7 +4,7 @@ import type { SiteRun } from "../services/site-services.js";
 
 /** Everything that the services need of a site. Pure; property order is fixed, so that equal runs have equal text. */
 export function siteRun(node: string, data: string, record: UnitRecord, document: DesiredDocument<"site">, customer: CustomerRecord): SiteRun {
-  const { hostnames, limits, php, ready } = document.spec;
+  const { hostnames, limits, php, ready, tls } = document.spec;
   return {
     unit: record.unit,
     name: record.name,
@@ -18,6 +18,7 @@ export function siteRun(node: string, data: string, record: UnitRecord, document
     ready: { path: ready.path, status: ready.status },
     node,
     epoch: record.epoch,
+    ...(tls === undefined ? {} : { secured: true }),
   };
 }
 /** What a container is started with: all of it. */

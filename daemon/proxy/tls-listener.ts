@@ -38,6 +38,8 @@ export function createTlsListener({ contexts, log, accept, fromBalancer, session
       callback(new Error("no certificate for this name"));
     },
   }, (socket) => {
+    // as on the plain port: who has sent its request and says so is still answered. Who goes away within its handshake is gone: nobody waits for the deadline
+    socket.allowHalfOpen = true;
     socket.disableRenegotiation(); // CPU for the asking, and nobody needs it (RFC 9325 §3.5)
     const plain = plainOf(socket);
     session(socket, plain === undefined ? undefined : clients.get(plain));
@@ -46,8 +48,7 @@ export function createTlsListener({ contexts, log, accept, fromBalancer, session
     log.debug({ err: error }, "a client's handshake failed");
     socket.destroy();
   });
-  // as on the plain port: who has sent its request and says so is still answered
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const server = createServer((socket) => {
     if (!accept(socket)) return;
     const begin = (client: string): void => {
       clients.set(socket, client);

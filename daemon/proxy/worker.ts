@@ -98,7 +98,12 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   });
   const worker = new WorkerState(new RouteStore(), new Upstreams(keys, ticker), ticker, new SpoolRoom(options.spool), log);
   if (options.accessLog !== undefined) worker.accessLog = new AccessLog(options.accessLog, log);
-  const handshaking = new Set<Socket>();
+  /** With TLS: also what never finishes its handshake. */
+  const encrypted = new Set<Socket>();
+  const keepNote = (socket: Socket): void => {
+    encrypted.add(socket);
+    socket.once("close", () => encrypted.delete(socket));
+  };
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
     if (worker[kind] >= limits[kind]) {
       socket.destroy();
@@ -128,7 +133,11 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   });
   const https = createTlsListener({
     contexts: worker.tls, log,
-    accept: (socket) => accept(socket, "connections"),
+    accept: (socket) => {
+      if (!accept(socket, "connections")) return false;
+      keepNote(socket);
+      return true;
+    },
     fromBalancer,
     session: (socket, client) => {
       if (socket.alpnProtocol === "h2") http2Session(worker, socket, client);
@@ -139,10 +148,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
     if (accept(socket, "peerConnections")) new PeerSession(worker, socket);
   });
-  peer.on("connection", (socket) => {
-    handshaking.add(socket); // also what never finishes its handshake
-    socket.once("close", () => handshaking.delete(socket));
-  });
+  peer.on("connection", keepNote);
   peer.on("tlsClientError", (error, socket) => {
     log.debug({ err: error }, "a peer's handshake was refused");
     socket.destroy();
@@ -180,7 +186,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
       const closed = [http, https.server, peer].map((server) => new Promise<void>((resolve) => server.close(() => resolve()))); // one that never listened says so, and is closed
       ticker.destroyAll();
       for (const session of worker.sessions) session.destroy();
-      for (const socket of handshaking) socket.destroy();
+      for (const socket of encrypted) socket.destroy();
       await Promise.all(closed);
       await worker.accessLog?.stop();
     },

@@ -58,7 +58,7 @@ class NodeSiteServices implements SiteServices {
     this.pools = new ConfigFolder(this.paths.fpmFolder);
     const { http, https } = options.host.ports;
     // a site asks itself at the ports of its URLs: where others stand before this proxy (a balancer, other ports), it goes their way
-    this.etc = new SiteEtc(this.paths.etcFolder, http === defaultPorts.http && (https === defaultPorts.https || https === 0));
+    this.etc = new SiteEtc(this.paths.etcFolder, http === defaultPorts.http && https === defaultPorts.https);
     this.apache = new Apache({ ...options, paths: this.paths, port: options.host.ports.apache });
   }
 

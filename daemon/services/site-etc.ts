@@ -39,7 +39,7 @@ export const etcMounts = (folder: string, unit: string): { source: string; targe
 export class SiteEtc {
   /** name → what its copy was made from. */
   private readonly copied = new Map<string, string>();
-  /** unit → its host names, of those that have a folder here. */
+  /** unit → the names that lead it to loopback, of those that have a folder here. */
   private readonly named = new Map<string, readonly string[]>();
   /** One write of hosts files after the other, each of what is known then. */
   private writing: Promise<void> = Promise.resolve();
@@ -65,8 +65,8 @@ export class SiteEtc {
     }
   }
   /** All sites as they are configured now: those that run here learn of other host names. */
-  public async follow(sites: readonly Pick<SiteRun, "unit" | "hostnames">[]): Promise<void> {
-    for (const { unit, hostnames } of sites) if ((await stat(`${this.folder}/${unit}`).catch(() => undefined)) !== undefined) this.named.set(unit, hostnames);
+  public async follow(sites: readonly Pick<SiteRun, "unit" | "hostnames" | "secured">[]): Promise<void> {
+    for (const site of sites) if ((await stat(`${this.folder}/${site.unit}`).catch(() => undefined)) !== undefined) this.named.set(site.unit, this.namesOf(site));
     await this.writeHosts();
   }
 
@@ -81,7 +81,7 @@ export class SiteEtc {
       if ((await readlink(`${own}/${name}`).catch(() => "")) !== target) await symlink(target, `${own}/${name}`);
     }
     for (const [name, text] of [["passwd", passwdText(site)], ["group", groupText(site)]] as const) if ((await readFileIfAny(`${own}/${name}`)) !== text) await writeFileAtomic(`${own}/${name}`, text);
-    this.named.set(site.unit, site.hostnames);
+    this.named.set(site.unit, this.namesOf(site));
     await this.writeHosts([site.unit]);
   }
 
@@ -91,6 +91,10 @@ export class SiteEtc {
     await rm(`${this.folder}/${unit}`, { recursive: true, force: true });
   }
 
+  /** Only where this proxy answers by HTTP and HTTPS: else the site's HTTPS, if it has any, is ended by somebody before us, whom it has to find by DNS. */
+  private namesOf({ hostnames, secured }: Pick<SiteRun, "hostnames" | "secured">): readonly string[] {
+    return this.names && secured === true ? hostnames : [];
+  }
   /** One that fails stops no other. */
   private writeHosts(units: Iterable<string> = this.named.keys()): Promise<void> {
     const wanted = [...units];
@@ -100,7 +104,7 @@ export class SiteEtc {
       for (const unit of wanted) {
         const [path, hostnames] = [`${this.folder}/${unit}/hosts`, this.named.get(unit)];
         if (hostnames === undefined) continue; // forgotten meanwhile
-        const text = hostsText(host, this.names ? hostnames : []);
+        const text = hostsText(host, hostnames);
         // a link, as the version before has made it, leads nowhere from here
         if ((await readFileIfAny(path)) === text) continue;
         await writeFileAtomic(path, text).catch((error: NodeJS.ErrnoException) => {

@@ -14,6 +14,8 @@ export interface SiteRun {
   /** Shown to the site as environment: HC_NODE, HC_EPOCH, HC_UNIT. */
   node: string;
   epoch: number;
+  /** The cluster's proxies answer for it by HTTPS too. */
+  secured?: boolean;
 }
 
 /**

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { cpus, loadavg, release, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { TestCa } from "../support/certificates.js";
 import { edgePki } from "../support/edge-pki.js";
 import { holds } from "./proxy/hold.js";
 import { memory } from "./proxy/memory.js";
@@ -10,17 +11,17 @@ import { plot } from "./proxy/plot.js";
 import { Processes } from "./proxy/processes.js";
 import { rate } from "./proxy/rate.js";
 import { type Result, summarizeHold, summarizeMemory, summarizeRate, text } from "./proxy/report.js";
-import { hold, idle, own, type ProxyName, proxyNames, rateScenarios } from "./proxy/scenarios.js";
+import { hold, hosts, idleScenarios, own, type ProxyName, proxyNames, rateScenarios, tlsHost } from "./proxy/scenarios.js";
 import { type Place, startBackend, versions } from "./proxy/sides.js";
 
 /**
- * `npm run bench:proxy [-- --rounds 5 --seconds 5 --only keep-alive,hold --sides hybridcluster,haproxy --held 5000 --idle 5000 --tls --json FILE]`: one proxy worker of this project against haproxy, nginx and
+ * `npm run bench:proxy [-- --rounds 5 --seconds 5 --only keep-alive,hold --sides hybridcluster,haproxy --held 5000 --idle 3000 --tls --json FILE]`: one proxy worker of this project against haproxy, nginx and
  * the npm package http-proxy, on this machine, in turns, each pinned to one core (see proxy/DESIGN.md). Tables on stdout; bench-results/proxy.json and proxy.svg (or FILE and its neighbour).
  */
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" }, seconds: { type: "string", default: "5" }, only: { type: "string" }, sides: { type: "string" }, held: { type: "string", default: String(hold.requests) },
-    idle: { type: "string", default: String(idle.connections) }, tls: { type: "boolean", default: false }, json: { type: "string", default: join("bench-results", "proxy.json") },
+    idle: { type: "string" }, tls: { type: "boolean", default: false }, json: { type: "string", default: join("bench-results", "proxy.json") },
   },
 });
 const tell = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -37,15 +38,16 @@ function chosen<T extends string>(option: "only" | "sides", known: readonly T[])
 
 async function measure(place: Place): Promise<Result> {
   const [rounds, seconds] = [number("rounds", 50), number("seconds", 60)];
-  const scenarios = chosen("only", [...rateScenarios.filter(({ tls }) => !tls || values.tls).map(({ name }) => name), idle.name, hold.name]);
+  const scenarios = chosen("only", [...[...rateScenarios, ...idleScenarios].filter(({ tls }) => !tls || values.tls).map(({ name }) => name), hold.name]);
   const sides: readonly ProxyName[] = chosen("sides", proxyNames);
   const result: Result = {
     benchmark: "proxy", what: "one proxy worker pinned to a core, against others in turns",
     machine: { cpu: cpus()[0]?.model ?? "?", cores: cpus().length, kernel: release(), loadBefore: loadavg()[0] }, versions: { hybridcluster: (JSON.parse(readFileSync("package.json", "utf8")) as { version: string }).version, ...versions() },
-    rounds, seconds, accessLog: "none on any side", rates: [],
+    rounds, seconds, accessLog: "none on any side", rates: [], idle: [],
   };
   for (const scenario of rateScenarios) if (scenarios.includes(scenario.name)) result.rates.push(summarizeRate(await rate(place, scenario, sides, { rounds, seconds, tell })));
-  if (scenarios.includes(idle.name)) result.idle = summarizeMemory(await memory(place, sides, { rounds: Math.min(3, rounds), connections: number("idle", 9_000), tell }));
+  const connections = values.idle === undefined ? undefined : number("idle", 9_000);
+  for (const scenario of idleScenarios) if (scenarios.includes(scenario.name)) result.idle.push(summarizeMemory(await memory(place, scenario, sides, { rounds: Math.min(3, rounds), connections, tell })));
   if (scenarios.includes(hold.name) && sides.includes(own)) result.hold = summarizeHold(await holds(place, { rounds: Math.min(5, rounds), requests: number("held", 9_000), tell }));
   return result;
 }
@@ -67,10 +69,13 @@ async function main(): Promise<number> {
     mkdirSync(join(dir, "content"));
     writeFileSync(join(dir, "content", "1k"), Buffer.alloc(1024, "x"));
     writeFileSync(join(dir, "content", "10m"), Buffer.alloc(10 * 1024 * 1024, "x"));
-    const keys = pki.of("n1");
-    const both = join(dir, "both.pem");
-    writeFileSync(both, `${readFileSync(keys.cert, "utf8")}\n${readFileSync(keys.key, "utf8")}`, { mode: 0o600 });
-    const place = { dir, processes, cores: cores(), tls: values.tls, pki: { ...keys, both } };
+    const { chain, key } = await (await TestCa.create()).issue([tlsHost, ...Object.values(hosts)]);
+    const pem = (name: string, text: string): string => {
+      const file = join(dir, `${name}.pem`);
+      writeFileSync(file, text, { mode: 0o600 });
+      return file;
+    };
+    const place = { dir, processes, cores: cores(), tls: values.tls, pki: pki.of("n1"), site: { cert: pem("chain", chain), key: pem("key", key), both: pem("both", chain + key) } };
     const result = await measure({ ...place, backendPort: await startBackend(place) });
     mkdirSync(dirname(values.json), { recursive: true });
     writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);

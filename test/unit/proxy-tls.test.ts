@@ -8,10 +8,11 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "n
 import { machineMs } from "../../daemon/lib/clock.js";
 import { limits } from "../../daemon/proxy/limits.js";
 import type { RouteTable } from "../../daemon/proxy/routes.js";
+import { createTlsListener } from "../../daemon/proxy/tls-listener.js";
 import { startWorker } from "../../daemon/proxy/worker.js";
 import { TestCa, type TestCertificate } from "../support/certificates.js";
 import { edgePki } from "../support/edge-pki.js";
-import { until } from "../support/proxy-pair.js";
+import { listen, until } from "../support/proxy-pair.js";
 import { type WorkerControl, workerControl } from "../support/worker-control.js";
 
 // A real worker with real TLS sockets; node:http in Apache's place.
@@ -179,6 +180,17 @@ test("connections count from their first byte, and go again: refused handshakes,
   await expect(dial({ servername: "shop.example" })).rejects.toThrow();
   worker.state.connections = 0;
   expect(await refusal({ servername: "shop.example" })).toBe("taken");
+});
+
+test("who goes away before its handshake is done is gone at once, not at the handshake's deadline", async () => {
+  const whys: (string | undefined)[] = [];
+  const listener = createTlsListener({ contexts: worker.state.tls, log: { debug: ({ err }: { err: NodeJS.ErrnoException }) => void whys.push(err.code) } as never, accept: () => true, fromBalancer: () => false, session: () => undefined });
+  const port = await listen(listener.server as never, 0, "127.0.0.1");
+  // nothing at all, and the beginning of a ClientHello
+  for (const bytes of ["", "\x16\x03\x01\x00\x32\x01"]) connect(port, "127.0.0.1").on("error", () => undefined).end(bytes, "latin1");
+  await until(() => whys.length === 2);
+  listener.server.close();
+  expect(whys).toEqual(["ECONNRESET", "ECONNRESET"]);
 });
 
 test("a certificate that changes is used for the next handshake; one that is gone is refused", async () => {

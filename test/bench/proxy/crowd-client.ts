@@ -1,13 +1,14 @@
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { onLines } from "../../../daemon/proxy/channel.js";
 import { answerReader } from "./answer-reader.js";
 
 /**
- * `crowd-client.js PORT HOST COUNT`: opens so many connections, 200 at a time, and sends one request on each. Says {sent} when all have been sent, and {statuses, failed, latestMs, earliestMs} (wall clock, of
+ * `crowd-client.js PORT HOST COUNT [tls]`: opens so many connections, 200 at a time, and sends one request on each. Says {sent} when all have been sent, and {statuses, failed, latestMs, earliestMs} (wall clock, of
  * answers with 200) when each has its answer or is lost. Keeps the connections until stdin ends.
  */
 export type FromCrowd = { sent: number } | { statuses: Record<string, number>; failed: number; earliestMs: number; latestMs: number };
-const [port, host, count] = [Number(process.argv[2]), String(process.argv[3]), Number(process.argv[4])];
+const [port, host, count, secure] = [Number(process.argv[2]), String(process.argv[3]), Number(process.argv[4]), process.argv[5] === "tls"];
 const request = `GET /1k HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 const nowMs = (): number => performance.timeOrigin + performance.now();
 const statuses: Record<string, number> = {};
@@ -35,11 +36,12 @@ function open(): void {
     failed += 1;
     settle();
   };
-  const socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => {
+  const ready = (): void => {
     socket.write(request);
     wrote = true;
     settleSent();
-  });
+  };
+  const socket = secure ? connectTls({ port, host: "127.0.0.1", servername: host, rejectUnauthorized: false }, ready) : connect({ port, host: "127.0.0.1", noDelay: true }, ready);
   socket.on("data", (chunk) => {
     if (done) return;
     const status = read(chunk);

@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { hosts, type RateScenario } from "./scenarios.js";
+import { hosts, type RateScenario, tlsHost } from "./scenarios.js";
 
-/** What a load generator saw. `failed`: no answer, or another status than 2xx. */
-export interface Load { requests: number; seconds: number; failed: number; p50Ms: number; p99Ms: number }
+/** What a load generator saw. `failed`: no answer, or another status than 2xx. `tls`: version, cipher and key exchange, where it says so. */
+export interface Load { tls?: string; requests: number; seconds: number; failed: number; p50Ms: number; p99Ms: number }
 
 /** wrk's own hook (SCRIPTING in its sources): its summary as one line of JSON. */
 const report = `done = function(summary, latency, requests)
@@ -32,17 +32,18 @@ export function parseWrk(text: string): Load {
 export function parseAb(text: string): Load {
   const number = (name: string): number => Number(new RegExp(`^${name}:?\\s+([\\d.]+)`, "m").exec(text)?.[1] ?? 0);
   const requests = number("Complete requests");
+  const tls = ["SSL/TLS Protocol", "Server Temp Key"].flatMap((name) => new RegExp(`^${name}: +(.*)$`, "m").exec(text)?.[1] ?? []);
   if (requests === 0) throw new Error(`ab said no summary: ${text.slice(-500)}`);
-  return { requests, seconds: number("Time taken for tests"), failed: number("Failed requests") + number("Non-2xx responses"), p50Ms: number(" +50%"), p99Ms: number(" +99%") };
+  return { requests, seconds: number("Time taken for tests"), failed: number("Failed requests") + number("Non-2xx responses"), p50Ms: number(" +50%"), p99Ms: number(" +99%"), ...(tls.length === 0 ? {} : { tls: tls.join(" ") }) };
 }
 
-/** Requests without pause for `seconds`; bounded by a time of its own. */
-export async function load(scenario: RateScenario, port: number, options: { dir: string; core: string; seconds: number }): Promise<Load> {
-  const url = `${scenario.tls ? "https" : "http"}://127.0.0.1:${port}${scenario.path}`;
+/** Requests without pause for `seconds`, of ab no more than `most`; bounded by a time of its own. */
+export async function load(scenario: RateScenario, port: number, options: { dir: string; core: string; seconds: number; most?: number }): Promise<Load> {
+  const url = `${scenario.tls ? `https://${tlsHost}` : "http://127.0.0.1"}:${port}${scenario.path}`;
   const fields = ["-H", `Host: ${hosts.load}`];
   const timeoutMs = options.seconds * 1000 + 20_000;
   // TLS 1.3 without -k: ab makes a new session for each connection
-  if (scenario.generator === "ab") return parseAb(await output(options.core, ["ab", "-q", "-t", String(options.seconds), "-n", "10000000", "-c", String(scenario.connections), "-f", "TLS1.3", ...fields, url], timeoutMs));
+  if (scenario.generator === "ab") return parseAb(await output(options.core, ["ab", "-q", "-t", String(options.seconds), "-n", String(options.most ?? 10_000_000), "-c", String(Math.min(scenario.connections, options.most ?? scenario.connections)), "-f", "TLS1.3", ...fields, url], timeoutMs));
   const script = join(options.dir, "report.lua");
   writeFileSync(script, report);
   if (scenario.close) fields.push("-H", "Connection: close");

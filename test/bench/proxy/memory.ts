@@ -2,22 +2,24 @@ import { join } from "node:path";
 import { delay } from "../../../daemon/lib/abort.js";
 import type { FromCrowd } from "./crowd-client.js";
 import { load } from "./generators.js";
-import { hosts, idle, type ProxyName, rateScenarios, type RateScenario } from "./scenarios.js";
+import { hosts, type IdleScenario, type ProxyName, rateScenarios, type RateScenario } from "./scenarios.js";
 import { type Place, start } from "./sides.js";
 import { short } from "./stats.js";
 import { residentBytes } from "./usage.js";
 
 export interface MemoryCell { round: number; kibPerConnection: number; baseMib: number; failed: number }
-export interface MemoryResult { connections: number; cells: Partial<Record<ProxyName, MemoryCell[]>> }
+export interface MemoryResult { scenario: IdleScenario; connections: number; /** Sides that cannot do this one have no cells. */ cells: Partial<Record<ProxyName, MemoryCell[]>> }
 
 /** A fresh process each time, warm first, so that its code and its heap's working size are there before the connections come. */
-async function cell(place: Place, name: ProxyName, round: number, connections: number): Promise<MemoryCell> {
+async function cell(place: Place, name: ProxyName, scenario: IdleScenario, round: number, connections: number): Promise<MemoryCell | undefined> {
   const side = await start[name](place);
   try {
-    await load(rateScenarios[0] as RateScenario, side.port, { dir: place.dir, core: place.cores.load, seconds: 2 });
+    const port = scenario.tls ? side.tlsPort : side.port;
+    if (port === undefined) return undefined;
+    await load(rateScenarios.find(({ tls }) => tls === scenario.tls) as RateScenario, port, { dir: place.dir, core: place.cores.load, seconds: 2 });
     await delay(1_500); // timers of closed connections and collectors that run when idle have had their turn
     const before = residentBytes(side.pid);
-    const crowd = place.processes.start("crowd", [process.execPath, join(__dirname, "crowd-client.js"), String(side.port), hosts.load, String(connections)], { core: place.cores.load, lines: true });
+    const crowd = place.processes.start("crowd", [process.execPath, join(__dirname, "crowd-client.js"), String(port), hosts.load, String(connections), ...(scenario.tls ? ["tls"] : [])], { core: place.cores.load, lines: true });
     const answered = await new Promise<Exclude<FromCrowd, { sent: number }>>((resolve, reject) => {
       crowd.onMessage((message: FromCrowd) => "statuses" in message && resolve(message));
       void crowd.ended.then(() => reject(new Error(`the client ended:\n${place.processes.log("crowd")}`)));
@@ -31,15 +33,16 @@ async function cell(place: Place, name: ProxyName, round: number, connections: n
   }
 }
 
-export async function memory(place: Place, names: readonly ProxyName[], options: { rounds: number; connections?: number; tell(line: string): void }): Promise<MemoryResult> {
-  const connections = options.connections ?? idle.connections;
+export async function memory(place: Place, scenario: IdleScenario, names: readonly ProxyName[], options: { rounds: number; connections?: number | undefined; tell(line: string): void }): Promise<MemoryResult> {
+  const connections = options.connections ?? scenario.connections;
   const cells: MemoryResult["cells"] = {};
   for (let round = 1; round <= options.rounds; round += 1) {
     for (const name of names) {
-      const seen = await cell(place, name, round, connections);
+      const seen = await cell(place, name, scenario, round, connections);
+      if (seen === undefined) continue;
       cells[name] = [...(cells[name] ?? []), seen];
-      options.tell(`${idle.name} ${round}/${options.rounds} ${name}: ${short(seen.kibPerConnection)} KiB a connection over ${short(seen.baseMib)} MiB${seen.failed > 0 ? `, ${seen.failed} FAILED` : ""}`);
+      options.tell(`${scenario.name} ${round}/${options.rounds} ${name}: ${short(seen.kibPerConnection)} KiB a connection over ${short(seen.baseMib)} MiB${seen.failed > 0 ? `, ${seen.failed} FAILED` : ""}`);
     }
   }
-  return { connections, cells };
+  return { scenario, connections, cells };
 }

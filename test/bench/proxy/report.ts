@@ -1,19 +1,20 @@
-import { own, type Goal, hold, idle, type ProxyName } from "./scenarios.js";
+import { own, type Goal, hold, type ProxyName } from "./scenarios.js";
 import type { HoldCell } from "./hold.js";
 import type { MemoryResult } from "./memory.js";
 import type { RateCell, RateResult } from "./rate.js";
 import { ratios, short, shortSpread, type Spread, spread } from "./stats.js";
 
 export interface Facts { machine: Record<string, unknown>; versions: Record<string, string>; rounds: number; seconds: number; accessLog: string }
-export interface Result extends Facts { benchmark: "proxy"; what: string; rates: RateSummary[]; idle?: { connections: number; goal: Goal; kib: Partial<Record<ProxyName, Spread>>; cells: MemoryResult["cells"] }; hold?: { goals: typeof hold.goals; summary: HoldSummary; cells: HoldCell[] } }
+export interface Result extends Facts { benchmark: "proxy"; what: string; rates: RateSummary[]; idle: IdleSummary[]; hold?: { goals: typeof hold.goals; summary: HoldSummary; cells: HoldCell[] } }
 export interface SideSummary { cpuUs: Spread; perSecond: Spread; p50Ms: Spread; p99Ms: Spread; busyPercent: Spread; foreignPercent: Spread; failed: number; /** This side's CPU per request ÷ ours (more than 1: ours is cheaper), and our requests a second ÷ this side's. */ cpuRatio?: Spread; rateRatio?: Spread; goal?: Goal }
+export interface IdleSummary { name: string; what: string; connections: number; goal: Goal; kib: Partial<Record<ProxyName, Spread>>; cells: MemoryResult["cells"] }
 export interface RateSummary { name: string; what: string; sides: Partial<Record<ProxyName, SideSummary>>; cells: RateResult["cells"] }
 export type HoldSummary = Record<"heldAtMost" | "errors" | "firstArrivalMs" | "lastArrivalMs" | "firstAnswerMs" | "lastAnswerMs" | "otherNormalP99Ms" | "otherHeldP99Ms" | "otherReleaseP99Ms" | "otherWorstMs" | "otherFailed" | "otherRatio", Spread>;
 
 /** Pure: rounds → medians, spread and ratios. */
 export function summarizeRate({ scenario, cells }: RateResult): RateSummary {
   const ours = cells[own];
-  const of = (list: readonly RateCell[], key: keyof RateCell): number[] => list.map((cell) => cell[key]);
+  const of = (list: readonly RateCell[], key: Exclude<keyof RateCell, "tls">): number[] => list.map((cell) => cell[key]);
   const sides = Object.fromEntries((Object.entries(cells) as [ProxyName, RateCell[]][]).map(([name, list]) => {
     const side: SideSummary = { cpuUs: spread(of(list, "cpuUs")), perSecond: spread(of(list, "perSecond")), p50Ms: spread(of(list, "p50Ms")), p99Ms: spread(of(list, "p99Ms")), busyPercent: spread(of(list, "busyPercent")), foreignPercent: spread(of(list, "foreignPercent")), failed: list.reduce((sum, cell) => sum + cell.failed, 0) };
     const goal = scenario.goals[name];
@@ -22,7 +23,7 @@ export function summarizeRate({ scenario, cells }: RateResult): RateSummary {
   }));
   return { name: scenario.name, what: scenario.what, sides, cells };
 }
-export const summarizeMemory = ({ connections, cells }: MemoryResult): NonNullable<Result["idle"]> => ({ connections, goal: idle.goal, kib: Object.fromEntries(Object.entries(cells).map(([name, list]) => [name, spread(list.map((cell) => cell.kibPerConnection))])), cells });
+export const summarizeMemory = ({ scenario: { name, what, goal }, connections, cells }: MemoryResult): IdleSummary => ({ name, what, connections, goal, kib: Object.fromEntries(Object.entries(cells).map(([name, list]) => [name, spread(list.map((cell) => cell.kibPerConnection))])), cells });
 export function summarizeHold(cells: HoldCell[]): NonNullable<Result["hold"]> {
   const of = (take: (cell: HoldCell) => number): Spread => spread(cells.map(take));
   const summary: HoldSummary = {
@@ -45,9 +46,9 @@ export function text(result: Result): string {
     const absent = sides[own] === undefined ? "\n(hybridcluster cannot do this yet)" : "";
     parts.push(`${name}: ${what}\n${table([["side", "CPU µs a request", "requests a second", "p50 / p99 ms", "busy / foreign %", "failed", "its CPU ÷ ours", "our rate ÷ its", "goal"], ...rows])}${absent}`);
   }
-  if (result.idle !== undefined) {
-    const rows = Object.entries(result.idle.kib).map(([side, kib]) => [side, shortSpread(kib), side === own ? most(kib.median, result.idle?.goal as Goal) : ""]);
-    parts.push(`${idle.name}: ${idle.what}, ${result.idle.connections} connections\n${table([["side", "KiB a connection", "goal"], ...rows])}`);
+  for (const { name, what, connections, goal, kib: all } of result.idle) {
+    const rows = Object.entries(all).map(([side, kib]) => [side, shortSpread(kib), side === own ? most(kib.median, goal) : ""]);
+    parts.push(`${name}: ${what}, ${connections} connections\n${table([["side", "KiB a connection", "goal"], ...rows])}`);
   }
   if (result.hold !== undefined) {
     const { summary, goals, cells } = result.hold;

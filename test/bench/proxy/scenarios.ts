@@ -15,7 +15,7 @@ export interface RateScenario {
   /** The client closes after each answer, so that each request has a connection of its own. */
   close: boolean;
   tls: boolean;
-  /** ab makes a full TLS handshake for each request; wrk would resume its sessions. */
+  /** ab makes a full TLS handshake for each request, which is looked at before it is believed (full-handshakes.ts); wrk would resume its sessions. */
   generator: "wrk" | "ab";
   /** Least ratio (the other's CPU per request ÷ ours) by the side compared with. */
   goals: Partial<Record<ProxyName, Goal>>;
@@ -30,8 +30,13 @@ export const rateScenarios: readonly RateScenario[] = [
   { name: "tls-handshake", what: "1 KiB, a full TLS handshake for each request, 32 at a time", path: "/1k", connections: 32, close: true, tls: true, generator: "ab", goals: { haproxy: { first: 0.55, end: 0.75 } } },
 ];
 
-/** KiB of resident memory for each idle connection, plain. */
-export const idle = { name: "idle", what: "RSS growth for each idle keep-alive connection that has had one answer, KiB", connections: 5_000, goal: { first: 5, end: 3 } } as const;
+/** KiB of resident memory for each idle connection. */
+export interface IdleScenario { name: string; what: string; connections: number; tls: boolean; goal: Goal }
+const growth = "RSS growth for each idle keep-alive connection that has had one answer, KiB";
+export const idleScenarios: readonly IdleScenario[] = [
+  { name: "idle", what: growth, connections: 5_000, tls: false, goal: { first: 5, end: 3 } },
+  { name: "tls-idle", what: `${growth}; over TLS`, connections: 3_000, tls: true, goal: { first: 55, end: 30 } },
+];
 
 export const hold = {
   name: "hold",
@@ -43,3 +48,5 @@ export const hold = {
 
 /** Host names that the sides route; one backend answers for all. */
 export const hosts = { load: "bench.localhost", held: "held.localhost", other: "other.localhost" } as const;
+/** What resolves everywhere, for clients that say in their handshake (SNI) whom they connect to, and not the Host that they ask for: the certificate is good for it too. */
+export const tlsHost = "localhost";

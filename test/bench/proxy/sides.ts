@@ -1,14 +1,16 @@
 import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ticketBytes } from "../../../daemon/certificates/ticket-keys.js";
 import type { RouteTable } from "../../../daemon/proxy/routes.js";
 import type { WorkerOptions } from "../../../daemon/proxy/worker.js";
 import * as configs from "./configs.js";
-import type { FromStandIn, ToStandIn } from "./control-stand-in.js";
+import type { BenchCertificate, FromStandIn, ToStandIn } from "./control-stand-in.js";
 import { freePorts, type Processes, type Started, untilAnswers } from "./processes.js";
-import { hosts, type ProxyName } from "./scenarios.js";
+import { hosts, type ProxyName, tlsHost } from "./scenarios.js";
 
-export interface Place { dir: string; cores: { proxy: number; load: string }; processes: Processes; backendPort: number; tls: boolean; pki: configs.PemFiles & { ca: string } }
+export interface Place { dir: string; cores: { proxy: number; load: string }; processes: Processes; backendPort: number; tls: boolean; /** Between nodes. */ pki: { ca: string; cert: string; key: string }; /** The site's. */ site: configs.PemFiles }
 /** A proxy that answers. `tlsPort`: where it has TLS for clients. */
 export interface Side { pid: number; port: number; tlsPort?: number; stop(): Promise<void> }
 export interface OwnSide extends Side { tell(order: ToStandIn): void; onReport(take: (report: FromStandIn) => void): void }
@@ -28,19 +30,20 @@ async function ready(place: Place, name: ProxyName, argv: readonly string[], por
 
 /** The artefact's worker, as the node's service runs it, at the home of its sites; a stand-in for the control process beside it. */
 export async function startOwn(place: Place): Promise<OwnSide> {
-  const [http = 0, peer = 0] = await freePorts(2);
+  const [http = 0, peer = 0, https = 0] = await freePorts(3);
   const channel = join(place.dir, `proxy-${starts}.sock`);
   starts += 1;
   const units = Object.fromEntries(Object.values(hosts).map((host) => [unitOf(host), { home: "n1", epoch: 1, open: true }]));
-  const table: RouteTable = { version: 1, revision: "1", node: "n1", hosts: Object.fromEntries(Object.values(hosts).map((host) => [host, unitOf(host)])), units, nodes: { n1: { addresses: ["127.0.0.1"], port: peer } }, apachePort: place.backendPort };
-  const options: WorkerOptions = { httpPort: http, peerPort: peer, channel, pki: { ca: place.pki.ca, cert: place.pki.cert, key: place.pki.key }, hosts: { http: "127.0.0.1", peer: "127.0.0.1" } };
-  const control: Started = place.processes.start("control", [process.execPath, join(__dirname, "control-stand-in.js"), channel, JSON.stringify(table)], { core: place.cores.load, lines: true });
+  const table: RouteTable = { version: 1, revision: "1", node: "n1", hosts: Object.fromEntries(Object.values(hosts).map((host) => [host, unitOf(host)])), units, nodes: { n1: { addresses: ["127.0.0.1"], port: peer } }, apachePort: place.backendPort, ...(place.tls ? { httpsPort: https } : {}) };
+  const options: WorkerOptions = { httpPort: http, ...(place.tls ? { httpsPort: https } : {}), peerPort: peer, channel, pki: place.pki, hosts: { http: "127.0.0.1", peer: "127.0.0.1" } };
+  const certificate: BenchCertificate = { chain: place.site.cert, key: place.site.key, names: [tlsHost, ...Object.values(hosts)], tickets: randomBytes(ticketBytes).toString("base64") };
+  const control: Started = place.processes.start("control", [process.execPath, join(__dirname, "control-stand-in.js"), channel, JSON.stringify(table), ...(place.tls ? [JSON.stringify(certificate)] : [])], { core: place.cores.load, lines: true });
   const listeners: ((message: FromStandIn) => void)[] = [];
   control.onMessage((message: FromStandIn) => {
     for (const listener of listeners) listener(message);
   });
   const artefact = join(__dirname, "..", "..", "..", "hcd", "hcd.cjs");
-  const side = await ready(place, "hybridcluster", [process.execPath, artefact, "worker", JSON.stringify(options)], { http });
+  const side = await ready(place, "hybridcluster", [process.execPath, artefact, "worker", JSON.stringify(options)], { http, ...(place.tls ? { tls: https } : {}) });
   return {
     ...side,
     tell: (order) => control.say(order),
@@ -67,11 +70,11 @@ export const start: Record<ProxyName, (place: Place) => Promise<Side>> = {
   hybridcluster: startOwn,
   haproxy: async (place) => {
     const at = await ports(place);
-    return ready(place, "haproxy", ["haproxy", "-db", "-f", config(place, "haproxy", configs.haproxy(at, place.pki))], at);
+    return ready(place, "haproxy", ["haproxy", "-db", "-f", config(place, "haproxy", configs.haproxy(at, place.site))], at);
   },
   nginx: async (place) => {
     const at = await ports(place);
-    return ready(place, "nginx", nginxArgv(place, config(place, "nginx", configs.nginx(place.dir, at, place.pki))), at);
+    return ready(place, "nginx", nginxArgv(place, config(place, "nginx", configs.nginx(place.dir, at, place.site))), at);
   },
   "http-proxy": async (place) => {
     const at = await ports(place);

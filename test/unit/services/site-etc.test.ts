@@ -5,7 +5,7 @@ import { etcMounts, hostsText, SiteEtc } from "../../../daemon/services/site-etc
 import type { SiteRun } from "../../../daemon/services/site-services.js";
 
 const site: SiteRun = {
-  unit: "site-a", name: "a", root: "/hc/site-a", user: "hc-a", uid: 20001, gid: 20001, hostnames: ["a.example"],
+  unit: "site-a", name: "a", root: "/hc/site-a", user: "hc-a", uid: 20001, gid: 20001, hostnames: ["a.example"], secured: true,
   limits: { memory: "256M", cpu: 1, tasks: 64 }, php: {}, ready: { path: "/", status: 0 }, node: "n1", epoch: 1,
 };
 
@@ -81,6 +81,9 @@ test("the hosts file of a site that runs follows its names and the host's file, 
     await etc.prepare(site);
     expect(hosts()).toBe("127.0.0.1 localhost\n192.0.2.9 new.example\n127.0.0.1 a.example\n");
     // other ports, or somebody else's before them
+    await etc.prepare({ ...site, secured: false });
+    expect(hosts()).toBe("127.0.0.1 localhost\n192.0.2.9 new.example\n");
+    await etc.prepare(site);
     const plain = new SiteEtc(`${folder}/run`, false, host);
     await plain.prepare(site);
     expect(hosts()).toBe("127.0.0.1 localhost\n192.0.2.9 new.example\n");
