@@ -74,12 +74,22 @@ async function main(): Promise<number> {
     const dead = events.find(({ event, atMs }) => event === "node-dead" && atMs > cutMs)?.atMs ?? 0;
     const written = events.filter(({ event, atMs }) => event === "failover" && atMs > cutMs).map(({ atMs }) => atMs - cutMs);
     const steps = (await Promise.all(survivors.map((node) => sites.logged(node, "step done", cutMs)))).flat().filter((line) => Number(line["time"]) > cutMs && String(line["task"]).startsWith("site-"));
+    const commands: Record<string, { count: number; seconds: number }> = {};
+    for (const line of (await Promise.all(survivors.map((node) => sites.logged(node, "command ended", cutMs)))).flat()) {
+      const argv = line["argv"] as string[];
+      // what was asked of whom, without names: "zfs get snapshot", "zfs set readonly=off", "systemctl start"
+      const kind = [argv[0]?.split("/").at(-1), argv[1], ...(argv[1] === "set" ? [argv[2]?.replace(/^(hybridcluster:\w+=).*/, "$1")] : argv[1] === "get" ? [argv.slice(2).find((word, at, all) => all[at - 1] === "-t"), argv.includes("-r") ? "-r" : ""] : [])].filter((word) => word !== undefined && word !== "").join(" ");
+      commands[kind] ??= { count: 0, seconds: 0 };
+      commands[kind].count += 1;
+      commands[kind].seconds += Number(line["durationMs"]) / 1000;
+    }
+    for (const one of Object.values(commands)) one.seconds = Math.round(one.seconds * 10) / 10;
     const kinds = [...new Set(steps.map((line) => String(line["step"])))];
     const perSite = mega(full.slice(0, 1).reduce((sum, usage) => sum + Object.values(usage).reduce((a, { pssBytes }) => a + pssBytes, 0), 0) - empty.slice(0, 1).reduce((sum, usage) => sum + Object.values(usage).reduce((a, { pssBytes }) => a + pssBytes, 0), 0)) / count;
     const seconds = (values: readonly number[]): object => spread(values.map((ms) => ms / 1000));
     const result = {
       benchmark: "power-cut-many", what: "a node with many sites loses power: seconds from the cut to each site's first good answer through a surviving node", cores: cpus().length, node: process.version, sites: count, replicas,
-      createdS: Math.round(createdMs / 1000), served: served.size, servedS: seconds([...served.values()]), parts: { deadS: Math.round((dead - cutMs) / 100) / 10, recordWrittenS: seconds(written), stepsMs: Object.fromEntries(kinds.map((kind) => [kind, spread(steps.filter((line) => line["step"] === kind).map((line) => Number(line["durationMs"])))])) },
+      createdS: Math.round(createdMs / 1000), served: served.size, servedS: seconds([...served.values()]), parts: { deadS: Math.round((dead - cutMs) / 100) / 10, recordWrittenS: seconds(written), stepsMs: Object.fromEntries(kinds.map((kind) => [kind, spread(steps.filter((line) => line["step"] === kind).map((line) => Number(line["durationMs"])))])), commands },
       memoryMiB: { perSiteAtHome: Math.round(perSite * 10) / 10, before: Object.fromEntries(sites.lab.nodes.map(({ name }, at) => [name, memoryOf(full[at] as Usage)])), mostAfter: peak, machineAvailable: { before: mega(before.availableBytes), least: mega(leastBytes) } },
       cpu: { machineBusyPercent: Math.round(((after.busyS - before.busyS) / doneMs) * 1e5), load: after.load, percentOfACore: Object.fromEntries(survivors.map(({ name }, at) => [name, percentBetween(full[at + 1] as Usage, used[at] as Usage, doneMs)])) },
       wanted: { p95S: 60, lastS: 180 },
