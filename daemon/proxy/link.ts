@@ -65,17 +65,20 @@ export class Link {
   /** A plain TCP connection that is read into one buffer, again and again. The caller waits for `connect` and `error` of the socket. */
   public static dial(to: { host: string; port: number }, ticker: Ticker, sink: Sink): Link {
     let buffer = Buffer.allocUnsafeSlow(readBytes);
+    let lastBytes = 0;
     let link: Link | undefined;
     link = new Link(connect({
       ...to, noDelay: true, allowHalfOpen: true,
       onread: {
         buffer: () => {
-          if (link?.lent === true) buffer = Buffer.allocUnsafeSlow(readBytes);
+          // the next bytes come behind what is lent: over TLS each answer is, and a buffer for each costs more than all the rest
+          if (link?.lent === true) buffer = buffer.length - lastBytes < readBytes / 2 ? Buffer.allocUnsafeSlow(readBytes) : buffer.subarray(lastBytes);
           return buffer;
         },
         callback: (length, bytes) => {
           if (link === undefined) return false;
           link.lent = false;
+          lastBytes = length;
           link.take((bytes as Buffer).subarray(0, length));
           return !link.paused;
         },
