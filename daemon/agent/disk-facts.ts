@@ -18,9 +18,10 @@ const idleShare = 4;
 const waitedShare = 2;
 /** Longest pause by that, ms: one look that a stalled disk kept for a minute must not blind the node for four. */
 const restMs = 30_000;
-/** More changed units than this (and than this part of all, where they can wait) are looked at by one look at the whole. */
+/** More changed units than this, and than this part of all, are looked at by one look at the whole; where they can wait, and where they are waited for: a look at a unit costs its part of that. */
 const manyUnits = 16;
 const manyShare = 8;
+const manyWaitedShare = 2;
 /** Steps that change no dataset but their unit's own. */
 const ownDataset: ReadonlySet<Action> = new Set(["take-home", "raise-epoch", "clone-template", "set-properties", "mount-writable", "populate", "go-live", "start", "check", "stop", "unmount", "forget-record"]);
 const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "configure"]);
@@ -97,7 +98,7 @@ export class DiskView {
     let due = 0;
     for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;
     const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
-    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > manyUnits;
+    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > Math.max(manyUnits, this.datasets.size / manyWaitedShare);
     if (whole) await this.lookAtAll();
     else if (known && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs) && !(await this.lookAtDatasets())) await this.lookAtAll();
     else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);

@@ -15,7 +15,7 @@ const checkWithinMs = 3_000;
 
 /** Template, version and guid of the snapshot that a dataset is a clone of; undefined for one that is none. */
 async function cloneOrigin({ zfs, cluster }: Pick<NodeContext, "zfs" | "cluster">, dataset: string): Promise<UnitRecord["origin"] | undefined> {
-  const origin = (await zfs.look(dataset))?.dataset.origin ?? "";
+  const origin = (await zfs.dataset(dataset))?.origin ?? "";
   const prefix = `${cluster.dataset}/tmpl-`;
   const at = origin.indexOf("@");
   if (!origin.startsWith(prefix) || at < 0) return undefined;
@@ -52,7 +52,7 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   },
   async "mount-writable"({ context }, { unit, dataset }) {
     assertHome(context, unit);
-    const found = (await context.zfs.look(dataset))?.dataset;
+    const found = await context.zfs.dataset(dataset);
     if (found?.user["unit"] !== unit) throw new HcError("ALREADY_EXISTS", `${dataset} is not the dataset of ${unit}.`);
     // a replica may be mounted readonly by hand; "remount" does not exist in zfs, so it goes through an unmount
     if (found.readonly && found.mounted) await context.zfs.unmount(dataset);

@@ -25,7 +25,7 @@ export const mayRecord = (record: Pick<UnitRecord, "unit" | "homeGeneration">, s
 /** Pure: how many times longer than usual the next look may wait, after so many in a row that found nothing written. What is written first is then seen up to 2 s later than in a busy hour. */
 export const restAfter = (quietLooks: number): number => (quietLooks < 5 ? 1 : quietLooks < 20 ? 2 : 3);
 /** The same where no copy is there to be sent to: a snapshot keeps a point in time for the vault then, which is by the minute. */
-export const restAlone = 10;
+export const restAlone = 30;
 
 /** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
 export class Snapshotter {

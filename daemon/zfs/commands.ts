@@ -17,6 +17,7 @@ const options = (properties: Readonly<Record<string, string>>): string[] => Obje
 
 export const zfsCommands = {
   datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", datasetProperties.join(","), root],
+  dataset: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-t", "filesystem", "-o", "name,property,value,source", datasetProperties.join(","), ...names],
   look: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "filesystem,snapshot", "-o", "name,property,value,source", [...new Set([...datasetProperties, ...snapshotProperties])].join(","), ...names],
   snapshots: (datasets: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), ...datasets],
   allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "2", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), root],

@@ -7,7 +7,7 @@ import { zfsCommands as commands } from "./commands.js";
 import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
 import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten, parseToken, parseTokens } from "./parse.js";
 import { Together, TogetherBy } from "../lib/together.js";
-import type { Sending, Snapshot, Zfs } from "./zfs.js";
+import type { Dataset, Sending, Snapshot, Zfs } from "./zfs.js";
 
 /** Longest life of a command that moves no data. */
 const shortMs = 60_000;
@@ -56,6 +56,16 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     return probed;
   };
   const unique = (names: readonly string[]): string[] => [...new Set(names)];
+  const alone = new Together<string, Dataset | undefined>(async (names) => {
+    const found = new Map(parseDatasets(await once(commands.dataset(unique(names)))).map((dataset) => [dataset.name, dataset]));
+    return names.map((name) => found.get(name));
+  });
+  /** Undefined for what is missing. */
+  const ifAny = <T>(act: Promise<T>): Promise<T | undefined> =>
+    act.catch((error: unknown) => {
+      if (zfsFailure(error) === "missing") return undefined;
+      throw error;
+    });
   const looks = new Together<string, Awaited<ReturnType<Zfs["look"]>>>(async (names) => {
     const found = parseLooks(await once(commands.look(unique(names))));
     return names.map((name) => found.get(name));
@@ -79,14 +89,8 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
   });
   return {
     datasets: async (root) => parseDatasets(await once(commands.datasets(root))),
-    async look(name) {
-      try {
-        return await looks.call(name);
-      } catch (error) {
-        if (zfsFailure(error) === "missing") return undefined;
-        throw error;
-      }
-    },
+    dataset: (name) => ifAny(alone.call(name)),
+    look: (name) => ifAny(looks.call(name)),
     snapshots: (dataset) => lists.call(dataset),
     allSnapshots: async (root) => parseSnapshots(await once(commands.allSnapshots(root))),
     written: async (root) => parseWritten(await once(commands.written(root))),

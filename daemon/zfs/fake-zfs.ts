@@ -70,6 +70,11 @@ export function createFakeZfs(options: { pool?: string; seed: string; resumable?
       get(root);
       return below(root).map(describe);
     },
+    async dataset(name) {
+      operation("dataset", name);
+      const dataset = datasets.get(name);
+      return dataset === undefined ? undefined : describe([name, dataset]);
+    },
     async look(name) {
       operation("look", name);
       const dataset = datasets.get(name);

@@ -30,6 +30,8 @@ export interface Sending { stream: Readable; done: Promise<void> }
 export interface Zfs {
   /** `root` and all below it. User properties: only those named in `userProperties` (commands.ts). */
   datasets(root: string): Promise<Dataset[]>;
+  /** One dataset alone; undefined when it does not exist. */
+  dataset(name: string): Promise<Dataset | undefined>;
   /** One dataset with its snapshots, oldest first, by one command; undefined when it does not exist. */
   look(name: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined>;
   /** Oldest first. */

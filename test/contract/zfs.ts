@@ -63,6 +63,8 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       expect(await one.zfs.look(dataset)).toEqual({ dataset: (await one.zfs.datasets(dataset))[0], snapshots: await one.zfs.snapshots(dataset) });
       expect((await one.zfs.look(dataset))?.snapshots.map(({ name }) => name)).toEqual(["v1", "v2"]);
       expect(await one.zfs.look(`${one.root}/none`)).toBeUndefined();
+      expect(await one.zfs.dataset(dataset)).toEqual((await one.zfs.datasets(dataset))[0]);
+      expect(await one.zfs.dataset(`${one.root}/none`)).toBeUndefined();
     });
 
     test("asked together, each gets its own answer, and trouble with one is that one's", async () => {
