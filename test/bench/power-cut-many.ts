@@ -3,6 +3,7 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { delay } from "../../daemon/lib/abort.js";
+import type { AlertsReport } from "../../daemon/alerts/alerts.js";
 import type { EventRecord } from "../../daemon/lib/records.js";
 import { machine, percentBetween, type Usage, usageOf } from "../support/node-usage.js";
 import { ask, SitesLab, spread } from "../support/sites-lab.js";
@@ -13,6 +14,7 @@ import { ask, SitesLab, spread } from "../support/sites-lab.js";
  */
 const { values } = parseArgs({ options: { sites: { type: "string", default: "200" }, minutes: { type: "string", default: "10" } } });
 const [count, minutes] = [Number(values.sites), Number(values.minutes)];
+const alertsAtMs = 150_000;
 const tell = (line: string): void => void process.stderr.write(`${line}\n`);
 const names = Array.from({ length: count }, (_, at) => `s${String(at + 1).padStart(3, "0")}`);
 const mega = (bytes: number): number => Math.round(bytes / 1_048_576);
@@ -71,6 +73,9 @@ async function main(): Promise<number> {
     const after = machine();
     const used = await Promise.all(survivors.map((node) => usageOf(node)));
     const events = await sites.call<{ events: EventRecord[] }>("GET", "/v1/events?limit=1000").then((said) => (Array.isArray(said) ? (said as EventRecord[]) : said.events));
+    // longer than a customer may be down before a person is told of it
+    await delay(Math.max(0, cutMs + alertsAtMs - Date.now()));
+    const alerts = (await sites.call<AlertsReport>("GET", "/v1/alerts")).alerts.filter(({ firedAtMs }) => firedAtMs > cutMs).map(({ kind, title, detail, firedAtMs }) => ({ kind, title, detail: detail.slice(0, 500), afterS: Math.round((firedAtMs - cutMs) / 1000) }));
     const dead = events.find(({ event, atMs }) => event === "node-dead" && atMs > cutMs)?.atMs ?? 0;
     const written = events.filter(({ event, atMs }) => event === "failover" && atMs > cutMs).map(({ atMs }) => atMs - cutMs);
     const steps = (await Promise.all(survivors.map((node) => sites.logged(node, "step done", cutMs)))).flat().filter((line) => Number(line["time"]) > cutMs && String(line["task"]).startsWith("site-"));
@@ -90,6 +95,7 @@ async function main(): Promise<number> {
     const result = {
       benchmark: "power-cut-many", what: "a node with many sites loses power: seconds from the cut to each site's first good answer through a surviving node", cores: cpus().length, node: process.version, sites: count, replicas,
       createdS: Math.round(createdMs / 1000), served: served.size, servedS: seconds([...served.values()]), parts: { deadS: Math.round((dead - cutMs) / 100) / 10, recordWrittenS: seconds(written), stepsMs: Object.fromEntries(kinds.map((kind) => [kind, spread(steps.filter((line) => line["step"] === kind).map((line) => Number(line["durationMs"])))])), commands },
+      alerts,
       memoryMiB: { perSiteAtHome: Math.round(perSite * 10) / 10, before: Object.fromEntries(sites.lab.nodes.map(({ name }, at) => [name, memoryOf(full[at] as Usage)])), mostAfter: peak, machineAvailable: { before: mega(before.availableBytes), least: mega(leastBytes) } },
       cpu: { machineBusyPercent: Math.round(((after.busyS - before.busyS) / doneMs) * 1e5), load: after.load, percentOfACore: Object.fromEntries(survivors.map(({ name }, at) => [name, percentBetween(full[at + 1] as Usage, used[at] as Usage, doneMs)])) },
       wanted: { p95S: 60, lastS: 180 },
