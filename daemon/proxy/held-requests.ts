@@ -1,6 +1,9 @@
 import { HoldQueue, type Waiting } from "./hold-queue.js";
 import { limits } from "./limits.js";
 
+/** A move's last second is over before this matters, a failover's ten are not: then hundreds of units may wait, each with a first one that asks. */
+const pauseGrowth = 1.05;
+
 /** Requests that are held at this worker, by unit. Bounded by count and time; their bodies by the spools' room. */
 export class HeldRequests {
   private readonly queues = new Map<string, HoldQueue>();
@@ -63,6 +66,7 @@ export class HeldRequests {
       const moved = hasMoved(unit);
       if (moved) this.pauses.delete(unit);
       queue.poke(moved);
+      if (moved && this.queues.has(unit)) this.soon(unit);
     }
   }
   public expire(): void {
@@ -77,18 +81,23 @@ export class HeldRequests {
     for (const timer of this.timers.values()) clearTimeout(timer);
   }
 
+  private soon(unit: string): void {
+    clearTimeout(this.timers.get(unit));
+    this.timers.delete(unit);
+    this.again(unit);
+  }
   /** A home tells nobody that its gate has opened: the first one asks again soon. */
   private again(unit: string): void {
     if (this.timers.has(unit)) return;
     const pauseMs = this.pauses.get(unit) ?? limits.retryHeldMs;
     this.timers.set(unit, setTimeout(() => {
       this.timers.delete(unit);
-      this.pauses.set(unit, Math.min(1.3 * pauseMs, limits.retryHeldCapMs));
+      this.pauses.set(unit, Math.min(pauseGrowth * pauseMs, limits.retryHeldCapMs));
       const queue = this.queues.get(unit);
       if (queue === undefined) return void this.pauses.delete(unit);
       queue.poke();
       if (this.queues.has(unit)) this.again(unit);
-    }, limits.retryHeldMs));
+    }, pauseMs));
   }
   private settle(unit: string, queue: HoldQueue): void {
     if (queue.size > 0 || this.queues.get(unit) !== queue) return;

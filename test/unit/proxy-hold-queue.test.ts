@@ -1,3 +1,4 @@
+import { HeldRequests } from "../../daemon/proxy/held-requests.js";
 import { HoldQueue, type Waiting } from "../../daemon/proxy/hold-queue.js";
 import { limits } from "../../daemon/proxy/limits.js";
 
@@ -67,4 +68,27 @@ test("what has waited for too long ends, oldest first; what asks meanwhile is no
   expect([...requests, late].map(({ expired }) => expired)).toEqual([false, true, true, false]);
   queue.remove(requests[0] as Fake);
   expect(queue.size).toBe(1);
+});
+
+test("the first of a unit asks again less and less often while nobody takes it; a unit that has moved is asked for at once, and often again", () => {
+  jest.useFakeTimers();
+  try {
+    const held = new HeldRequests(() => undefined);
+    const tried: string[] = [];
+    held.add("site-a", new Fake("a", tried, (request) => held.refused("site-a", request)), 0);
+    const asks = (ms: number): number => {
+      const before = tried.length;
+      jest.advanceTimersByTime(ms);
+      return tried.length - before;
+    };
+    const first = asks(1_000);
+    expect([first >= 12, first <= 20]).toEqual([true, true]);
+    asks(9_000);
+    expect(asks(1_000)).toBe(4);
+    held.pokeAll(() => true);
+    expect(asks(500)).toBeGreaterThanOrEqual(6);
+    held.stop();
+  } finally {
+    jest.useRealTimers();
+  }
 });
