@@ -31,6 +31,13 @@ export class HeadCollector {
     return all.subarray(0, end);
   }
 
+  /** What came behind the head; it is kept here no longer, as a connection may idle for long. */
+  public takeRest(): Buffer {
+    const { rest } = this;
+    this.rest = empty;
+    return rest;
+  }
+
   private keep(piece: Buffer): void {
     if (this.length + piece.length > this.kept.length) {
       const larger = Buffer.allocUnsafeSlow(Math.max(1024, 2 * this.kept.length, this.length + piece.length));

@@ -135,7 +135,7 @@ export class PublicSession extends Http1Asker implements Sink {
       return void this.close();
     }
     this.link.within(0);
-    if (this.collector.rest.length > 0) this.link.putBack(this.collector.rest);
+    this.link.putBack(this.collector.takeRest());
     this.received(head);
   }
   private received(head: RequestHead): void {
@@ -195,7 +195,9 @@ export class PublicSession extends Http1Asker implements Sink {
       tookMs: performance.now() - this.beganMs, heldMs: run?.heldMs ?? 0, home: run?.home ?? "", edge: this.worker.routes.table?.node ?? "", endedMs: Date.now(),
     }));
   }
+  /** What is left of a connection that idles is small: there may be many. */
   private forget(): void {
+    this.head = undefined;
     this.run = undefined;
     this.gathering = undefined;
     this.upload = undefined;

@@ -104,6 +104,15 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     encrypted.add(socket);
     socket.once("close", () => encrypted.delete(socket));
   };
+  /** One for all: an idle connection costs what hangs on it. */
+  const gone = {
+    connections: () => {
+      worker.connections -= 1;
+    },
+    peerConnections: () => {
+      worker.peerConnections -= 1;
+    },
+  };
   const accept = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
     if (worker[kind] >= limits[kind]) {
       socket.destroy();
@@ -111,9 +120,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     }
     worker[kind] += 1;
     socket.setNoDelay(true);
-    socket.once("close", () => {
-      worker[kind] -= 1;
-    });
+    socket.on("close", gone[kind]);
     return true;
   };
   let toldMs = Number.NEGATIVE_INFINITY;
