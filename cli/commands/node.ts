@@ -7,7 +7,7 @@ import { json } from "../output.js";
 import { checkCommand } from "./node-check.js";
 import { removeCommand } from "./node-remove.js";
 
-/** What is still on a node: sites at home there, and copies of sites that live elsewhere. Pure. */
+/** What is still on a node: sites at home there, and copies of sites that live elsewhere, as the records name them; what is named no more the node puts into its trash by itself, moments later. Pure. */
 export function leftOn({ units }: Pick<Status, "units">, node: string): { homes: string[]; copies: string[] } {
   return { homes: units.filter(({ home }) => home === node).map(({ id }) => id), copies: units.filter(({ home, replicas }) => home !== node && replicas.some((replica) => replica.node === node)).map(({ id }) => id) };
 }

@@ -7,8 +7,8 @@ import { type NodeFacts, readPool } from "./observed-node.js";
 
 /** The templates on the disk are read this often, ms; sooner when a record of one changed. */
 const templatesMs = 15_000;
-/** The pool is asked this often, ms: two commands, whatever the node does. */
-const poolMs = 5_000;
+/** The pool is asked this often, ms: two commands, whatever the node does. That a disk does not take writes is seen much sooner (disk-probe.ts). */
+const poolMs = 10_000;
 
 /** Where the facts of `NodePublisher` come from. */
 export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; watchdog(): ObservedNode["watchdog"]; unitsAtMs(): number }): NodeFacts {
