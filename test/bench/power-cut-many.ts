@@ -83,7 +83,9 @@ async function main(): Promise<number> {
     for (const line of (await Promise.all(survivors.map((node) => sites.logged(node, "command ended", cutMs)))).flat()) {
       const argv = line["argv"] as string[];
       // what was asked of whom, without names: "zfs get snapshot", "zfs set readonly=off", "systemctl start"
-      const kind = [argv[0]?.split("/").at(-1), argv[1], ...(argv[1] === "set" ? [argv[2]?.replace(/^(hybridcluster:\w+=).*/, "$1")] : argv[1] === "get" ? [argv.slice(2).find((word, at, all) => all[at - 1] === "-t"), argv.includes("-r") ? "-r" : ""] : [])].filter((word) => word !== undefined && word !== "").join(" ");
+      const after = (option: string): (string | undefined)[] => (argv.includes(option) ? [argv[argv.indexOf(option) + 1]] : []);
+      const more = argv[1] === "set" ? [argv[2]?.replace(/^(hybridcluster:\w+=).*/, "$1")] : argv[1] === "get" ? [...after("-t"), argv.includes("-r") ? "-r" : ""] : [];
+      const kind = [argv[0]?.split("/").at(-1), argv[1], ...more].filter((word) => word !== undefined && word !== "").join(" ");
       commands[kind] ??= { count: 0, seconds: 0 };
       commands[kind].count += 1;
       commands[kind].seconds += Number(line["durationMs"]) / 1000;
