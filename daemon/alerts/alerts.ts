@@ -5,7 +5,7 @@ import type { Sealer } from "../lib/sealed.js";
 import type { Leader } from "../membership/leader.js";
 import { effectiveVoters } from "../membership/plan-voters.js";
 import type { Liveness } from "../membership/liveness.js";
-import type { ClusterState, Versioned } from "../state/cluster-state.js";
+import { type ClusterState, precedes, type Versioned } from "../state/cluster-state.js";
 import type { Compare } from "../state/store.js";
 import { describe, endOf, testMessage } from "./alert-text.js";
 import { Deliveries, type LineReport } from "./deliveries.js";
@@ -63,7 +63,7 @@ export class Alerts {
     if (guard === undefined) return this.rest();
     const state = context.view.current();
     // a picture that is older than the own election or the own last write shows what is over
-    if (BigInt(state.revision) < BigInt(guard.modRevision) || BigInt(state.revision) < this.writtenRevision) return;
+    if (precedes(state, guard) || BigInt(state.revision) < this.writtenRevision) return;
     if (this.term !== guard.modRevision) await this.takeOver(guard);
     const settings = settingsOf(state, this.options.sealer);
     const atMs = context.clock.wallMs();

@@ -4,6 +4,7 @@ import { type CertificateRecord, keys, recordVersion } from "../lib/records.js";
 import type { AcmeSpec } from "../lib/tls-spec.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
+import { precedes } from "../state/cluster-state.js";
 import type { Compare } from "../state/store.js";
 import { AcmeAccount } from "./acme-account.js";
 import { CaError, type MakeCa, makeCa } from "./acme-ca.js";
@@ -49,7 +50,7 @@ export class Acme {
     const guard = leader.guard();
     if (guard === undefined || this.account === undefined) return;
     const state = context.view.current();
-    if (BigInt(state.revision) < BigInt(guard.modRevision)) return; // a picture older than the own election
+    if (precedes(state, guard)) return;
     const atMs = context.clock.wallMs();
     const plan = planAcme(state, atMs);
     for (const { name, revision } of plan.forget) await context.store.txn([guard, { key: keys.certificate(name), modRevision: revision }], [{ delete: keys.certificate(name) }]);

@@ -4,6 +4,7 @@ import { messageOf } from "../lib/errors.js";
 import { keys, recordVersion, type TicketRecord } from "../lib/records.js";
 import type { Sealer } from "../lib/sealed.js";
 import type { Leader } from "../membership/leader.js";
+import { precedes } from "../state/cluster-state.js";
 
 /** Name, HMAC key and AES key of session tickets: what `server.setTicketKeys` takes (RFC 5077 §4). */
 export const ticketBytes = 48;
@@ -34,7 +35,7 @@ export class TicketKeys {
     const guard = this.options.leader.guard();
     if (guard === undefined || sealer === undefined) return;
     const state = view.current();
-    if (BigInt(state.revision) < BigInt(guard.modRevision)) return; // a picture older than the own election
+    if (precedes(state, guard)) return;
     const found = state.tickets;
     const atMs = clock.wallMs();
     if (!ticketsDue(found?.value, openTickets(found?.value, sealer) !== undefined, atMs)) return;

@@ -6,7 +6,7 @@ import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
 import { clusterSpecOf } from "../placement/candidates.js";
 import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
-import { type ClusterState, desiredOf, fencedByPerson, isRecovering } from "../state/cluster-state.js";
+import { type ClusterState, desiredOf, fencedByPerson, isRecovering, precedes } from "../state/cluster-state.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
 import { nextDeathMs, planDeath } from "./plan-death.js";
@@ -47,7 +47,7 @@ export class Failover {
     if (guard === undefined) return this.waiting.clear();
     const state = context.view.current();
     // a picture that is older than the own election or the own last write shows what is over
-    if (BigInt(state.revision) < BigInt(guard.modRevision) || BigInt(state.revision) < this.writtenRevision) return;
+    if (precedes(state, guard) || BigInt(state.revision) < this.writtenRevision) return;
     if (isRecovering(state)) return this.waiting.clear(); // daemon/recovery chooses, from what all disks hold
     for (const write of planDeath(state, (node) => liveness.silentMs(node))) {
       if (!(await this.write([guard, ...write.compare], write.ops))) continue; // it lives, or another leads

@@ -8,7 +8,7 @@ import { keys, recordVersion, type VotersRecord } from "../lib/records.js";
 import { clusterSpecOf } from "../placement/candidates.js";
 import type { EtcdEndpoint } from "../state/etcd-connection.js";
 import type { EtcdStore } from "../state/etcd-store.js";
-import type { ClusterState, View } from "../state/cluster-state.js";
+import { type ClusterState, precedes, type View } from "../state/cluster-state.js";
 import type { EtcdCluster } from "./etcd-cluster.js";
 import { etcdEndpoints } from "./etcd-endpoints.js";
 import type { Leader } from "./leader.js";
@@ -124,7 +124,7 @@ export class Voters {
     const guard = leader.guard();
     if (guard === undefined) return this.down.clear();
     const state = view.current();
-    if (BigInt(state.revision) < BigInt(guard.modRevision)) return;
+    if (precedes(state, guard)) return;
     await this.lead(state, guard);
   }
 

@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import { messageOf } from "../lib/errors.js";
 import { keys, type RecoveryRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
-import { isRecovering } from "../state/cluster-state.js";
+import { isRecovering, precedes } from "../state/cluster-state.js";
 import type { Compare } from "../state/store.js";
 import { lookAtMembers, withLists } from "./gather.js";
 import { promiseMs } from "../failsafe/plan-failsafe.js";
@@ -37,7 +37,7 @@ export class Recovery {
     const state = context.view.current();
     const recovery = state.recovery;
     if (guard === undefined || recovery === undefined || !isRecovering(state)) return this.wait("");
-    if (BigInt(state.revision) < BigInt(guard.modRevision)) return;
+    if (precedes(state, guard)) return;
     const told = await lookAtMembers(context, recovery.value);
     this.wait(told.waitsFor.map(({ node, why }) => `${node}: ${why}`).join("; "));
     if (this.waits !== "") {

@@ -56,4 +56,6 @@ export interface View {
 }
 
 /** Does the cluster wait for what its members' disks hold (daemon/recovery)? */
+/** Is the picture older than the own election (its guard)? It shows what is over then, and nothing is planned from it. */
+export const precedes = ({ revision }: Pick<ClusterState, "revision">, guard: { modRevision: string }): boolean => BigInt(revision) < BigInt(guard.modRevision);
 export const isRecovering = (state: Pick<ClusterState, "recovery">): boolean => state.recovery?.value.state === "recovering";
