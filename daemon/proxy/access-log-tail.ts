@@ -1,13 +1,14 @@
 import { readdir } from "node:fs/promises";
 import { tail } from "../services/log-files.js";
 import { timeOfLine } from "./access-line.js";
+import { isLogName } from "./access-log.js";
 
 const tailBytes = 8 << 20;
 const mostFiles = 3;
 
 /** The last lines of a unit's access log on this node, oldest first; what was put aside lately is read too. */
 export async function readAccessLog(folder: string, unit: string, lines: number): Promise<string[]> {
-  if (!/^[a-z0-9-]{1,64}$/.test(unit)) return [];
+  if (!isLogName(unit)) return [];
   const current = `${unit}.log`;
   // names of what was put aside sort by time
   const aside = (await readdir(folder).catch(() => [])).filter((name) => name.startsWith(`${current}.`)).sort().reverse();

@@ -17,6 +17,9 @@ export const logBounds: LogBounds = { fileBytes: 16 << 20, unitBytes: 64 << 20, 
 /** Bytes that wait in memory, of one unit and of all. */
 export const waitingBounds = { unitBytes: 4 << 20, allBytes: 16 << 20 } as const;
 
+/** Pure: may the unit's name be a file's? */
+export const isLogName = (unit: string): boolean => /^[a-z0-9-]{1,64}$/.test(unit);
+
 const flushTicks = 2;
 const pruneMs = 600_000;
 const complainMs = 60_000;
@@ -93,7 +96,7 @@ export class AccessLog {
   }
   /** True: the file was put aside. */
   private async write(unit: string, text: string): Promise<boolean> {
-    if (!/^[a-z0-9-]{1,64}$/.test(unit)) throw new Error("the unit's name cannot be a file's");
+    if (!isLogName(unit)) throw new Error("the unit's name cannot be a file's");
     const path = `${this.folder}/${unit}.log`;
     const file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o640);
     try {

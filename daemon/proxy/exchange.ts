@@ -131,7 +131,7 @@ export class Exchange implements Sink, UploadTaker {
         return;
       }
       const response = parseResponse(head, this.request.head.method);
-      piece = this.head.rest;
+      piece = this.head.takeRest();
       if (response.status >= 200 || response.status === 101) return void this.begin(response, piece);
       this.interims += 1;
       if (this.interims > limits.interimAnswers) return void this.fail("too many interim answers");

@@ -4,8 +4,7 @@ const empty = Buffer.alloc(0);
 
 /** Collects one head (RFC 9112 §2.1) from pieces of any size. One that comes whole is not copied. */
 export class HeadCollector {
-  /** What came behind the head. */
-  public rest: Buffer = empty;
+  private rest: Buffer = empty;
   private kept: Buffer = empty;
   private length = 0;
 

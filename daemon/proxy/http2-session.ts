@@ -1,6 +1,5 @@
 import { constants, performServerHandshake, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { TLSSocket } from "node:tls";
-import { accessLine } from "./access-line.js";
 import type { Asker } from "./asker.js";
 import { clientAddress, type Client } from "./at-peer.js";
 import { GatherError, withLength } from "./gathering.js";
@@ -121,7 +120,7 @@ class Http2Asker implements Asker {
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     if (table === undefined || unit === undefined) return void this.page(table === undefined ? 503 : 404);
     this.head = head;
-    if (this.worker.accessLog !== undefined && table.units[unit]?.accessLog !== false) {
+    if (this.worker.logs(unit)) {
       this.logged = unit;
       this.beganMs = performance.now();
     }
@@ -217,10 +216,7 @@ class Http2Asker implements Asker {
   private record(): void {
     const { logged, head, run, status } = this;
     if (logged === undefined || head === undefined) return;
-    this.worker.accessLog?.add(logged, accessLine({
-      client: this.client, head, version: "HTTP/2.0", status: status === 0 ? 499 : status, bytes: this.sentBytes,
-      tookMs: performance.now() - this.beganMs, heldMs: run?.heldMs ?? 0, home: run?.home ?? "", edge: this.worker.routes.table?.node ?? "", endedMs: Date.now(),
-    }));
+    this.worker.visited(logged, { client: this.client, head, version: "HTTP/2.0", status, bytes: this.sentBytes, beganMs: this.beganMs, run });
   }
   /** Nothing can be said any more. */
   private get ended(): boolean {

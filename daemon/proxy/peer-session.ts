@@ -151,7 +151,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     const whole = this.collector.take(bytes);
     if (whole === undefined) return;
     const head = parseRequest(whole, writtenHead.mostFields);
-    if (this.collector.rest.length > 0) this.link.putBack(this.collector.rest);
+    this.link.putBack(this.collector.takeRest());
     this.link.within(0);
     this.judge(head, whole.toString("latin1"));
   }

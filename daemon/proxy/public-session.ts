@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { accessLine } from "./access-line.js";
 import type { Upload } from "./asker.js";
 import { clientAddress, type Client } from "./at-peer.js";
 import { Gathering, isGathered, withLength } from "./gathering.js";
@@ -144,7 +143,7 @@ export class PublicSession extends Http1Asker implements Sink {
     const { table } = worker.routes;
     const unit = table === undefined ? undefined : unitOfHost(table, head.host);
     this.state = head.framing.kind === "none" ? "run" : "gather";
-    if (worker.accessLog !== undefined && unit !== undefined && table?.units[unit]?.accessLog !== false) {
+    if (unit !== undefined && worker.logs(unit)) {
       this.logged = unit;
       this.beganMs = performance.now();
       this.status = 0;
@@ -190,10 +189,7 @@ export class PublicSession extends Http1Asker implements Sink {
     const { logged, head, run, status } = this;
     if (logged === undefined || head === undefined) return;
     this.logged = undefined;
-    this.worker.accessLog?.add(logged, accessLine({
-      client: this.client, head, version: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0", status: status === 0 ? 499 : status, bytes: this.sentBytes,
-      tookMs: performance.now() - this.beganMs, heldMs: run?.heldMs ?? 0, home: run?.home ?? "", edge: this.worker.routes.table?.node ?? "", endedMs: Date.now(),
-    }));
+    this.worker.visited(logged, { client: this.client, head, version: head.minor === 1 ? "HTTP/1.1" : "HTTP/1.0", status, bytes: this.sentBytes, beganMs: this.beganMs, run });
   }
   /** What is left of a connection that idles is small: there may be many. */
   private forget(): void {

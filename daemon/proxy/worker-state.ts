@@ -1,4 +1,5 @@
 import type { Logger } from "../lib/log.js";
+import { accessLine, type Visit } from "./access-line.js";
 import type { AccessLog } from "./access-log.js";
 import { HeldRequests } from "./held-requests.js";
 import { limits } from "./limits.js";
@@ -92,6 +93,19 @@ export class WorkerState {
       if (this.routes.isHeld(unit)) this.onDrained();
     }
     this.held.poke(unit);
+  }
+
+  /** Are the requests of this unit written down at their end? */
+  public logs(unit: string): boolean {
+    return this.accessLog !== undefined && this.routes.route(unit)?.accessLog !== false;
+  }
+  /** A request that is to be written down has ended. `status` 0: no answer had begun; `beganMs`: when its head was whole, performance.now(); `run`: what became of it, unless it was answered here. */
+  public visited(unit: string, visit: Pick<Visit, "client" | "head" | "version" | "status" | "bytes"> & { beganMs: number; run: Pick<Visit, "heldMs" | "home"> | undefined }): void {
+    const { client, head, version, status, bytes, beganMs, run } = visit;
+    this.accessLog?.add(unit, accessLine({
+      client, head, version, status: status === 0 ? 499 : status, bytes,
+      tookMs: performance.now() - beganMs, heldMs: run?.heldMs ?? 0, home: run?.home ?? "", edge: this.routes.table?.node ?? "", endedMs: Date.now(),
+    }));
   }
 
   public count(unit: string, status: number): void {

@@ -12,6 +12,11 @@ export interface Answer { status: number; headers: IncomingMessage["headers"]; b
 export interface Asked { method?: string; path?: string; host?: string; headers?: Record<string, string>; body?: Buffer; port?: number }
 export type At = "edge" | "home";
 
+/** Ends an HTTP server with all that is connected to it. */
+export async function closeServer(server: { closeAllConnections(): void; close(done: () => void): unknown }): Promise<void> {
+  server.closeAllConnections();
+  await new Promise<void>((resolve) => server.close(resolve));
+}
 export const listen = (server: { listen(...args: unknown[]): unknown; address(): unknown }, ...args: unknown[]): Promise<number> =>
   new Promise((resolve) => server.listen(...args, () => resolve((server.address() as { port: number } | string as { port: number }).port)));
 

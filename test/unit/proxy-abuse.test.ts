@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { machineMs } from "../../daemon/lib/clock.js";
 import { limits } from "../../daemon/proxy/limits.js";
 import { edgePki } from "../support/edge-pki.js";
-import { listen, until } from "../support/proxy-pair.js";
+import { closeServer, listen, until } from "../support/proxy-pair.js";
 import { type WorkerControl, workerControl } from "../support/worker-control.js";
 
 // One worker as a process of its own, as nodes run it, against clients that mean no good: its memory stays bounded, and others are served.
@@ -78,8 +78,7 @@ afterAll(async () => {
   dropAll();
   worker.kill("SIGKILL");
   await line.close();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 afterEach(dropAll);
 

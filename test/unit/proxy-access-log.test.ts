@@ -8,7 +8,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { AccessLog } from "../../daemon/proxy/access-log.js";
 import { http2Session } from "../../daemon/proxy/http2-session.js";
-import { listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { closeServer, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // What two real workers (edge n1, home n2) write down of requests; node:http in Apache's place.
 let apache: Server;
@@ -40,8 +40,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await pair.stop();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 beforeEach(async () => {
   for (const at of ["edge", "home"] as const) {

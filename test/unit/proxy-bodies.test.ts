@@ -6,7 +6,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable, Writable } from "node:stream";
 import { limits } from "../../daemon/proxy/limits.js";
 import { TestCa } from "../support/certificates.js";
-import { type At, listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { closeServer, type At, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // Large bodies both ways, slow readers and slow writers, over HTTP, HTTPS and HTTP/2, at the home and through another node, with a hold in their middle that ends where it was or at another home:
 // nothing is lost, doubled or swapped. Real workers and sockets; node:http in the place of each node's Apache.
@@ -129,8 +129,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await pair.stop();
   for (const apache of Object.values(apaches)) {
-    apache.closeAllConnections();
-    await new Promise((resolve) => apache.close(resolve));
+    await closeServer(apache);
   }
 });
 

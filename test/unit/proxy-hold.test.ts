@@ -3,7 +3,7 @@ import { createServer as createHttpServer, request as httpRequest, type Server }
 import { connect, type Socket } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { limits } from "../../daemon/proxy/limits.js";
-import { type Answer, type At, listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { closeServer, type Answer, type At, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // What a hold does to requests that are slow on either side, to WebSockets, and to many at once. Real workers, node:http in Apache's place.
 let apache: Server;
@@ -35,8 +35,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await pair.stop();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 beforeEach(() => {
   seen = [];

@@ -5,7 +5,7 @@ import { type ClientHttp2Session, connect as connectHttp2, constants, type Incom
 import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import { fieldsOut, headOf, http2Session } from "../../daemon/proxy/http2-session.js";
 import { parseResponse } from "../../daemon/proxy/http-head.js";
-import { listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { closeServer, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // HTTP/2 at a real worker, over TLS, with node:http in Apache's place.
 let apache: Server;
@@ -64,8 +64,7 @@ afterAll(async () => {
   session.destroy();
   front.close();
   await pair.stop();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 beforeEach(() => {
   seen = [];

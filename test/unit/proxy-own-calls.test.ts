@@ -11,7 +11,7 @@ import { http2Session } from "../../daemon/proxy/http2-session.js";
 import { PublicSession } from "../../daemon/proxy/public-session.js";
 import { createTlsListener } from "../../daemon/proxy/tls-listener.js";
 import { startWorker } from "../../daemon/proxy/worker.js";
-import { listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { closeServer, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // Requests of a site to itself while it is held, at a real worker. This process is the site: its uid is the customer's. node:http in Apache's place; the control process is a fake line, and once the real Gates.
 type Question = Extract<ToControl, { type: "own-call" }>;
@@ -40,8 +40,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await pair.stop();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 beforeEach(() => {
   seen = [];

@@ -18,7 +18,7 @@ import { createTlsListener } from "../../daemon/proxy/tls-listener.js";
 import { type RunningWorker, startWorker } from "../../daemon/proxy/worker.js";
 import { TestCa, type TestCertificate } from "../support/certificates.js";
 import { edgePki } from "../support/edge-pki.js";
-import { listen, until } from "../support/proxy-pair.js";
+import { closeServer, listen, until } from "../support/proxy-pair.js";
 import { type WorkerControl, workerControl } from "../support/worker-control.js";
 
 const signature = "0d0a0d0a000d0a515549540a";
@@ -284,8 +284,7 @@ describe("before a TLS handshake", () => {
     afterAll(async () => {
       await worker.stop();
       await control.close();
-      apache.closeAllConnections();
-      await new Promise((resolve) => apache.close(resolve));
+      await closeServer(apache);
     });
     beforeEach(() => {
       seen = [];

@@ -12,7 +12,7 @@ import { createTlsListener } from "../../daemon/proxy/tls-listener.js";
 import { startWorker } from "../../daemon/proxy/worker.js";
 import { TestCa, type TestCertificate } from "../support/certificates.js";
 import { edgePki } from "../support/edge-pki.js";
-import { listen, until } from "../support/proxy-pair.js";
+import { closeServer, listen, until } from "../support/proxy-pair.js";
 import { type WorkerControl, workerControl } from "../support/worker-control.js";
 
 // A real worker with real TLS sockets; node:http in Apache's place.
@@ -57,8 +57,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await worker.stop();
   await control.close();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 beforeEach(() => {
   seen = [];

@@ -6,7 +6,7 @@ import { machineMs as monotonicMs } from "../../daemon/lib/clock.js";
 import { limits } from "../../daemon/proxy/limits.js";
 import { type RunningWorker, startWorker } from "../../daemon/proxy/worker.js";
 import { edgePki } from "../support/edge-pki.js";
-import { type Answer, type Asked, listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { closeServer, type Answer, type Asked, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // Two real workers (edge n1, home n2) over mutual TLS, node:http in Apache's place, a control socket of the test's own.
 let apache: Server;
@@ -56,8 +56,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await pair.stop();
-  apache.closeAllConnections();
-  await new Promise((resolve) => apache.close(resolve));
+  await closeServer(apache);
 });
 beforeEach(() => {
   seen = [];
