@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { until } from "../../daemon/lib/backoff.js";
 
 const root = "/sys/fs/cgroup";
@@ -91,4 +91,22 @@ export async function removeGroups(groups: readonly string[]): Promise<void> {
       // other nodes of the lab are still in it
     }
   }
+}
+
+/** How deep below a hierarchy's top the groups of labs are looked for: that of a login or service that ran one lies in between. */
+const searchDepth = 5;
+
+function labGroups(folder: string, depth: number): string[] {
+  return subfolders(folder).flatMap((child) => {
+    if (/^hcl[0-9]+$/.test(basename(child))) return [child];
+    return depth > 1 ? labGroups(child, depth - 1) : [];
+  });
+}
+
+/**
+ * Removes groups of labs that nobody names and in which nothing runs: a lab whose folder in the registry was removed by hand. The next lab
+ * of that subnet may run below another group than that one did, and would never meet them.
+ */
+export function removeLeftGroups(isTaken: (lab: string) => boolean): void {
+  for (const group of labGroups(root, searchDepth)) if (!isTaken(basename(group)) && processesIn(group).length === 0) removeTree(group);
 }

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import type { CommandRunner } from "../../daemon/lib/command.js";
 import { labNet } from "./addresses.js";
+import { removeLeftGroups } from "./cgroups.js";
 import { removeLink } from "./links.js";
 import { killNode } from "./node-process.js";
 import { labFile, type LabRecord } from "./place.js";
@@ -42,12 +43,13 @@ export async function clearStale(runner: CommandRunner): Promise<RegistryEntry[]
     const pid = /^\.new-([0-9]+)-/.exec(name)?.[1];
     if (pid !== undefined && pid !== String(process.pid)) rmSync(`${registryRoot}/${name}`, { recursive: true, force: true });
   }
-  await clearBridges(runner);
+  await clearUnnamed(runner);
   return stale;
 }
 
-/** Bridges of labs that no entry names: a removal that was killed between its steps. */
-async function clearBridges(runner: CommandRunner): Promise<void> {
+/** Bridges and control groups of labs that no entry names: a removal that was killed between its steps. */
+async function clearUnnamed(runner: CommandRunner): Promise<void> {
   const taken = new Set(readEntries().map((entry) => labNet(entry.subnet).bridge));
+  removeLeftGroups((lab) => taken.has(lab));
   for (const name of readdirSync("/sys/class/net")) if (/^hcl[0-9]+(n[0-9]+)?$/.test(name) && !taken.has(name.replace(/n[0-9]+$/, ""))) await removeLink(runner, name);
 }

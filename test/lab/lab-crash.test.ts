@@ -1,11 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
+import { maxSubnet } from "../../providers/lab/addresses.js";
+import { nodeGroups, removeLeftGroups } from "../../providers/lab/cgroups.js";
 import { findLab, openLab } from "../../providers/lab/lab.js";
 import { runOk } from "../../daemon/lib/command.js";
+import { withLock } from "../../providers/lab/lock.js";
+import { lockMs, registryLock } from "../../providers/lab/register.js";
 import { readEntries, release } from "../../providers/lab/registry.js";
 import { ensureRoot } from "../../providers/lab/root.js";
 import { labTraces } from "../support/lab-traces.js";
@@ -52,6 +56,25 @@ it("nodes outlive a killed creator; the next run clears everything of a dead tes
   await nextRun();
   expect(labTraces(dir, subnet)).toEqual([]);
 }, 60_000);
+
+it("control groups of a lab that nobody knows any more go with the next run, wherever they lie", async () => {
+  const bridge = `hcl${maxSubnet + 1}`; // no lab has it
+  const login = join(nodeGroups(bridge, 1)[0] as string, "../..", "hc-test-login");
+  const left = join(login, bridge);
+  const others = (lab: string): boolean => lab !== bridge;
+  await withLock(registryLock, lockMs, async () => { // or another suite's lab clears it first
+    mkdirSync(join(left, "n1", "system.slice"), { recursive: true });
+    try {
+      removeLeftGroups(() => true);
+      expect(existsSync(left)).toBe(true); // a lab that is known keeps its own
+      removeLeftGroups(others);
+      expect(existsSync(left)).toBe(false);
+    } finally {
+      removeLeftGroups(others);
+      rmdirSync(login);
+    }
+  });
+});
 
 it("a creator killed at any moment leaves nothing that the next run does not clear", async () => {
   for (const afterMs of [5, 60, 110, 170, 240, 320, 450]) {
