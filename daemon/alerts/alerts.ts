@@ -1,3 +1,4 @@
+import { untilTick } from "../lib/clock.js";
 import type { NodeContext } from "../context.js";
 import { HcError } from "../lib/errors.js";
 import { type AlertRecord, keys, recordVersion } from "../lib/records.js";
@@ -100,7 +101,7 @@ export class Alerts {
     while (!signal.aborted) {
       const started = clock.monotonicMs();
       await this.step().catch((error: unknown) => log.warn({ err: error }, "alerts: round failed"));
-      await clock.sleep(Math.max(tickMs, shareOfTime * (clock.monotonicMs() - started)), signal).catch(() => undefined);
+      await clock.sleep(Math.max(untilTick(clock, tickMs), shareOfTime * (clock.monotonicMs() - started)), signal).catch(() => undefined);
     }
     await this.settled();
   }

@@ -1,5 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { pauseMs } from "../lib/backoff.js";
+import { untilTick } from "../lib/clock.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
 import type { Leader } from "../membership/leader.js";
@@ -110,7 +111,7 @@ export class Failover {
       changed = new AbortController();
       await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));
       // the moment of a death is not missed by a part of a tick
-      await context.clock.sleep(Math.max(leastMs, Math.min(tickMs, nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
+      await context.clock.sleep(Math.max(leastMs, Math.min(untilTick(context.clock, tickMs), nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
     }
     end();
     await this.settled();

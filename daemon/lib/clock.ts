@@ -8,6 +8,11 @@ export interface Clock {
   wallMs(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
+/** ms until the next whole multiple of `everyMs` that is at least half of that away. Loops that sleep so wake the process together: once a second it looks at all that it looks at each second. */
+export function untilTick(clock: Pick<Clock, "monotonicMs">, everyMs: number): number {
+  const left = everyMs - (clock.monotonicMs() % everyMs);
+  return left < everyMs / 2 ? left + everyMs : left;
+}
 export const systemClock: Clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now(), sleep: delay };
 
 /**

@@ -7,8 +7,9 @@ import { type NodeFacts, readPool } from "./observed-node.js";
 
 /** The templates on the disk are read this often, ms; sooner when a record of one changed. */
 const templatesMs = 15_000;
-/** The pool is asked this often, ms: two commands, whatever the node does. That a disk does not take writes is seen much sooner (disk-probe.ts). */
+/** The pool's health is asked this often, and its sizes, ms: a command each, whatever the node does. That a disk does not take writes is seen much sooner (disk-probe.ts). */
 const poolMs = 10_000;
+const poolSizesMs = 30_000;
 
 /** Where the facts of `NodePublisher` come from. */
 export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; watchdog(): ObservedNode["watchdog"]; unitsAtMs(): number }): NodeFacts {
@@ -16,11 +17,15 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
   let templates: Record<string, string> = {};
   let readAtMs = Number.NEGATIVE_INFINITY;
   let readFor: unknown;
-  let pool: { value: Awaited<ReturnType<NodeFacts["pool"]>>; atMs: number } | undefined;
+  let pool: { value: ObservedNode["pool"]; atMs: number; sizesAtMs: number } = { value: null, atMs: Number.NEGATIVE_INFINITY, sizesAtMs: Number.NEGATIVE_INFINITY };
   return {
     pool: async () => {
-      if (pool === undefined || pool.value === null || clock.monotonicMs() - pool.atMs >= poolMs) pool = { atMs: clock.monotonicMs(), value: await readPool(runner, cluster.dataset) };
-      return pool.value;
+      const nowMs = clock.monotonicMs();
+      if (pool.value !== null && nowMs - pool.atMs < poolMs) return pool.value;
+      const known = nowMs - pool.sizesAtMs < poolSizesMs ? pool.value : null;
+      const value = await readPool(runner, cluster.dataset, known);
+      pool = { value, atMs: nowMs, sizesAtMs: known === null ? nowMs : pool.sizesAtMs };
+      return value;
     },
     memory: () => platform.memory(),
     etcd: async () => {

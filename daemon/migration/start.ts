@@ -2,6 +2,7 @@ import type { Agent } from "../agent/agent.js";
 import { reachableFrom } from "../agent/reachable.js";
 import type { NodeContext, PeerRequest } from "../context.js";
 import { retry } from "../lib/backoff.js";
+import { untilTick } from "../lib/clock.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type MoveState, type UnitRecord } from "../lib/records.js";
 import type { MigrationPart } from "../parts.js";
@@ -219,7 +220,7 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       } catch (error) {
         if (errorCode(error) !== "NOT_READY") context.log.warn({ reason: messageOf(error) }, "left moves could not be looked for");
       }
-      await context.clock.sleep(1_000, signal).catch(() => undefined);
+      await context.clock.sleep(untilTick(context.clock, 1_000), signal).catch(() => undefined);
     }
   })();
   return migration;

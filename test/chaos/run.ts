@@ -1,4 +1,5 @@
-
+import { createWriteStream, mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { delay } from "../../daemon/lib/abort.js";
 import type { EventRecord } from "../../daemon/lib/records.js";
 import type { Status, StatusUnit } from "../../daemon/lib/status.js";
@@ -50,9 +51,21 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   } finally {
     await Promise.all(clients.map((client) => client.stop()));
     await closeConnections();
+    if (report.violations.length > 0) tell(`what the nodes told of it: ${await keepJournals(project, seed)}`);
     if (report.violations.length === 0 || process.env["HC_CHAOS_KEEP"] === undefined) await project.remove();
     else tell(`the lab is kept: ${project.folder}`);
   }
+}
+
+/** All that each node's journal holds, in a file each. Returns their folder. */
+async function keepJournals(project: HcProject, seed: number): Promise<string> {
+  const folder = resolve("bench-results", `chaos-${seed}`);
+  mkdirSync(folder, { recursive: true });
+  for (const { name } of await project.lab().nodes()) {
+    const output = createWriteStream(join(folder, `${name}.log`));
+    await project.lab().runnerOf(await project.lab().node(name)).run(["journalctl", "-b", "-o", "short-precise", "--no-pager"], { timeoutMs: 60_000, output }).catch((error: Error) => output.end(error.message));
+  }
+  return folder;
 }
 
 class Run {
