@@ -17,6 +17,13 @@ function hashOf(bytes: Buffer, end: number): number {
   return hash;
 }
 
+/** Not of the pool of small buffers, which one of them would keep whole. */
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
+}
+
 interface Known<Head, To> { hash: number; bytes: Buffer; head: Head; to: To | undefined; text: string }
 
 /**
@@ -44,7 +51,7 @@ export class KnownHeads<Head extends object, To> {
     const whole = bytes.subarray(0, end);
     const head = this.parse(whole);
     const place = hash & (places - 1);
-    if (this.hashes[place] === hash) this.keep({ hash, bytes: Buffer.from(whole), head, to: undefined, text: "" });
+    if (this.hashes[place] === hash) this.keep({ hash, bytes: copyOf(whole), head, to: undefined, text: "" });
     this.hashes[place] = hash;
     return head;
   }
