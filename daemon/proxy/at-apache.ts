@@ -9,6 +9,13 @@ export const isIdempotent = (head: RequestHead): boolean => idempotent.has(head.
 /** May it run twice? Idempotent (RFC 9110 §9.2.2), and nothing of it lies only in a connection that has been read. */
 export const mayRepeat = ({ head, upload }: Request): boolean => isIdempotent(head) && (upload === undefined || upload.replayable);
 
+/** Of the pool; made anew when Apache has another port. */
+let local = { port: 0, key: "apache:0" };
+function localKey(port: number): string {
+  if (local.port !== port) local = { port, key: `apache:${port}` };
+  return local.key;
+}
+
 export interface ApacheOwner {
   mayAnswer(): boolean;
   /** Apache was reached: it runs now. */
@@ -40,7 +47,7 @@ export class AtApache {
   public start(fresh = !mayRepeat(this.request)): void {
     const { upstreams, routes } = this.worker;
     const port = routes.table?.apachePort ?? 0;
-    this.key = `apache:${port}`;
+    this.key = localKey(port);
     const pooled = fresh ? undefined : upstreams.take(this.key);
     if (pooled !== undefined) {
       this.reused = true;

@@ -1,7 +1,8 @@
 import type { Request, UploadTaker } from "./asker.js";
 import { BodyReader } from "./body-framing.js";
 import { HeadCollector } from "./head-collector.js";
-import { parseResponse, type ResponseHead, writtenHead } from "./http-head.js";
+import { headEnd, parseResponse, type ResponseHead, writtenHead } from "./http-head.js";
+import { responseHeads } from "./known-heads.js";
 import { limits } from "./limits.js";
 import type { Link, Sink } from "./link.js";
 import { Spool, type SpoolRoom } from "./spool.js";
@@ -100,7 +101,7 @@ export class Exchange implements Sink, UploadTaker {
     if (this.state === "body") return void this.takeBody(bytes);
     if (this.state !== "head") return void this.up.destroy();
     try {
-      this.takeHead(bytes);
+      if (!this.takeWhole(bytes)) this.takeHead(bytes);
     } catch (error) {
       this.fail((error as Error).message);
     }
@@ -122,7 +123,18 @@ export class Exchange implements Sink, UploadTaker {
     this.fail(this.up.blocked ? "the upstream takes nothing" : "no answer in time");
   }
 
+  /** The usual head: at once, with or without what follows it. */
+  private takeWhole(bytes: Buffer): boolean {
+    const { method } = this.request.head;
+    const end = method === "HEAD" || !this.head.isEmpty ? -1 : headEnd(bytes, 0, writtenHead.mostBytes);
+    if (end === -1) return false;
+    const response = responseHeads.of(bytes, end);
+    if (response.status < 200 || response.status === 101) return false;
+    this.begin(response, bytes.subarray(end));
+    return true;
+  }
   private takeHead(bytes: Buffer): void {
+    const { method } = this.request.head;
     let piece = bytes;
     for (;;) {
       const head = this.head.take(piece);
@@ -130,7 +142,7 @@ export class Exchange implements Sink, UploadTaker {
         this.up.within(limits.headMs);
         return;
       }
-      const response = parseResponse(head, this.request.head.method);
+      const response = method === "HEAD" ? parseResponse(head, method) : responseHeads.of(head);
       piece = this.head.takeRest();
       if (response.status >= 200 || response.status === 101) return void this.begin(response, piece);
       this.interims += 1;

@@ -30,6 +30,11 @@ export class HeadCollector {
     return all.subarray(0, end);
   }
 
+  /** Nothing of a head has come yet. */
+  public get isEmpty(): boolean {
+    return this.length === 0;
+  }
+
   /** What came behind the head; it is kept here no longer, as a connection may idle for long. */
   public takeRest(): Buffer {
     const { rest } = this;

@@ -19,6 +19,12 @@ export class HoldQueue {
   private shut = true;
   private orders = 0;
   private busy = false;
+  /** Attempts since `nextTurn`; one more was asked for and had to wait for it. */
+  private begun = 0;
+  private postponed = false;
+
+  /** `onSlice`: attempts are being made; `nextTurn` is to be called when others than this unit's have had their turn, for no more are made at once than `limits.begunAtOnce`. Missing: as many as there are. */
+  public constructor(private readonly onSlice?: () => void) {}
 
   /** All that are in it: waiting, or asking. */
   public get size(): number {
@@ -41,6 +47,14 @@ export class HoldQueue {
   /** Something may have changed: the first one asks, unless one does already. `moved`: the unit has another home; whoever asks the old one need not be waited for. */
   public poke(moved = false): void {
     if (this.trying.size === 0 || (moved && this.trying.size < limits.tryingPerUnit)) this.next();
+  }
+  /** All others have had their turn. Where nobody takes anything nothing goes on: the first one asks when it is poked. */
+  public nextTurn(): void {
+    const goesOn = this.postponed;
+    this.begun = 0;
+    this.postponed = false;
+    if (goesOn) this.next();
+    this.follow();
   }
   /** Since when one that asks has waited, by the clock of `add`; undefined: it does not ask. */
   public since(request: Waiting): number | undefined {
@@ -72,8 +86,16 @@ export class HoldQueue {
   }
 
   private next(): void {
+    if (this.begun === limits.begunAtOnce) {
+      this.postponed = true;
+      return;
+    }
     const place = this.places.shift();
     if (place === undefined) return;
+    if (this.onSlice !== undefined) {
+      this.begun += 1;
+      if (this.begun === 1) this.onSlice();
+    }
     this.trying.set(place.request, place);
     place.request.attempt();
   }
@@ -81,7 +103,7 @@ export class HoldQueue {
   private follow(): void {
     if (this.busy) return;
     this.busy = true;
-    while (!this.shut && this.places.length > 0 && this.trying.size < limits.tryingPerUnit) this.next();
+    while (!this.shut && !this.postponed && this.places.length > 0 && this.trying.size < limits.tryingPerUnit) this.next();
     this.busy = false;
   }
 }

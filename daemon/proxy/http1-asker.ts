@@ -1,6 +1,7 @@
 import type { Asker } from "./asker.js";
 import { responseOut } from "./heads-out.js";
 import type { RequestHead, ResponseHead } from "./http-head.js";
+import { responseHeads } from "./known-heads.js";
 import { limits } from "./limits.js";
 import type { Link } from "./link.js";
 import { page } from "./pages.js";
@@ -43,7 +44,7 @@ export abstract class Http1Asker implements Asker {
     this.keep = this.keeps && response.framing.kind !== "until-close" && !dechunk && this.bodyRead;
     this.status = response.status;
     this.sentBytes = first.length;
-    this.sent(this.link.writeBoth(responseOut(response, { keep: this.keep, clientMinor: this.head?.minor ?? 1, dechunk, fields: this.answerFields }), first));
+    this.sent(this.link.writeBoth(responseHeads.out(response, { keep: this.keep, clientMinor: this.head?.minor ?? 1, dechunk, fields: this.answerFields }), first));
   }
   public body(bytes: Buffer): void {
     this.sentBytes += bytes.length;

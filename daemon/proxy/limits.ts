@@ -26,6 +26,8 @@ export const limits = {
   heldPerUnit: 5_000,
   /** Held requests of one unit that ask their home at once whether it takes them. */
   tryingPerUnit: 64,
+  /** Held requests of one unit that are sent within one turn of the event loop: when thousands are let go, those of other sites do not wait for a hundred of them each time. */
+  begunAtOnce: 16,
   /** While requests of a unit are held, the first of them asks its home so often: at first, and after a while. */
   retryHeldMs: 50,
   retryHeldCapMs: 250,

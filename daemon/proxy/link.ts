@@ -21,6 +21,12 @@ export interface Sink {
 /** Bytes read at once from a plain upstream, into a buffer of its own (PROXY.md 3). With 256 KiB a large body costs half of what it does with 64 (bench:proxy); pages that are never written to take no memory. */
 const readBytes = 256 * 1024;
 
+/** Where heads and small bodies are put together, of all links: what the kernel has taken at once (almost always, over plain TCP) leaves its place to the next. */
+const joiningBytes = 128 * 1024;
+const mostJoinedBytes = 16 * 1024;
+let joining = Buffer.allocUnsafeSlow(joiningBytes);
+let joinedBytes = 0;
+
 /** One socket, read and written without a promise or a timer for each piece. Its reader changes with what is expected: `attach`. */
 export class Link {
   public gone = false;
@@ -136,11 +142,18 @@ export class Link {
   /** A head and what follows it, in one system call. */
   public writeBoth(head: string, bytes: Buffer): boolean {
     if (bytes.length === 0) return this.write(head);
-    if (bytes.length <= 16 * 1024) {
-      const both = Buffer.allocUnsafe(head.length + bytes.length);
+    if (bytes.length <= mostJoinedBytes) {
+      const length = head.length + bytes.length;
+      if (joining.length - joinedBytes < length) {
+        joining = Buffer.allocUnsafeSlow(joiningBytes);
+        joinedBytes = 0;
+      }
+      const both = joining.subarray(joinedBytes, joinedBytes + length);
       both.write(head, 0, "latin1");
       bytes.copy(both, head.length);
-      return this.write(both);
+      const free = this.write(both);
+      if (this.writing) joinedBytes += length;
+      return free;
     }
     this.socket.cork();
     this.write(head);

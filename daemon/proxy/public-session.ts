@@ -3,9 +3,9 @@ import type { Upload } from "./asker.js";
 import { clientAddress, type Client } from "./at-peer.js";
 import { Gathering, isGathered, withLength } from "./gathering.js";
 import { HeadCollector } from "./head-collector.js";
-import { requestOut } from "./heads-out.js";
-import { HeadError, parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
+import { HeadError, type RequestHead, type ResponseHead } from "./http-head.js";
 import { Http1Asker } from "./http1-asker.js";
+import { requestHeads } from "./known-heads.js";
 import { limits } from "./limits.js";
 import { Link, type Sink } from "./link.js";
 import { page } from "./pages.js";
@@ -121,6 +121,12 @@ export class PublicSession extends Http1Asker implements Sink {
   }
   private takeHead(bytes: Buffer): void {
     if (this.state === "idle") {
+      // as most come: the same as before, whole, and nothing behind it
+      const known = requestHeads.find(bytes);
+      if (known !== undefined) {
+        this.link.within(0);
+        return void this.received(known);
+      }
       this.state = "head";
       this.link.within(limits.headMs);
     }
@@ -128,7 +134,7 @@ export class PublicSession extends Http1Asker implements Sink {
     try {
       const whole = this.collector.take(bytes);
       if (whole === undefined) return;
-      head = parseRequest(whole);
+      head = requestHeads.of(whole);
     } catch (error) {
       this.link.write(page(error instanceof HeadError ? error.status : 400, { keep: false, head: false }));
       return void this.close();
@@ -150,7 +156,10 @@ export class PublicSession extends Http1Asker implements Sink {
       this.sentBytes = 0;
     }
     if (table === undefined) return void this.own(503);
-    const policy = sitePolicy({ table, unit, head, proto: this.client.proto, secured: worker.tls.has(head.host), challenges: worker.challenges });
+    const { proto } = this.client;
+    // of a site without HTTPS nobody asks whether it has a certificate
+    const secured = (proto === "https" || (unit !== undefined && table.units[unit]?.tls !== undefined)) && worker.tls.has(head.host);
+    const policy = sitePolicy({ table, unit, head, proto, secured, challenges: worker.challenges });
     if ("answer" in policy) {
       if (unit !== undefined) worker.count(unit, policy.status);
       return void this.ownText(policy.answer, policy.status, this.keeps && head.framing.kind === "none");
@@ -180,7 +189,7 @@ export class PublicSession extends Http1Asker implements Sink {
   }
   private dispatch(unit: string, head: RequestHead): void {
     this.state = "run";
-    const run = new Run(this.worker, unit, { asker: this, head, headOut: requestOut(head, this.client), upload: this.upload }, this.client);
+    const run = new Run(this.worker, unit, { asker: this, head, headOut: requestHeads.out(head, this.client), upload: this.upload }, this.client);
     this.run = run;
     run.start();
   }

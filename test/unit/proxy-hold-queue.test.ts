@@ -53,6 +53,38 @@ test("attempts that are decided at once are a loop, not a recursion", () => {
   queue.poke();
   expect([tried.length, queue.size]).toEqual([all, 0]);
 });
+test("thousands that are taken at once go in slices: others have their turn between", () => {
+  const all = 10 * limits.begunAtOnce + 1;
+  const tried: string[] = [];
+  let turns = 0;
+  const queue = new HoldQueue(() => {
+    turns += 1;
+  });
+  for (let at = 0; at < all; at += 1) queue.add(new Fake(String(at), tried, (request) => queue.accepted(request)), 0);
+  queue.poke();
+  queue.poke(); // as each answer that ends does
+  expect([tried.length, turns]).toEqual([limits.begunAtOnce, 1]);
+  for (let turn = 2; turn <= 11; turn += 1) {
+    queue.nextTurn();
+    expect(turns).toBe(turn);
+  }
+  expect([tried.length, queue.size]).toEqual([all, 0]);
+});
+test("where nobody takes them no turn goes on by itself", () => {
+  const tried: string[] = [];
+  let turns = 0;
+  const queue = new HoldQueue(() => {
+    turns += 1;
+  });
+  for (let at = 0; at < 3; at += 1) queue.add(new Fake(String(at), tried, (request) => queue.refused(request)), 0);
+  for (let at = 0; at < 2 * limits.begunAtOnce; at += 1) queue.poke();
+  expect([tried.length, turns]).toEqual([limits.begunAtOnce, 1]);
+  queue.nextTurn();
+  expect([tried.length, turns]).toEqual([limits.begunAtOnce + 1, 2]); // what was asked for meanwhile
+  queue.nextTurn();
+  expect([tried.length, turns]).toEqual([limits.begunAtOnce + 1, 2]);
+  expect(new Set(tried)).toEqual(new Set(["0"]));
+});
 test("when the unit has moved, whoever asks the old home is not waited for", () => {
   const { queue, tried } = filled(3);
   queue.poke();
