@@ -14,6 +14,15 @@ const report = `done = function(summary, latency, requests)
 end
 `;
 
+/** wrk's other hook: a head of its own for each request. */
+const differing = `local number = 0
+request = function()
+  number = number + 1
+  wrk.headers["X-Request-Number"] = tostring(number)
+  return wrk.format()
+end
+`;
+
 function output(core: string, argv: readonly string[], timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile("setpriv", ["--pdeathsig", "KILL", "taskset", "-c", core, ...argv], { timeout: timeoutMs, killSignal: "SIGKILL" }, (error, stdout, stderr) => (error === null ? resolve(stdout) : reject(new Error(`${argv[0]}: ${error.message}\n${stderr}`))));
@@ -45,7 +54,7 @@ export async function load(scenario: RateScenario, port: number, options: { dir:
   // TLS 1.3 without -k: ab makes a new session for each connection
   if (scenario.generator === "ab") return parseAb(await output(options.core, ["ab", "-q", "-t", String(options.seconds), "-n", String(options.most ?? 10_000_000), "-c", String(Math.min(scenario.connections, options.most ?? scenario.connections)), "-f", "TLS1.3", ...fields, url], timeoutMs));
   const script = join(options.dir, "report.lua");
-  writeFileSync(script, report);
+  writeFileSync(script, scenario.differing === true ? report + differing : report);
   if (scenario.close) fields.push("-H", "Connection: close");
   return parseWrk(await output(options.core, ["wrk", "-t", "1", "-c", String(scenario.connections), "-d", `${options.seconds}s`, "--timeout", "10s", "-s", script, ...fields, url], timeoutMs));
 }

@@ -15,6 +15,8 @@ export interface RateScenario {
   /** The client closes after each answer, so that each request has a connection of its own. */
   close: boolean;
   tls: boolean;
+  /** No two requests are alike, as those of many visitors are: nothing that came before helps (daemon/proxy/known-heads.ts). */
+  differing?: boolean;
   /** ab makes a full TLS handshake for each request, which is looked at before it is believed (full-handshakes.ts); wrk would resume its sessions. */
   generator: "wrk" | "ab";
   /** Least ratio (the other's CPU per request ÷ ours) by the side compared with. */
@@ -24,6 +26,7 @@ export interface RateScenario {
 const plain = { tls: false, close: false, generator: "wrk" } as const;
 export const rateScenarios: readonly RateScenario[] = [
   { name: "keep-alive", what: "1 KiB, 64 connections kept alive", path: "/1k", connections: 64, ...plain, goals: { haproxy: { first: 0.8, end: 0.95 }, "http-proxy": { first: 5, end: 6 } } },
+  { name: "keep-alive-differing", what: "the same, each request with a field of its own", path: "/1k", connections: 64, ...plain, differing: true, goals: {} },
   { name: "new-connection", what: "1 KiB, a new connection for each request, 64 at a time", path: "/1k", connections: 64, ...plain, close: true, goals: { haproxy: { first: 0.65, end: 0.85 } } },
   { name: "body-10m", what: "10 MiB, 8 connections kept alive", path: "/10m", connections: 8, ...plain, goals: { haproxy: { first: 0.9, end: 1 } } },
   { name: "tls-keep-alive", what: "1 KiB over TLS, 64 connections kept alive", path: "/1k", connections: 64, ...plain, tls: true, goals: { haproxy: { first: 0.65, end: 0.85 } } },
