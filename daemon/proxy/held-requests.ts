@@ -27,7 +27,7 @@ export class HeldRequests {
   }
   /** `sinceMs`: when it began to wait, for the first time (performance.now). False: there is no room. */
   public add(unit: string, request: Waiting, sinceMs: number): boolean {
-    const queue = this.queues.get(unit) ?? this.newQueue(unit);
+    const queue = this.queues.get(unit) ?? this.newQueue();
     if (this.count >= limits.heldRequests || queue.size >= limits.heldPerUnit) return false;
     queue.add(request, sinceMs);
     this.queues.set(unit, queue);
@@ -81,7 +81,7 @@ export class HeldRequests {
     for (const timer of this.timers.values()) clearTimeout(timer);
   }
 
-  private newQueue(unit: string): HoldQueue {
+  private newQueue(): HoldQueue {
     const queue: HoldQueue = new HoldQueue(() => void setImmediate(() => queue.nextTurn()));
     return queue;
   }

@@ -16,7 +16,7 @@ interface ReplicaLag {
 interface UnitLag {
   /** Since when this unit is looked after; the age of what a replica lacks that has never confirmed anything. */
   trackedSinceMs: number;
-  /** When the oldest write since the newest snapshot was seen; undefined = nothing written. */
+  /** No write since the newest snapshot is older; undefined = nothing written. */
   dirtySinceMs: number | undefined;
   /** Newest snapshots, oldest first, each with the time of the oldest write in it. */
   history: { name: string; sinceMs: number }[];
@@ -28,6 +28,8 @@ interface UnitLag {
 /** Who has confirmed what, and how old the oldest write is that a replica lacks. Plain data; times are monotonic ms. */
 export class LagBook {
   private readonly units = new Map<string, UnitLag>();
+  /** When the last look began whose findings are all here: what it did not see was written since, or a little before (failover/possible-loss.ts). */
+  private lookedMs: number | undefined;
   public constructor(private readonly nowMs: () => number) {}
   private unit(id: string): UnitLag {
     let unit = this.units.get(id);
@@ -45,14 +47,18 @@ export class LagBook {
       else for (const node of unit.replicas.keys()) if (!nodes.includes(node)) unit.replicas.delete(node);
     }
   }
-  /** Something was written since the newest snapshot: `ageMs` ago, or later. */
-  public written(id: string, ageMs = 0): void {
-    this.unit(id).dirtySinceMs ??= this.nowMs() - ageMs;
+  /** A look that began then has been taken down. */
+  public looked(beganMs: number): void {
+    this.lookedMs = beganMs;
+  }
+  /** Something was written since the newest snapshot: `ageMs` ago, or later; without it, since the look before: looks may be seconds apart, and take long on a busy machine. */
+  public written(id: string, ageMs?: number): void {
+    this.unit(id).dirtySinceMs ??= ageMs === undefined ? (this.lookedMs ?? this.nowMs()) : this.nowMs() - ageMs;
   }
   /** A snapshot was made; it holds every write seen before. */
   public snapshot(id: string, name: string): void {
     const unit = this.unit(id);
-    const sinceMs = unit.dirtySinceMs ?? this.nowMs();
+    const sinceMs = unit.dirtySinceMs ?? this.lookedMs ?? this.nowMs();
     unit.dirtySinceMs = undefined;
     unit.stalled = undefined;
     unit.history.push({ name, sinceMs });

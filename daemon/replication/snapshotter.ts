@@ -34,8 +34,8 @@ export class Snapshotter {
   private quietLooks = 0;
   private lookedAtMs = Number.NEGATIVE_INFINITY;
   private lookedFor = "";
-  /** When the last round began, UTC ms: what a report says is true as of then. */
-  public lookedAtWallMs = Number.POSITIVE_INFINITY;
+  /** When the last round began whose findings are known, UTC ms: what a report says is true as of then. One that still asks has found nothing yet. */
+  public lookedAtWallMs = 0;
   /** Units that this process has looked at while they were at home here. */
   private readonly known = new Set<string>();
   public constructor(
@@ -73,23 +73,28 @@ export class Snapshotter {
   }
   /** One round over the units at home here; nothing is asked of ZFS when there are none. Was anything written? */
   public round(homes: readonly UnitRecord[]): Promise<boolean> {
-    this.lookedAtWallMs = this.context.clock.wallMs();
     const run = this.look(homes);
     this.current = run.then(() => undefined, () => undefined);
     return run;
   }
   private async look(homes: readonly UnitRecord[]): Promise<boolean> {
+    const { clock } = this.context;
+    const [beganMs, beganWallMs] = [clock.monotonicMs(), clock.wallMs()];
     if (homes.length === 0) {
       this.writtenByUnit = new Map();
+      this.known.clear();
+      this.lookedAtWallMs = beganWallMs;
       return false;
     }
     const written = await this.context.zfs.written(this.context.cluster.dataset);
     const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0");
     this.writtenByUnit = new Map(homes.map((record) => [record.unit, written.get(this.dataset(record.unit)) ?? "0"]));
-    for (const { unit } of dirty) this.parts.lag.written(unit, this.known.has(unit) ? 0 : await this.oldestAgeMs(unit));
+    for (const { unit } of dirty) this.parts.lag.written(unit, this.known.has(unit) ? undefined : await this.oldestAgeMs(unit));
     const here = new Set(homes.map(({ unit }) => unit));
     for (const unit of this.known) if (!here.has(unit)) this.known.delete(unit);
     for (const unit of here) this.known.add(unit);
+    this.parts.lag.looked(beganMs);
+    this.lookedAtWallMs = beganWallMs;
     const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && mayRecord(record, this.context.session));
     if (due.length === 0) return dirty.length > 0;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));

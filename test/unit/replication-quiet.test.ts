@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import type { NodeContext } from "../../daemon/context.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
 import { LagBook } from "../../daemon/replication/lag.js";
@@ -55,4 +56,40 @@ test("a node on which nothing is written is looked at every third second; a writ
   dead = false;
   expect(await seconds(3)).toBe(3);
   expect([0, 4, 5, 19, 20, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3]);
+});
+
+test("as of when a copy is clean is true, however long a look takes and however far apart two are", async () => {
+  const visibleWithinMs = 5_000; // of a transaction group, and the same again to spare
+  await fc.assert(fc.asyncProperty(fc.integer({ min: 0, max: 40_000 }), fc.integer({ min: 0, max: visibleWithinMs }), fc.array(fc.record({ tookMs: fc.integer({ min: 0, max: 12_000 }), restMs: fc.integer({ min: 0, max: 4_000 }) }), { minLength: 3, maxLength: 12 }), async (writtenMs, visibleMs, looks) => {
+    const clock = new SimClock();
+    const [began, wall] = [clock.monotonicMs(), clock.wallMs()];
+    const sinceMs = (): number => clock.monotonicMs() - began;
+    const lag = new LagBook(() => clock.monotonicMs());
+    let look = looks[0] as (typeof looks)[number];
+    const zfs = {
+      written: async () => {
+        const seen = sinceMs() >= writtenMs + visibleMs ? "4096" : "0";
+        await clock.sleep(look.tookMs);
+        return new Map([["hpool/hc/site-a", seen]]);
+      },
+      snapshots: async () => [],
+    };
+    const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
+    const snapshotter = new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => true, made: () => undefined, failed: () => undefined });
+    lag.confirmed("site-a", "n2", { guid: "1", snapshot: "1-20261127T000000.000Z-n1" }, clock.wallMs());
+    let over = false;
+    const loop = (async () => {
+      for (look of looks) {
+        await snapshotter.round([{ unit: "site-a", homeGeneration: 1, epoch: 1, replicas: ["n2"] } as UnitRecord]);
+        await clock.sleep(look.restMs);
+      }
+      over = true;
+    })();
+    for (let steps = 0; !over && steps < 2_000; steps += 1) {
+      const toldMs = snapshotter.lookedAtWallMs - wall - (lag.report().get("site-a")?.["n2"]?.lagS ?? 0) * 1_000;
+      if (sinceMs() >= writtenMs) expect(toldMs - visibleWithinMs).toBeLessThanOrEqual(writtenMs);
+      await clock.advance(250);
+    }
+    await loop;
+  }), { numRuns: 60, seed: 4 });
 });
