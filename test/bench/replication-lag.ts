@@ -60,7 +60,7 @@ async function main(): Promise<number> {
     await Promise.all(nodes.map((node) => node.sh("rm -f /etc/systemd/system/hcd.service.d/log.conf; systemctl daemon-reload; systemctl restart hcd.service")));
     await delay(10_000);
     await sites.untilInStep(names, 120_000, tell);
-    await delay(30_000);
+    await delay(60_000); // what a process compiles in its first minute is over
     tell(`idle for ${idleS} s`);
     const snapshots = async (): Promise<number> => (await Promise.all(nodes.map(async (node) => (await node.ok(["zfs", "list", "-H", "-t", "snapshot", "-o", "name"], { timeoutMs: 60_000 })).split("\n").filter((line) => line.includes("/hc/site-")).length))).reduce((a, b) => a + b, 0);
     const idleSnapshots = await snapshots();
