@@ -58,6 +58,7 @@ export class NodeSession implements Session {
   /** In each heartbeat: else one that another process of this node wrote would be taken for an own one whose answer was lost. */
   private readonly by = randomBytes(6).toString("hex");
   private inherits = true;
+  private diskTold = false;
   private inherited = false;
 
   public constructor(private readonly options: SessionOptions) {}
@@ -142,6 +143,7 @@ export class NodeSession implements Session {
     const { log, node } = this.options;
     if (!this.standing.lost && (this.options.fence?.lostGeneration() ?? 0) >= this.generation) this.lose(`generation ${this.generation} was ended by the fencer`);
     const disk = this.options.diskProblem();
+    this.tellDisk(disk);
     if (disk !== "") return await this.onlyAsk(disk);
     if (!this.standing.lost && !this.isStanding()) this.lose("the deadline passed without a committed sign of life");
     try {
@@ -219,6 +221,15 @@ export class NodeSession implements Session {
     if (fresh) log.info({ node, generation: next.generation }, "session started");
     this.options.onChange?.();
     return true;
+  }
+
+  /** The journal is where it is found out later why a node fell silent: it can tell nobody else. */
+  private tellDisk(why: string): void {
+    if ((why !== "") === this.diskTold) return;
+    this.diskTold = why !== "";
+    const { log, node } = this.options;
+    if (this.diskTold) log.warn({ node, reason: why }, "no sign of life while the disks are not trusted");
+    else log.warn({ node }, "the disks are trusted again");
   }
 
   /** No sign of life, but whether etcd is there is known all the same: a sick disk is not a loss of quorum. */

@@ -8,12 +8,12 @@ import { SimClock } from "../../support/sim-clock.js";
 import { StateBuilder } from "../placement/fixture.js";
 
 const log = createLogger("test", { write: () => undefined });
-function setup() {
+function setup(told: string[] = []) {
   const clock = new SimClock();
   const state = new MemoryState();
   const store = new MemoryStore(state);
   let disk = "";
-  const session = new NodeSession({ node: "n1", store, clock, log, diskProblem: () => disk });
+  const session = new NodeSession({ node: "n1", store, clock, log: createLogger("test", { write: (line) => void told.push(line) }), diskProblem: () => disk });
   const record = (): SessionRecord => JSON.parse(state.get(keys.session("n1"))?.value ?? "null") as SessionRecord;
   return { clock, state, store, session, record, setDisk: (text: string) => (disk = text) };
 }
@@ -100,14 +100,20 @@ test("of two processes of one node only one holds a live generation", async () =
   expect(store).toBeDefined();
 });
 
-test("no sign of life while the disks are not trusted", async () => {
-  const { clock, session, setDisk, record } = setup();
+test("no sign of life while the disks are not trusted, and the journal says so once", async () => {
+  const told: string[] = [];
+  const { clock, session, setDisk, record } = setup(told);
   await session.beat();
   setDisk("the disks do not answer");
   await clock.advance(1000);
   expect(await session.beat()).toBe(false);
   expect(record()).toMatchObject({ counter: 1 });
   expect([session.problem(), session.silentMs()]).toEqual(["the disks do not answer", 0]);
+  expect(await session.beat()).toBe(false);
+  setDisk("");
+  expect(await session.beat()).toBe(true);
+  const lines = told.map((line) => JSON.parse(line) as { msg: string; reason?: string }).filter(({ msg }) => msg.includes("disks"));
+  expect(lines.map(({ msg, reason }) => [msg, reason])).toEqual([["no sign of life while the disks are not trusted", "the disks do not answer"], ["the disks are trusted again", undefined]]);
 });
 
 test("the disk is trusted for 10 s after the beginning of a probe that ended well", async () => {
