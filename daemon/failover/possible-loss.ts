@@ -1,6 +1,6 @@
 import type { ObservedNode, ObservedUnit, SnapshotInfo } from "../lib/records.js";
 
-/** A write can be seen only when its transaction group is on disk (5 s), by the next look (1 s), and is told within the next publication (1 s). */
+/** A look sees a write only when its transaction group is on disk: 5 s (zfs_txg_timeout), and 2 s for the writing of it. When the look was, and how old what it saw may be, is in the report (replication/lag.ts). */
 const unseenMs = 7_000;
 
 export interface LossInput {
