@@ -7,7 +7,8 @@ export interface RequestHead {
   /** Origin form ("/path?query") or "*". */
   target: string;
   minor: 0 | 1;
-  fields: Field[];
+  /** Heads may be shared (known-heads.ts): nobody writes into them. */
+  fields: readonly Readonly<Field>[];
   /** Lower case, without port and brackets; empty where the client said none (an empty Host, or none in HTTP/1.0). */
   host: string;
   framing: Framing;

@@ -1,7 +1,7 @@
 import { type Control, controlOf, type Framing, optionsOf, persists } from "./head-control.js";
 import { endsLine, type Field, HeadError, maxFields, mustEnd, pastValue, scanFields } from "./http-fields.js";
 
-export interface ResponseHead { status: number; reason: string; minor: 0 | 1; fields: Field[]; framing: Framing; keepAlive: boolean }
+export interface ResponseHead { status: number; reason: string; minor: 0 | 1; /** May be shared (known-heads.ts): nobody writes into them. */ fields: readonly Readonly<Field>[]; framing: Framing; keepAlive: boolean }
 
 const bad = (message: string): HeadError => new HeadError(502, message);
 

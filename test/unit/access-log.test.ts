@@ -43,7 +43,7 @@ test("every byte of a client's words leaves one line of printable ASCII, with it
     for (const words of [String.fromCharCode(byte), String.fromCharCode(byte).repeat(9_000)]) {
       const made = visit("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
       made.head.target = `/${words}`;
-      made.head.fields.push({ name: "Referer", lower: "referer", value: words }, { name: "User-Agent", lower: "user-agent", value: words });
+      made.head.fields = [...made.head.fields, { name: "Referer", lower: "referer", value: words }, { name: "User-Agent", lower: "user-agent", value: words }];
       const line = accessLine(made);
       expect(line.length).toBeLessThanOrEqual(longestLine);
       expect(line).toMatch(/^[ -~]*\n$/);
