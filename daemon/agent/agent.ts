@@ -1,4 +1,3 @@
-import { untilTick } from "../lib/clock.js";
 import type { NodeContext } from "../context.js";
 import { errorCode, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
@@ -27,7 +26,7 @@ const restingTickMs = 4_000;
 /** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
 const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
-const fenceLookMs = 250;
+const fenceLookMs = 200;
 /** Rest between two rounds, ms; while many sequences run. */
 const roundGapMs = 20;
 const manyBusy = 4;
@@ -290,7 +289,7 @@ export class AgentLoop implements Agent {
     const look = (): ReadonlySet<string> | undefined => (session.isLive() ? undefined : new Set(session.held().keys()));
     let before = look();
     while (!this.signal.aborted) {
-      await clock.sleep(untilTick(clock, fenceLookMs), this.signal).catch(() => undefined);
+      await clock.sleep(fenceLookMs, this.signal).catch(() => undefined);
       const now = look();
       const fewer = now !== undefined && (before === undefined || [...before].some((unit) => !now.has(unit)));
       if (fewer) {

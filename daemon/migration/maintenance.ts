@@ -1,4 +1,3 @@
-import { untilTick } from "../lib/clock.js";
 import { changeRecord } from "../agent/records.js";
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
@@ -71,7 +70,7 @@ export function startMaintenance(context: NodeContext): () => void {
     while (!signal.aborted) {
       look();
       await forget();
-      await clock.sleep(untilTick(clock, 1_000), signal).catch(() => undefined);
+      await clock.sleep(1_000, signal).catch(() => undefined);
     }
   })();
   // nothing is released at the end of this process: the workers keep a gate closed for a few seconds more (gates.ts), and the next one goes on with it

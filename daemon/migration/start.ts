@@ -2,7 +2,6 @@ import type { Agent } from "../agent/agent.js";
 import { reachableFrom } from "../agent/reachable.js";
 import type { NodeContext, PeerRequest } from "../context.js";
 import { retry } from "../lib/backoff.js";
-import { untilTick } from "../lib/clock.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type MoveState, type UnitRecord } from "../lib/records.js";
 import type { MigrationPart } from "../parts.js";
@@ -220,7 +219,8 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       } catch (error) {
         if (errorCode(error) !== "NOT_READY") context.log.warn({ reason: messageOf(error) }, "left moves could not be looked for");
       }
-      await context.clock.sleep(untilTick(context.clock, 1_000), signal).catch(() => undefined);
+      // a hold that the process before had is over for a worker that has joined, until its move is adopted: soon
+      await context.clock.sleep(context.session.isLive() ? 1_000 : 100, signal).catch(() => undefined);
     }
   })();
   return migration;

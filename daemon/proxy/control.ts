@@ -95,13 +95,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   refresh();
   const unwatch = context.view.onChange(refresh);
-  let sent = "";
   const sendDeadline = (): void => {
     const message = deadline();
-    // between two beats of the session, while nothing is held, nothing new is to be said
-    const text = JSON.stringify(message);
-    if (text === sent) return;
-    sent = text;
     for (const socket of sockets) send(socket, message);
   };
   context.gates.attach(sendDeadline, names.length);
