@@ -23,7 +23,7 @@ import { failoverRoutes } from "./failover/routes.js";
 import { Failsafe } from "./failsafe/failsafe.js";
 import { FenceKeeper } from "./fencer/fence-keeper.js";
 import { pauseMs } from "./lib/backoff.js";
-import { type Clock, untilTick } from "./lib/clock.js";
+import { type Clock, sleepUntilTick } from "./lib/clock.js";
 import type { CommandRunner } from "./lib/command.js";
 import { Locks } from "./lib/locks.js";
 import { HcError, messageOf } from "./lib/errors.js";
@@ -358,7 +358,7 @@ export class ClusterNode {
     while (!signal.aborted) {
       this.fence.look();
       await this.health.look();
-      await this.options.clock.sleep(untilTick(this.options.clock, 1000), signal).catch(() => undefined);
+      await sleepUntilTick(this.options.clock, 1000, signal);
     }
   }
 

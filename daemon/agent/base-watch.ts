@@ -1,6 +1,6 @@
 import type { NodeContext } from "../context.js";
 import { pauseMs } from "../lib/backoff.js";
-import { untilTick } from "../lib/clock.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 
 const everyMs = 5_000;
@@ -30,7 +30,7 @@ export class BaseWatch {
     if (this.options.context.services.baseAnswers === undefined) return;
     while (!signal.aborted) {
       await this.look().catch((error: unknown) => this.options.context.log.warn({ reason: messageOf(error) }, "the web server could not be looked at"));
-      await this.options.context.clock.sleep(untilTick(this.options.context.clock, everyMs), signal).catch(() => undefined);
+      await sleepUntilTick(this.options.context.clock, everyMs, signal);
     }
   }
 

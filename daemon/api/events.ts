@@ -1,4 +1,4 @@
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 import type { Logger } from "../lib/log.js";
 import { type EventRecord, keys, recordVersion } from "../lib/records.js";
 import type { Store } from "../state/store.js";
@@ -59,7 +59,7 @@ export class EventWriter {
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.flush();
-      await this.clock.sleep(untilTick(this.clock, 250), signal).catch(() => undefined);
+      await sleepUntilTick(this.clock, 250, signal);
     }
     await this.flush();
   }

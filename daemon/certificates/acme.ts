@@ -1,4 +1,4 @@
-import { untilTick } from "../lib/clock.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { type CertificateRecord, keys, recordVersion } from "../lib/records.js";
@@ -72,7 +72,7 @@ export class Acme {
     const { clock, log } = this.options.context;
     while (!signal.aborted) {
       await this.step().catch((error: unknown) => log.warn({ reason: messageOf(error) }, "ACME: round failed"));
-      await clock.sleep(untilTick(clock, tickMs), signal).catch(() => undefined);
+      await sleepUntilTick(clock, tickMs, signal);
     }
   }
   /** What runs now has ended. What is cut off by the end of the process goes on with the next leader. */

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { untilTick } from "../lib/clock.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import type { NodeContext } from "../context.js";
 import { messageOf } from "../lib/errors.js";
 import { keys, recordVersion, type TicketRecord } from "../lib/records.js";
@@ -49,7 +49,7 @@ export class TicketKeys {
     const { clock, log } = this.options.context;
     while (!signal.aborted) {
       await this.step().catch((error: unknown) => log.warn({ reason: messageOf(error) }, "keys of session tickets: round failed"));
-      await clock.sleep(untilTick(clock, 5_000), signal).catch(() => undefined);
+      await sleepUntilTick(clock, 5_000, signal);
     }
   }
 }

@@ -46,7 +46,7 @@ export class Failsafe {
     if (session.silentMs() < quietMs || !session.isStanding()) {
       if (this.state !== undefined) log.warn({ silentMs: Math.round(session.silentMs()) }, session.isStanding() ? "etcd commits again: the promises of copies are needed no more" : "nothing is held any more");
       this.state = undefined;
-      return session.isStanding() ? Math.max(50, quietMs - session.silentMs()) : againMs; // no silence lasts so long before
+      return session.isStanding() ? Math.max(50, quietMs - session.silentMs()) : againMs; // etcd cannot have been silent for long enough any sooner
     }
     if (diskProblem() !== "") return againMs; // OWNERSHIP 7: who does not reach the disks must not go on
     const { generation } = session;

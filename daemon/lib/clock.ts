@@ -8,11 +8,13 @@ export interface Clock {
   wallMs(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
-/** ms until the next whole multiple of `everyMs` that is at least half of that away. Loops that sleep so wake the process together: once a second it looks at all that it looks at each second. */
+/** ms until the next tick: the next whole multiple of `everyMs` that is at least half of that away. */
 export function untilTick(clock: Pick<Clock, "monotonicMs">, everyMs: number): number {
   const left = everyMs - (clock.monotonicMs() % everyMs);
   return left < everyMs / 2 ? left + everyMs : left;
 }
+/** What a loop that looks every so often waits for between two looks: the next tick, or the signal. All loops of a process wake it together. Never throws. */
+export const sleepUntilTick = (clock: Pick<Clock, "monotonicMs" | "sleep">, everyMs: number, signal: AbortSignal): Promise<void> => clock.sleep(untilTick(clock, everyMs), signal).catch(() => undefined);
 export const systemClock: Clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now(), sleep: delay };
 
 /**

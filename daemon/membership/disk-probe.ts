@@ -1,6 +1,6 @@
 import { open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 import { isNoRoom } from "./reserve.js";
 
@@ -49,7 +49,7 @@ export class DiskProbe {
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.probe();
-      await this.clock.sleep(untilTick(this.clock, everyMs), signal).catch(() => undefined);
+      await sleepUntilTick(this.clock, everyMs, signal);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 import { keys, type LeaderRecord, recordVersion } from "../lib/records.js";
 import type { Logger } from "../lib/log.js";
 import type { ClusterState, Versioned, View } from "../state/cluster-state.js";
@@ -75,7 +75,7 @@ export class Leader {
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.step().catch((error: unknown) => this.options.log.warn({ err: error }, "election failed"));
-      await this.options.clock.sleep(untilTick(this.options.clock, 500), signal).catch(() => undefined);
+      await sleepUntilTick(this.options.clock, 500, signal);
     }
   }
 

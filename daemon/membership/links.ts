@@ -1,5 +1,5 @@
 import type { Peers, RouteRegistry } from "../context.js";
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 
 const everyMs = 3000;
 const freshMs = 10_000;
@@ -31,7 +31,7 @@ export class Links {
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.probe(signal);
-      await this.options.clock.sleep(untilTick(this.options.clock, everyMs), signal).catch(() => undefined);
+      await sleepUntilTick(this.options.clock, everyMs, signal);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { loadavg } from "node:os";
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 import type { CommandRunner } from "../lib/command.js";
 import type { Logger } from "../lib/log.js";
 import { keys, type ObservedNode, recordVersion } from "../lib/records.js";
@@ -84,7 +84,7 @@ export class NodePublisher {
       await this.step().catch((error: unknown) => this.options.log.debug({ err: error }, "the node's record could not be published"));
       const wake = new AbortController();
       this.nudged = () => wake.abort();
-      await this.options.clock.sleep(untilTick(this.options.clock, lookMs), AbortSignal.any([signal, wake.signal])).catch(() => undefined);
+      await sleepUntilTick(this.options.clock, lookMs, AbortSignal.any([signal, wake.signal]));
     }
   }
 }
@@ -113,12 +113,12 @@ function coarse(value: ObservedNode, base: ObservedNode): object {
 }
 
 /** State of the pool below `dataset` ("" = none): health from zpool(8), sizes as its root dataset sees them, so that raidz counts once. `known`: what it was a moment ago, whose sizes are good enough; one command then. */
-export async function readPool(runner: CommandRunner, dataset: string, known?: ObservedNode["pool"]): Promise<ObservedNode["pool"]> {
+export async function readPool(runner: CommandRunner, dataset: string, known: ObservedNode["pool"] = null): Promise<ObservedNode["pool"]> {
   const name = dataset.split("/")[0] ?? "";
   if (name === "") return null;
   const health = await runner.run(["zpool", "list", "-H", "-o", "health", name], { timeoutMs: 10_000 });
   if (health.code !== 0) return null;
-  if (known !== undefined && known !== null) return { ...known, health: health.stdout.trim() };
+  if (known !== null) return { ...known, health: health.stdout.trim() };
   const properties = await runner.run(["zfs", "get", "-Hp", "-o", "property,value", "used,available,guid", name], { timeoutMs: 10_000 });
   const values = new Map(properties.stdout.trim().split("\n").map((line) => line.split("\t") as [string, string]));
   const used = BigInt(/^\d+$/.test(values.get("used") ?? "") ? (values.get("used") as string) : "0");

@@ -58,8 +58,8 @@ export class NodeSession implements Session {
   /** In each heartbeat: else one that another process of this node wrote would be taken for an own one whose answer was lost. */
   private readonly by = randomBytes(6).toString("hex");
   private inherits = true;
-  private diskTold = false;
   private inherited = false;
+  private diskTold = false;
 
   public constructor(private readonly options: SessionOptions) {}
 

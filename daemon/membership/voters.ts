@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import type { ClusterConfig, HostConfig } from "../lib/node-config.js";
@@ -100,7 +100,7 @@ export class Voters {
     try {
       while (!signal.aborted) {
         await this.look().catch((error: unknown) => this.tell(messageOf(error)));
-        await this.options.clock.sleep(untilTick(this.options.clock, lookMs), signal).catch(() => undefined);
+        await sleepUntilTick(this.options.clock, lookMs, signal);
       }
     } finally {
       end();

@@ -1,4 +1,4 @@
-import { untilTick } from "../lib/clock.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import { surplusEvents } from "../api/events.js";
 import type { NodeContext } from "../context.js";
 import type { Leader } from "../membership/leader.js";
@@ -85,7 +85,7 @@ export class Planner {
         const woken = new AbortController();
         this.wake = () => woken.abort();
         await this.step().catch((error: unknown) => context.log.warn({ err: error }, "planner: round failed"));
-        await context.clock.sleep(untilTick(context.clock, tickMs), AbortSignal.any([signal, woken.signal])).catch(() => undefined);
+        await sleepUntilTick(context.clock, tickMs, AbortSignal.any([signal, woken.signal]));
       }
     } finally {
       end();

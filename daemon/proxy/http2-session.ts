@@ -124,7 +124,7 @@ class Http2Asker implements Asker {
       this.logged = unit;
       this.beganMs = performance.now();
     }
-    const policy = sitePolicy({ table, unit, head, proto: "https", secured: this.worker.tls.has(head.host), challenges: {} });
+    const policy = sitePolicy({ table, unit, head, proto: "https", certificates: this.worker.tls, challenges: {} });
     if ("status" in policy) return void this.page(policy.status);
     this.hsts = /^Strict-Transport-Security: (.*)\r\n$/.exec(policy.fields)?.[1] ?? "";
     if (hasBody) this.gather(unit, head);

@@ -38,9 +38,9 @@ export class KnownHeads<Head extends object, To> {
   public constructor(private readonly parse: (bytes: Buffer) => Head, private readonly write: (head: Head, to: To) => string, private readonly same: (a: To, b: To) => boolean) {}
 
   /** The head that these bytes are, neither more nor less, if it is known. */
-  public find(bytes: Buffer, end = bytes.length): Head | undefined {
-    if (end > mostBytes) return undefined;
-    return this.at(hashOf(bytes, end), bytes, end);
+  public find(bytes: Buffer): Head | undefined {
+    const end = bytes.length;
+    return end > mostBytes ? undefined : this.at(hashOf(bytes, end), bytes, end);
   }
   /** What `parse` makes of the whole head that ends at `end`. Throws as it does. */
   public of(bytes: Buffer, end = bytes.length): Head {

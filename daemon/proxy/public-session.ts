@@ -156,10 +156,7 @@ export class PublicSession extends Http1Asker implements Sink {
       this.sentBytes = 0;
     }
     if (table === undefined) return void this.own(503);
-    const { proto } = this.client;
-    // of a site without HTTPS nobody asks whether it has a certificate
-    const secured = (proto === "https" || (unit !== undefined && table.units[unit]?.tls !== undefined)) && worker.tls.has(head.host);
-    const policy = sitePolicy({ table, unit, head, proto, secured, challenges: worker.challenges });
+    const policy = sitePolicy({ table, unit, head, proto: this.client.proto, certificates: worker.tls, challenges: worker.challenges });
     if ("answer" in policy) {
       if (unit !== undefined) worker.count(unit, policy.status);
       return void this.ownText(policy.answer, policy.status, this.keeps && head.framing.kind === "none");

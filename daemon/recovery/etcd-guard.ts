@@ -1,4 +1,4 @@
-import { type Clock, untilTick } from "../lib/clock.js";
+import { type Clock, sleepUntilTick } from "../lib/clock.js";
 import { pauseMs } from "../lib/backoff.js";
 import { messageOf } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
@@ -92,7 +92,7 @@ export class EtcdGuard {
   /** Writes the memory now and then, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.options.clock.sleep(untilTick(this.options.clock, writeEveryMs), signal).catch(() => undefined);
+      await sleepUntilTick(this.options.clock, writeEveryMs, signal);
       if (this.judged && !this.told) await this.save().catch((error: unknown) => this.options.log.warn({ err: error }, "what is known of etcd could not be written down"));
     }
   }

@@ -1,4 +1,4 @@
-import { untilTick } from "../lib/clock.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import type { NodeContext } from "../context.js";
 import { messageOf } from "../lib/errors.js";
 import { keys, type RecoveryRecord } from "../lib/records.js";
@@ -73,7 +73,7 @@ export class Recovery {
         this.waits = messageOf(error);
         context.log.warn({ err: error }, "recovery: round failed");
       });
-      await context.clock.sleep(untilTick(context.clock, tickMs), signal).catch(() => undefined);
+      await sleepUntilTick(context.clock, tickMs, signal);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { untilTick } from "../lib/clock.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import type { Agent } from "../agent/agent.js";
 import { assertHome } from "../agent/records.js";
 import type { NodeContext, Running } from "../context.js";
@@ -204,7 +204,7 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
       } catch (error) {
         if (!signal.aborted && errorCode(error) !== "NOT_READY") log.warn({ reason: messageOf(error) }, "round of the vault failed");
       }
-      await clock.sleep(untilTick(clock, roundMs), signal).catch(() => undefined);
+      await sleepUntilTick(clock, roundMs, signal);
     }
   })();
   return {

@@ -1,4 +1,4 @@
-import { createWriteStream, mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { delay } from "../../daemon/lib/abort.js";
 import type { EventRecord } from "../../daemon/lib/records.js";
@@ -61,10 +61,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
 async function keepJournals(project: HcProject, seed: number): Promise<string> {
   const folder = resolve("bench-results", `chaos-${seed}`);
   mkdirSync(folder, { recursive: true });
-  for (const { name } of await project.lab().nodes()) {
-    const output = createWriteStream(join(folder, `${name}.log`));
-    await project.lab().runnerOf(await project.lab().node(name)).run(["journalctl", "-b", "-o", "short-precise", "--no-pager"], { timeoutMs: 60_000, output }).catch((error: Error) => output.end(error.message));
-  }
+  for (const { name } of await project.lab().nodes()) writeFileSync(join(folder, `${name}.log`), await project.inside(name, "journalctl -b -o short-precise --no-pager").catch((error: Error) => error.message));
   return folder;
 }
 

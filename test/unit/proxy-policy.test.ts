@@ -8,7 +8,7 @@ const table = (httpsPort?: number): RouteTable => ({
 });
 const head = (more: Partial<RequestHead> = {}): PolicyInput["head"] => ({ method: "GET", target: "/a?b=c", host: "shop.example", keepAlive: true, framing: { kind: "none" }, ...more });
 const ask = (more: Partial<PolicyInput> = {}): string => {
-  const policy = sitePolicy({ table: table(443), unit: "site-shop", head: head(), proto: "http", secured: true, challenges: { abc: "abc.thumb" }, ...more });
+  const policy = sitePolicy({ table: table(443), unit: "site-shop", head: head(), proto: "http", certificates: { has: () => true }, challenges: { abc: "abc.thumb" }, ...more });
   return "answer" in policy ? policy.answer : policy.fields;
 };
 
@@ -18,19 +18,19 @@ test("HTTP is sent to HTTPS: where the name has a certificate, and with its meth
   expect(ask({ head: head({ method: "POST", framing: { kind: "length", bytes: 9 } }) })).toMatch(/^HTTP\/1\.1 308 Permanent Redirect\r\n[\s\S]*Content-Length: 35\r\nConnection: close\r\n\r\nThis/);
   expect(ask({ table: table(8443) })).toContain("Location: https://shop.example:8443/a?b=c\r\n");
   expect(ask({ head: head({ host: "fd00::1" }) })).toContain("Location: https://[fd00::1]/a?b=c\r\n");
-  for (const more of [{ secured: false }, { table: table() }, { unit: "site-open" }, { unit: "site-plain" }, { unit: undefined }, { head: head({ method: "OPTIONS", target: "*" }) }]) expect(ask(more)).toBe("");
+  for (const more of [{ certificates: { has: () => false } }, { table: table() }, { unit: "site-open" }, { unit: "site-plain" }, { unit: undefined }, { head: head({ method: "OPTIONS", target: "*" }) }]) expect(ask(more)).toBe("");
 });
 
 test("a challenge of the CA is answered before all else, for whatever name; others' tokens are the site's", () => {
   const challenge = (more: Partial<PolicyInput> = {}, path = "/.well-known/acme-challenge/abc", method = "GET"): string => ask({ head: head({ target: path, method }), ...more });
-  for (const more of [{}, { unit: undefined }, { unit: "site-plain" }, { proto: "https" as const, secured: false }]) expect(challenge(more)).toMatch(/^HTTP\/1\.1 200 OK\r\nContent-Type: application\/octet-stream\r\n[\s\S]*\r\n\r\nabc\.thumb$/);
+  for (const more of [{}, { unit: undefined }, { unit: "site-plain" }, { proto: "https" as const, certificates: { has: () => false } }]) expect(challenge(more)).toMatch(/^HTTP\/1\.1 200 OK\r\nContent-Type: application\/octet-stream\r\n[\s\S]*\r\n\r\nabc\.thumb$/);
   expect(challenge({}, "/.well-known/acme-challenge/abc", "HEAD")).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*Content-Length: 9\r\n[\s\S]*\r\n\r\n$/);
   for (const path of ["abd", "", "constructor", "abc?x", "abc/"]) expect(challenge({ unit: "site-plain" }, `/.well-known/acme-challenge/${path}`)).toBe("");
   expect(challenge({ unit: "site-plain" }, "/.well-known/acme-challenge/abc", "POST")).toBe("");
 });
 
 test("a name without a certificate is not to be had over another's connection", () => {
-  for (const unit of ["site-plain", "site-shop", undefined]) expect(ask({ proto: "https", unit, secured: false })).toMatch(/^HTTP\/1\.1 421 Misdirected Request\r\n/);
+  for (const unit of ["site-plain", "site-shop", undefined]) expect(ask({ proto: "https", unit, certificates: { has: () => false } })).toMatch(/^HTTP\/1\.1 421 Misdirected Request\r\n/);
 });
 
 test("HSTS goes with answers over HTTPS, and no others", () => {

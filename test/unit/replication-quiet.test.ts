@@ -6,6 +6,12 @@ import { Counters } from "../../daemon/replication/metrics.js";
 import { restAfter, Snapshotter } from "../../daemon/replication/snapshotter.js";
 import { SimClock } from "../support/sim-clock.js";
 
+const home = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
+function snapshotterOn(clock: SimClock, lag: LagBook, zfs: Partial<NodeContext["zfs"]>, isPaused = false): Snapshotter {
+  const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
+  return new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => isPaused, made: () => undefined, failed: () => undefined });
+}
+
 test("a node on which nothing is written is looked at every third second; a write, a new home and a failure bring it back to each", async () => {
   const clock = new SimClock();
   let looks = 0;
@@ -20,9 +26,7 @@ test("a node on which nothing is written is looked at every third second; a writ
     },
     snapshot: async () => undefined, snapshots: async () => [],
   };
-  const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
-  const snapshotter = new Snapshotter(context, { lag: new LagBook(() => clock.monotonicMs()), counters: new Counters(), isPaused: () => false, made: () => undefined, failed: () => undefined });
-  const home = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
+  const snapshotter = snapshotterOn(clock, new LagBook(() => clock.monotonicMs()), zfs);
   let homes = [home("site-a")];
   const seconds = async (count: number): Promise<number> => {
     const before = looks;
@@ -59,7 +63,7 @@ test("a node on which nothing is written is looked at every third second; a writ
 });
 
 test("as of when a copy is clean is true, however long a look takes and however far apart two are", async () => {
-  const visibleWithinMs = 5_000; // of a transaction group, and the same again to spare
+  const visibleWithinMs = 5_000; // the time-out of a transaction group; possible-loss.ts allows more
   await fc.assert(fc.asyncProperty(fc.integer({ min: 0, max: 40_000 }), fc.integer({ min: 0, max: visibleWithinMs }), fc.array(fc.record({ tookMs: fc.integer({ min: 0, max: 12_000 }), restMs: fc.integer({ min: 0, max: 4_000 }) }), { minLength: 3, maxLength: 12 }), async (writtenMs, visibleMs, looks) => {
     const clock = new SimClock();
     const [began, wall] = [clock.monotonicMs(), clock.wallMs()];
@@ -74,13 +78,12 @@ test("as of when a copy is clean is true, however long a look takes and however 
       },
       snapshots: async () => [],
     };
-    const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
-    const snapshotter = new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => true, made: () => undefined, failed: () => undefined });
+    const snapshotter = snapshotterOn(clock, lag, zfs, true);
     lag.confirmed("site-a", "n2", { guid: "1", snapshot: "1-20261127T000000.000Z-n1" }, clock.wallMs());
     let over = false;
     const loop = (async () => {
       for (look of looks) {
-        await snapshotter.round([{ unit: "site-a", homeGeneration: 1, epoch: 1, replicas: ["n2"] } as UnitRecord]);
+        await snapshotter.round([home("site-a")]);
         await clock.sleep(look.restMs);
       }
       over = true;
