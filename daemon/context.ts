@@ -26,6 +26,8 @@ export interface Session {
   owns(unit: string): boolean;
   /** Units whose copies' promises reach beyond the session's deadline, with theirs, monotonic ms. */
   held(): ReadonlyMap<string, number>;
+  /** It goes on from that of the process before this one (OWNERSHIP 6). Missing: no. */
+  readonly isInherited?: boolean;
   /** ms since the last call was sent that etcd answered, with a commit or a refusal: a quorum is there. */
   silentMs(): number;
 }

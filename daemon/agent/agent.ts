@@ -243,9 +243,13 @@ export class AgentLoop implements Agent {
     const input = nodeInput(this.context, facts, this.context.view.current(), memory, live && this.context.session.isLive());
     const plan = planNode(input);
     // what a unit suffered here before it went elsewhere says nothing of its next time
-    memory.troubles.retain(new Set(input.units.filter((unit) => roleOf(input.node, unit) === "home").map(({ id }) => id)));
+    const home = input.units.filter((unit) => roleOf(input.node, unit) === "home");
+    const atHome = new Set(home.map(({ id }) => id));
+    memory.troubles.retain(atHome);
+    this.context.gates.retain(atHome);
     const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
     this.stale = stale;
+    for (const { id, local, service } of home) if ((local?.mounted !== true || service !== "active") && !this.isBusy(id)) void this.context.gates.stops(id);
     const here = input.units.filter(({ local, service }) => local?.mounted === true || service === "active");
     this.context.fence.seen(here.map(({ id }) => ({ unit: id, dataset: unitDataset(input.dataset, id), mountpoint: `${input.data}/${id}` })), (unit) => !this.isBusy(unit));
     for (const key of stale) if (plan.notes.get(key)?.severity === "error") plan.notes.delete(key);

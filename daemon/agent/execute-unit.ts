@@ -107,13 +107,18 @@ export const executeUnit: Pick<Executors, UnitActions> = {
       return ok ? true : undefined;
     });
     await looked.catch((error: unknown) => {
+      void context.gates.stops(unit);
       throw new HcError("NOT_READY", `${unit} does not answer as wanted on ${site.ready.path}: ${last}`, { cause: error });
     });
     memory.checked.set(unit, siteText(site));
+    context.gates.serves(unit);
   },
   async stop({ context, memory }, { unit }) {
     memory.checked.delete(unit);
     memory.started.delete(unit);
+    const closed = context.gates.stops(unit);
+    // without a session nothing is served, and nothing may keep a stop waiting
+    if (context.session.isLive()) await closed;
     await context.services.stop(unit);
   },
   unmount: ({ context }, { dataset }) => context.zfs.unmount(dataset),

@@ -7,9 +7,9 @@ import { type NodeFacts, readPool } from "./observed-node.js";
 
 /** The templates on the disk are read this often, ms; sooner when a record of one changed. */
 const templatesMs = 15_000;
-/** The pool's health is asked this often, and its sizes, ms: a command each, whatever the node does. That a disk does not take writes is seen much sooner (disk-probe.ts). */
+/** The sizes of the pool are asked this often, and its health, ms: a command each, whatever the node does. That a disk does not take writes is seen much sooner (disk-probe.ts). */
 const poolMs = 10_000;
-const poolSizesMs = 30_000;
+const poolHealthMs = 30_000;
 
 /** Where the facts of `NodePublisher` come from. */
 export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; watchdog(): ObservedNode["watchdog"]; unitsAtMs(): number }): NodeFacts {
@@ -17,15 +17,17 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
   let templates: Record<string, string> = {};
   let readAtMs = Number.NEGATIVE_INFINITY;
   let readFor: unknown;
-  let pool: { value: ObservedNode["pool"]; atMs: number; sizesAtMs: number } = { value: null, atMs: Number.NEGATIVE_INFINITY, sizesAtMs: Number.NEGATIVE_INFINITY };
+  let pool: ObservedNode["pool"] = null;
+  let [poolAtMs, healthAtMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
   return {
     pool: async () => {
       const nowMs = clock.monotonicMs();
-      if (pool.value !== null && nowMs - pool.atMs < poolMs) return pool.value;
-      const known = nowMs - pool.sizesAtMs < poolSizesMs ? pool.value : null;
-      const value = await readPool(runner, cluster.dataset, known);
-      pool = { value, atMs: nowMs, sizesAtMs: known === null ? nowMs : pool.sizesAtMs };
-      return value;
+      if (pool !== null && nowMs - poolAtMs < poolMs) return pool;
+      const known = nowMs - healthAtMs < poolHealthMs ? pool?.health : undefined;
+      pool = await readPool(runner, cluster.dataset, known);
+      poolAtMs = nowMs;
+      if (known === undefined) healthAtMs = nowMs;
+      return pool;
     },
     memory: () => platform.memory(),
     etcd: async () => {

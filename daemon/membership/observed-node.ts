@@ -112,16 +112,19 @@ function coarse(value: ObservedNode, base: ObservedNode): object {
   };
 }
 
-/** State of the pool below `dataset` ("" = none): health from zpool(8), sizes as its root dataset sees them, so that raidz counts once. `known`: what it was a moment ago, whose sizes are good enough; one command then. */
-export async function readPool(runner: CommandRunner, dataset: string, known: ObservedNode["pool"] = null): Promise<ObservedNode["pool"]> {
+/** State of the pool below `dataset` ("" = none): health from zpool(8), sizes as its root dataset sees them, so that raidz counts once; null: it is not there. `health`: what it was a moment ago, and is not asked again; one command then. */
+export async function readPool(runner: CommandRunner, dataset: string, health?: string): Promise<ObservedNode["pool"]> {
   const name = dataset.split("/")[0] ?? "";
   if (name === "") return null;
-  const health = await runner.run(["zpool", "list", "-H", "-o", "health", name], { timeoutMs: 10_000 });
-  if (health.code !== 0) return null;
-  if (known !== null) return { ...known, health: health.stdout.trim() };
-  const properties = await runner.run(["zfs", "get", "-Hp", "-o", "property,value", "used,available,guid", name], { timeoutMs: 10_000 });
-  const values = new Map(properties.stdout.trim().split("\n").map((line) => line.split("\t") as [string, string]));
-  const used = BigInt(/^\d+$/.test(values.get("used") ?? "") ? (values.get("used") as string) : "0");
-  const free = BigInt(/^\d+$/.test(values.get("available") ?? "") ? (values.get("available") as string) : "0");
-  return { name, dataset, guid: values.get("guid") ?? "", health: health.stdout.trim(), sizeBytes: (used + free).toString(), freeBytes: free.toString() };
+  const ask = async (argv: string[]): Promise<string | undefined> => {
+    const { code, stdout } = await runner.run([...argv, name], { timeoutMs: 10_000 });
+    return code === 0 ? stdout.trim() : undefined;
+  };
+  const state = health ?? (await ask(["zpool", "list", "-H", "-o", "health"]));
+  const properties = state === undefined ? undefined : await ask(["zfs", "get", "-Hp", "-o", "property,value", "used,available,guid"]);
+  if (state === undefined || properties === undefined) return null;
+  const values = new Map(properties.split("\n").map((line) => line.split("\t") as [string, string]));
+  const bytes = (property: string): bigint => BigInt(/^\d+$/.test(values.get(property) ?? "") ? (values.get(property) as string) : "0");
+  const free = bytes("available");
+  return { name, dataset, guid: values.get("guid") ?? "", health: state, sizeBytes: (bytes("used") + free).toString(), freeBytes: free.toString() };
 }

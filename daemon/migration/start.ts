@@ -216,10 +216,11 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     while (!signal.aborted) {
       try {
         adopt(context.view.current());
+        if (context.session.isLive()) context.gates.adopted();
       } catch (error) {
         if (errorCode(error) !== "NOT_READY") context.log.warn({ reason: messageOf(error) }, "left moves could not be looked for");
       }
-      // a hold that the process before had is over for a worker that has joined, until its move is adopted: soon
+      // requests of a move that the process before has left wait until it is adopted
       await context.clock.sleep(context.session.isLive() ? 1_000 : 100, signal).catch(() => undefined);
     }
   })();

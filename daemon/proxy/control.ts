@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
@@ -26,6 +26,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const socketPath = `${paths.run}/proxy.sock`;
   const sockets = new Set<Socket>();
   let table: RouteTable | undefined;
+  const before = context.session.isInherited === true ? await readTable(`${paths.run}/routes.json`, host.node) : undefined;
   const names = workerNames();
   const workers = new Workers(context, names.map((name) => proxyService(host, name)), (socket) => send(socket, { type: "leave" }));
   const send = (socket: Socket, message: ToWorker): void => {
@@ -40,7 +41,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const holds = context.gates.held();
     const held = context.session.held();
     const units = Object.fromEntries([...held].map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
-    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound, draining: context.gates.draining() }) };
+    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(context.gates.isAdopted ? {} : { keepHolds: true }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound, draining: context.gates.draining() }) };
   };
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -69,29 +70,30 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   await chown(socketPath, user.uid, user.gid);
   await chmod(socketPath, 0o600);
   /** One write at a time, always of the newest table: many changes at once are one or two writes, and no older one comes last. */
-  let [unsaved, saving] = [false, false];
+  let unsaved = false;
+  let saving: Promise<void> | undefined;
   const save = async (): Promise<void> => {
-    saving = true;
     while (unsaved) {
       unsaved = false;
       await writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error: unknown) => context.log.warn({ err: error }, "the route table could not be written"));
     }
-    saving = false;
+    saving = undefined;
   };
   let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
     certificates.refresh([...sockets]);
     const state = context.view.current();
     // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
-    const from = [state.units, state.desired, state.customers, state.nodes, state.observedUnits.get(host.node), context.session.generation];
+    const { serving } = context.gates;
+    const from = [state.units, state.desired, state.customers, state.nodes, state.observedUnits.get(host.node), context.session.generation, serving];
     if (from.every((part, at) => part === madeFrom[at])) return;
     madeFrom = from;
-    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache, host.ports.https);
+    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache, host.ports.https, { serving, before });
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of sockets) send(socket, { type: "routes", table });
     unsaved = true;
-    if (!saving) void save();
+    saving ??= save();
   };
   refresh();
   const unwatch = context.view.onChange(refresh);
@@ -99,7 +101,10 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const message = deadline();
     for (const socket of sockets) send(socket, message);
   };
-  context.gates.attach(sendDeadline, names.length);
+  context.gates.attach(sendDeadline, names.length, async () => {
+    refresh();
+    await saving;
+  });
   const beat = setInterval(() => {
     sendDeadline();
     workers.beat();
@@ -161,6 +166,16 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       // the workers go on with their last table: a restart of the control process is no outage
     },
   };
+}
+
+/** What the control process before this one has told its workers last; undefined: there is nothing to go on with. */
+async function readTable(path: string, node: string): Promise<RouteTable | undefined> {
+  try {
+    const table = JSON.parse(await readFile(path, "utf8")) as RouteTable;
+    return table.version === 1 && table.node === node ? table : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A histogram as Prometheus wants it: each class counts all that were as quick (https://prometheus.io/docs/concepts/metric_types/#histogram). */

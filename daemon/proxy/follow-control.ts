@@ -36,8 +36,9 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
         worker.routes.setDeadline(order.ms, order.units);
         const another = (order.round ?? 0) !== round;
         round = order.round ?? 0;
-        const closed = worker.routes.setHolds(order.holds);
-        for (const unit of carried) if (order.holds?.[unit] === undefined) carried.delete(unit);
+        const keep = order.keepHolds === true;
+        const closed = worker.routes.setHolds(order.holds, keep);
+        for (const unit of carried) if (!keep && order.holds?.[unit] === undefined) carried.delete(unit);
         line.round = round;
         line.draining = new Set(order.draining?.filter((unit) => !carried.has(unit)));
         if (closed || (another && order.holds !== undefined)) tellHolds();

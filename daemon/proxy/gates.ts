@@ -28,6 +28,10 @@ export class Gates {
   private attached = false;
   private expected = 1;
   private tell: () => void = () => undefined;
+  private onServing: () => Promise<void> = () => Promise.resolve();
+  private known = false;
+  /** unit → does it serve here, as this process has seen by itself; missing: it has not looked yet. Replaced when it changes. */
+  public serving: ReadonlyMap<string, boolean> = new Map();
 
   public constructor(private readonly clock: Pick<Clock, "sleep">) {}
 
@@ -64,6 +68,32 @@ export class Gates {
     this.tell();
   }
 
+  /** What the process before this one held is held again, or let go. Until then workers go on with what they were told last. */
+  public adopted(): void {
+    if (this.known) return;
+    this.known = true;
+    this.tell();
+  }
+  public get isAdopted(): boolean {
+    return this.known;
+  }
+
+  /** The unit is up, and has answered as wanted. */
+  public serves(unit: string): void {
+    if (this.serving.get(unit) === true) return;
+    this.serving = new Map(this.serving).set(unit, true);
+    void this.onServing();
+  }
+  /** The unit is about to be stopped, or was found not to serve, whatever this node has published of it. Settles when the workers were told, and a process after this one would know. */
+  public async stops(unit: string): Promise<void> {
+    if (this.serving.get(unit) !== false) this.serving = new Map(this.serving).set(unit, false);
+    await this.onServing();
+  }
+  /** Forgets all units but these. */
+  public retain(units: ReadonlySet<string>): void {
+    if ([...this.serving.keys()].some((unit) => !units.has(unit))) this.serving = new Map([...this.serving].filter(([unit]) => units.has(unit)));
+  }
+
   public get lastRound(): number {
     return this.round;
   }
@@ -76,9 +106,10 @@ export class Gates {
     return [...this.holds].flatMap(([unit, { settled }]) => (settled ? [] : [unit]));
   }
 
-  /** The side of the workers' line. `tell`: what is held has changed. `expected`: so many workers may be running, whether their lines are there or not. */
-  public attach(tell: () => void, expected: number): void {
+  /** The side of the workers' line. `tell`: what is held has changed. `expected`: so many workers may be running, whether their lines are there or not. `onServing`: `serving` may have changed. */
+  public attach(tell: () => void, expected: number, onServing: () => Promise<void> = () => Promise.resolve()): void {
     this.tell = tell;
+    this.onServing = onServing;
     this.expected = expected;
     this.attached = true;
     this.look();

@@ -39,14 +39,14 @@ export class RouteStore {
     if (opened) this.onChange(() => false);
   }
 
-  /** Units whose gate is closed, with the time until when (machineMs). True when one is new: the control process waits to hear what of it is in flight. */
-  public setHolds(holds: Readonly<Record<string, number>> = {}): boolean {
+  /** Units whose gate is closed, with the time until when (machineMs); `keep`: others that are closed stay so. True when one is new: the control process waits to hear what of it is in flight. */
+  public setHolds(holds: Readonly<Record<string, number>> = {}, keep = false): boolean {
     const before = this.holds;
-    this.holds = new Map(Object.entries(holds));
+    this.holds = new Map([...(keep ? before : []), ...Object.entries(holds)]);
     if ([...before.keys()].some((unit) => !this.holds.has(unit))) this.onChange(() => false);
     const now = machineMs();
     // one that had run out, and is renewed, is a new one: requests may have begun between
-    const closed = [...this.holds.keys()].filter((unit) => (before.get(unit) ?? 0) <= now);
+    const closed = Object.keys(holds).filter((unit) => (before.get(unit) ?? 0) <= now);
     for (const unit of closed) this.onHeld(unit);
     return closed.length > 0;
   }

@@ -1,5 +1,6 @@
 import type { ClusterSpec } from "../lib/documents.js";
 import { hstsValue, type SiteTlsSpec } from "../lib/tls-spec.js";
+import { type ObservedUnit, restoreOf } from "../lib/records.js";
 import type { ClusterState } from "../state/cluster-state.js";
 
 /** What a worker needs to send any request home. Versioned data: a worker goes on with its last table while the control process is away. */
@@ -33,15 +34,23 @@ export interface UnitRoute {
   accessLog?: false;
 }
 
-/** Pure: the same picture gives the same table. */
-export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number, httpsPort = 0): RouteTable {
+/** What this node's control process knows of its own units beyond what is published: that may be from before, and says nothing of what is being done just now. */
+export interface OwnUnits {
+  /** unit → does it serve, as this process has seen; missing: it has not looked yet. */
+  serving: ReadonlyMap<string, boolean>;
+  /** The table of the process before this one, whose session goes on: it holds for units that were not looked at yet. Missing: they are closed. */
+  before?: RouteTable | undefined;
+}
+
+/** Pure: the same picture gives the same table. Without `own` a unit serves when that is published of it. */
+export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number, httpsPort = 0, own?: OwnUnits): RouteTable {
   const hosts: RouteTable["hosts"] = {};
   const units: RouteTable["units"] = {};
   const mine = state.observedUnits.get(node);
   for (const [id, { value: record }] of state.units) {
     if (record.state === "deleting") continue;
-    const seen = mine?.get(id);
-    const open = record.home === node && record.state === "live" && record.homeGeneration === generation && record.move?.phase !== "stopping" && seen?.state === "serving" && seen.epoch === record.epoch;
+    const mayOpen = record.home === node && record.state === "live" && record.homeGeneration === generation && record.move?.phase !== "stopping" && restoreOf(record) === undefined;
+    const open = mayOpen && isUp(id, record.epoch, mine?.get(id), own);
     units[id] = { home: record.home, epoch: record.epoch, ...(record.handed?.epoch === record.epoch ? { since: record.handed.since } : {}), open };
   }
   let proxyFrom: string[] | undefined;
@@ -60,6 +69,13 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
   const nodes: RouteTable["nodes"] = {};
   for (const [name, { value }] of state.nodes) nodes[name] = { addresses: value.addresses, port: value.ports.peer };
   return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }), ...(proxyFrom === undefined ? {} : { proxyFrom }) };
+}
+
+function isUp(unit: string, epoch: number, published: Pick<ObservedUnit, "state" | "epoch"> | undefined, own: OwnUnits | undefined): boolean {
+  const known = own === undefined ? true : own.serving.get(unit);
+  if (known !== undefined) return known && published?.state === "serving" && published.epoch === epoch;
+  const before = own?.before?.units[unit];
+  return before?.open === true && before.epoch === epoch;
 }
 
 /** Exact name, else the nearest wildcard. */

@@ -15,6 +15,9 @@ export function trustedSession(session: Session, guard: Pick<EtcdGuard, "isRecov
     get generation() {
       return session.generation;
     },
+    get isInherited() {
+      return session.isInherited === true;
+    },
     isLive: () => session.isLive() && !recovers(),
     deadlineMs: () => (recovers() ? 0 : session.deadlineMs()),
     owns: (unit) => session.owns(unit) && !recovers(),

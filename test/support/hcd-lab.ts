@@ -15,6 +15,8 @@ After=network.target zfs-fuse.service
 ExecStart=/usr/local/bin/node ${lib}/current/hcd.cjs control
 Restart=always
 RestartSec=200ms
+KillMode=process
+TimeoutStopSec=20
 Nice=-10
 CPUWeight=1000
 [Install]
@@ -27,6 +29,8 @@ Description=HybridCluster fencer
 ExecStart=/usr/local/bin/node ${lib}/current/hcd.cjs fencer
 Restart=always
 RestartSec=200ms
+KillMode=mixed
+TimeoutStopSec=20
 Nice=-10
 CPUWeight=1000
 [Install]

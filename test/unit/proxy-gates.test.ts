@@ -233,3 +233,37 @@ test("a release while a call runs that has passed, and a hold after it: the work
   await turn();
   expect(left).toBe(0);
 });
+
+test("what serves is told when it changes; a stop settles when the line to the workers has taken it", async () => {
+  const gates = new Gates(new SimClock());
+  const told: [string, boolean][][] = [];
+  let taken = (): void => undefined;
+  gates.attach(() => undefined, 1, () => {
+    told.push([...gates.serving]);
+    return new Promise((resolve) => (taken = resolve));
+  });
+  gates.serves("site-a");
+  gates.serves("site-a");
+  expect(told).toEqual([[["site-a", true]]]);
+  let settled = false;
+  void gates.stops("site-a").then(() => (settled = true));
+  await turn();
+  expect([told.at(-1), settled]).toEqual([[["site-a", false]], false]);
+  taken();
+  await turn();
+  expect(settled).toBe(true);
+  const before = gates.serving;
+  gates.retain(new Set(["site-a", "site-b"]));
+  expect(gates.serving).toBe(before);
+  gates.retain(new Set(["site-b"]));
+  expect(gates.serving.size).toBe(0);
+});
+
+test("until what the process before held was adopted, the workers are told once when it was", () => {
+  const { gates, told, attach } = setup();
+  attach();
+  expect(gates.isAdopted).toBe(false);
+  gates.adopted();
+  gates.adopted();
+  expect([gates.isAdopted, told]).toEqual([true, [[]]]);
+});

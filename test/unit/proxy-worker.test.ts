@@ -199,6 +199,17 @@ test("a hold of a control process that died ends by itself", async () => {
   expect(monotonicMs() - began).toBeLessThan(5_000);
   pair.hold("home", []);
 });
+test("a control process that has just started leaves held what the one before held, until it has adopted it", async () => {
+  pair.hold("home", ["site-wiki"]);
+  await until(() => home.state.routes.isHeld("site-wiki"));
+  const held = ask({ path: "/held" });
+  await until(() => edge.state.held.size === 1);
+  pair.control.home.push({ type: "deadline", ms: monotonicMs() + 600_000, keepHolds: true });
+  await route({}); // what was told before it has arrived
+  expect([home.state.routes.isHeld("site-wiki"), seen]).toEqual([true, []]);
+  pair.control.home.push({ type: "deadline", ms: monotonicMs() + 600_000 });
+  expect((await held).status).toBe(200);
+});
 test("a request at a home that is one no more is let go of at once: what may run twice goes to the new home, the rest fails", async () => {
   const asked = (method: string): Promise<Answer> => ask({ method, path: "/slow" });
   const [get, post] = [asked("GET"), asked("POST")];
