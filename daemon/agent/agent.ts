@@ -114,6 +114,7 @@ export class AgentLoop implements Agent {
     });
     this.base = new BaseWatch({ context, onBroken: () => {
       // whoever was served through it is looked at anew
+      for (const unit of this.tools.memory.checked.keys()) void context.gates.stops(unit);
       this.tools.memory.checked.clear();
       this.wake();
     } });
@@ -249,7 +250,11 @@ export class AgentLoop implements Agent {
     this.context.gates.retain(atHome);
     const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
     this.stale = stale;
-    for (const { id, local, service } of home) if ((local?.mounted !== true || service !== "active") && !this.isBusy(id)) void this.context.gates.stops(id);
+    for (const { id, local, service } of home)
+      if ((local?.mounted !== true || service !== "active") && !this.isBusy(id)) {
+        memory.checked.delete(id); // only a new check opens its gate again
+        void this.context.gates.stops(id);
+      }
     const here = input.units.filter(({ local, service }) => local?.mounted === true || service === "active");
     this.context.fence.seen(here.map(({ id }) => ({ unit: id, dataset: unitDataset(input.dataset, id), mountpoint: `${input.data}/${id}` })), (unit) => !this.isBusy(unit));
     for (const key of stale) if (plan.notes.get(key)?.severity === "error") plan.notes.delete(key);

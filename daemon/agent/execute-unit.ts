@@ -96,7 +96,7 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     await context.services.start(site, async () => {
       assertHome(context, unit);
       await assertMountpoint(site.root);
-    });
+    }, () => closed(context, unit));
     memory.started.set(unit, siteText(site));
   },
   async check({ context, memory }, { unit, site }, signal) {
@@ -107,18 +107,19 @@ export const executeUnit: Pick<Executors, UnitActions> = {
       return ok ? true : undefined;
     });
     await looked.catch((error: unknown) => {
-      void context.gates.stops(unit);
+      // nothing is known of one that was not asked to the end; and one that answered before the change that is checked now goes on: what is wrong is told, and a person mends it
+      if (!signal.aborted && !memory.checked.has(unit)) void context.gates.stops(unit);
       throw new HcError("NOT_READY", `${unit} does not answer as wanted on ${site.ready.path}: ${last}`, { cause: error });
     });
+    // it was asked before what ended this sequence, and is being stopped now
+    if (signal.aborted) throw new HcError("ABORTED", `The check of ${unit} was cancelled.`);
     memory.checked.set(unit, siteText(site));
-    context.gates.serves(unit);
+    void context.gates.serves(unit, site.epoch);
   },
   async stop({ context, memory }, { unit }) {
     memory.checked.delete(unit);
     memory.started.delete(unit);
-    const closed = context.gates.stops(unit);
-    // without a session nothing is served, and nothing may keep a stop waiting
-    if (context.session.isLive()) await closed;
+    await closed(context, unit);
     await context.services.stop(unit);
   },
   unmount: ({ context }, { dataset }) => context.zfs.unmount(dataset),
@@ -131,3 +132,15 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     await untilSeen(context, () => context.view.current().units.get(unit)?.revision !== found.modRevision, unit);
   },
 };
+
+/** Longest wait of a stop for the workers' line, ms: a matter of milliseconds where all is well. */
+const closingMs = 500;
+
+/** The unit's gate is closed before what serves it is stopped. Without a session nothing is served, and nothing keeps the stop waiting. */
+async function closed({ gates, session, clock, signal }: NodeContext, unit: string): Promise<void> {
+  const told = gates.stops(unit);
+  if (!session.isLive()) return;
+  const over = new AbortController();
+  await Promise.race([told, clock.sleep(closingMs, AbortSignal.any([signal, over.signal])).catch(() => undefined)]);
+  over.abort();
+}

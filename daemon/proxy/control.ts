@@ -3,6 +3,7 @@ import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
 import { machineMs } from "../lib/clock.js";
+import { messageOf } from "../lib/errors.js";
 import { readAccessLog } from "./access-log-tail.js";
 import { CertificateFeed } from "./certificate-feed.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
@@ -26,7 +27,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const socketPath = `${paths.run}/proxy.sock`;
   const sockets = new Set<Socket>();
   let table: RouteTable | undefined;
-  const before = context.session.isInherited === true ? await readTable(`${paths.run}/routes.json`, host.node) : undefined;
+  const before = context.session.isInherited === true ? await readTable(`${paths.run}/routes.json`) : undefined;
   const names = workerNames();
   const workers = new Workers(context, names.map((name) => proxyService(host, name)), (socket) => send(socket, { type: "leave" }));
   const send = (socket: Socket, message: ToWorker): void => {
@@ -85,10 +86,11 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const state = context.view.current();
     // maps are replaced when they change (state/apply.ts): what other nodes tell of themselves makes no other table
     const { serving } = context.gates;
-    const from = [state.units, state.desired, state.customers, state.nodes, state.observedUnits.get(host.node), context.session.generation, serving];
+    const { generation } = context.session;
+    const from = [state.units, state.desired, state.customers, state.nodes, generation, serving];
     if (from.every((part, at) => part === madeFrom[at])) return;
     madeFrom = from;
-    const next = buildRoutes(state, host.node, context.session.generation, host.ports.apache, host.ports.https, { serving, before });
+    const next = buildRoutes(state, host.node, generation, host.ports.apache, host.ports.https, { serving, before: before?.node === host.node && before.generation === generation ? before : undefined });
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of sockets) send(socket, { type: "routes", table });
@@ -101,9 +103,19 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const message = deadline();
     for (const socket of sockets) send(socket, message);
   };
-  context.gates.attach(sendDeadline, names.length, async () => {
-    refresh();
-    await saving;
+  /** Many units that stop at once are one table. */
+  let due: Promise<void> | undefined;
+  context.gates.attach(sendDeadline, names.length, () => {
+    due ??= Promise.resolve().then(async () => {
+      due = undefined;
+      try {
+        refresh();
+      } catch (error) {
+        context.log.error({ reason: messageOf(error) }, "no route table could be made");
+      }
+      await saving;
+    });
+    return due;
   });
   const beat = setInterval(() => {
     sendDeadline();
@@ -169,10 +181,10 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
 }
 
 /** What the control process before this one has told its workers last; undefined: there is nothing to go on with. */
-async function readTable(path: string, node: string): Promise<RouteTable | undefined> {
+async function readTable(path: string): Promise<RouteTable | undefined> {
   try {
     const table = JSON.parse(await readFile(path, "utf8")) as RouteTable;
-    return table.version === 1 && table.node === node ? table : undefined;
+    return table.version === 1 ? table : undefined;
   } catch {
     return undefined;
   }

@@ -30,8 +30,8 @@ export class Gates {
   private tell: () => void = () => undefined;
   private onServing: () => Promise<void> = () => Promise.resolve();
   private known = false;
-  /** unit → does it serve here, as this process has seen by itself; missing: it has not looked yet. Replaced when it changes. */
-  public serving: ReadonlyMap<string, boolean> = new Map();
+  /** unit → the epoch in which it serves here, as this process has seen by itself; 0: it does not. Missing: it was not looked at yet. Replaced when it changes. */
+  public serving: ReadonlyMap<string, number> = new Map();
 
   public constructor(private readonly clock: Pick<Clock, "sleep">) {}
 
@@ -78,16 +78,14 @@ export class Gates {
     return this.known;
   }
 
-  /** The unit is up, and has answered as wanted. */
-  public serves(unit: string): void {
-    if (this.serving.get(unit) === true) return;
-    this.serving = new Map(this.serving).set(unit, true);
-    void this.onServing();
-  }
-  /** The unit is about to be stopped, or was found not to serve, whatever this node has published of it. Settles when the workers were told, and a process after this one would know. */
-  public async stops(unit: string): Promise<void> {
-    if (this.serving.get(unit) !== false) this.serving = new Map(this.serving).set(unit, false);
+  /** The unit is up, and has answered as wanted. Settles as `stops` does. */
+  public async serves(unit: string, epoch: number): Promise<void> {
+    if (this.serving.get(unit) !== epoch) this.serving = new Map(this.serving).set(unit, epoch);
     await this.onServing();
+  }
+  /** The unit is about to be stopped, or was found not to serve. Settles when the workers were told, and a process after this one would know; never rejects. */
+  public stops(unit: string): Promise<void> {
+    return this.serves(unit, 0);
   }
   /** Forgets all units but these. */
   public retain(units: ReadonlySet<string>): void {
@@ -106,7 +104,7 @@ export class Gates {
     return [...this.holds].flatMap(([unit, { settled }]) => (settled ? [] : [unit]));
   }
 
-  /** The side of the workers' line. `tell`: what is held has changed. `expected`: so many workers may be running, whether their lines are there or not. `onServing`: `serving` may have changed. */
+  /** The side of the workers' line. `tell`: what is held has changed. `expected`: so many workers may be running, whether their lines are there or not. `onServing`: `serving` may have changed; never rejects. */
   public attach(tell: () => void, expected: number, onServing: () => Promise<void> = () => Promise.resolve()): void {
     this.tell = tell;
     this.onServing = onServing;

@@ -8,6 +8,8 @@ export interface RouteTable {
   version: 1;
   /** etcd revision that it was made from. */
   revision: string;
+  /** Of this node's session; missing in tables of the versions before. */
+  generation?: number;
   node: string;
   /** Host name (no port, no brackets; "*.name" for wildcards) → unit. */
   hosts: Record<string, string>;
@@ -34,10 +36,10 @@ export interface UnitRoute {
   accessLog?: false;
 }
 
-/** What this node's control process knows of its own units beyond what is published: that may be from before, and says nothing of what is being done just now. */
+/** What this node's control process knows of its own units. What it has published may be from before, and says nothing of what is being done just now. */
 export interface OwnUnits {
-  /** unit → does it serve, as this process has seen; missing: it has not looked yet. */
-  serving: ReadonlyMap<string, boolean>;
+  /** unit → the epoch in which it serves, as this process has seen; 0: it does not. Missing: it was not looked at yet. */
+  serving: ReadonlyMap<string, number>;
   /** The table of the process before this one, whose session goes on: it holds for units that were not looked at yet. Missing: they are closed. */
   before?: RouteTable | undefined;
 }
@@ -68,13 +70,14 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
   }
   const nodes: RouteTable["nodes"] = {};
   for (const [name, { value }] of state.nodes) nodes[name] = { addresses: value.addresses, port: value.ports.peer };
-  return { version: 1, revision: state.revision, node, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }), ...(proxyFrom === undefined ? {} : { proxyFrom }) };
+  return { version: 1, revision: state.revision, node, generation, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }), ...(proxyFrom === undefined ? {} : { proxyFrom }) };
 }
 
 function isUp(unit: string, epoch: number, published: Pick<ObservedUnit, "state" | "epoch"> | undefined, own: OwnUnits | undefined): boolean {
-  const known = own === undefined ? true : own.serving.get(unit);
-  if (known !== undefined) return known && published?.state === "serving" && published.epoch === epoch;
-  const before = own?.before?.units[unit];
+  if (own === undefined) return published?.state === "serving" && published.epoch === epoch;
+  const known = own.serving.get(unit);
+  if (known !== undefined) return known === epoch;
+  const before = own.before?.units[unit];
   return before?.open === true && before.epoch === epoch;
 }
 

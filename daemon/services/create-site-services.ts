@@ -98,7 +98,7 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  public async start(site: SiteRun, stillHere: () => Promise<void> = async () => undefined): Promise<void> {
+  public async start(site: SiteRun, stillHere: () => Promise<void> = async () => undefined, closing: () => Promise<void> = async () => undefined): Promise<void> {
     const { platform } = this.options;
     const { programs: found, key, webGid } = await this.facts();
     await this.ensureFolders();
@@ -120,7 +120,10 @@ class NodeSiteServices implements SiteServices {
       await writeFileAtomic(config, text, { mode: 0o600 });
     }
     if (!this.accounts.has(accountKey(site))) await platform.ensureUser(site.user, site.uid, site.gid);
-    if (state === "active" || state === "activating") await platform.stopService(service.name);
+    if (state === "active" || state === "activating") {
+      await closing();
+      await platform.stopService(service.name);
+    }
     await unlink(mark).catch(() => undefined);
     if (platform.name === "linux") await this.etc.prepare(site);
     await stillHere();

@@ -31,8 +31,8 @@ export interface SiteServices {
   repairBase?(): Promise<void>;
   /** Users, FPM pool files, virtual hosts for exactly these sites; renders, validates, swaps in atomically, reloads once. CONFIG_REFUSED leaves the old one in force. */
   configure(sites: readonly SiteRun[]): Promise<{ changed: boolean }>;
-  /** Starts the FlexContainer of a site whose dataset is mounted. */
-  start(site: SiteRun, stillHere?: () => Promise<void>): Promise<void>;
+  /** Starts the FlexContainer of a site whose dataset is mounted. `stillHere` rejects when it is not; `closing`: one that runs is about to be replaced. */
+  start(site: SiteRun, stillHere?: () => Promise<void>, closing?: () => Promise<void>): Promise<void>;
   /** Stops it; afterwards no process holds the dataset. */
   stop(unit: string): Promise<void>;
   /** Unit ids whose container runs, and those that failed. */

@@ -236,19 +236,18 @@ test("a release while a call runs that has passed, and a hold after it: the work
 
 test("what serves is told when it changes; a stop settles when the line to the workers has taken it", async () => {
   const gates = new Gates(new SimClock());
-  const told: [string, boolean][][] = [];
+  const told: [string, number][][] = [];
   let taken = (): void => undefined;
   gates.attach(() => undefined, 1, () => {
     told.push([...gates.serving]);
     return new Promise((resolve) => (taken = resolve));
   });
-  gates.serves("site-a");
-  gates.serves("site-a");
-  expect(told).toEqual([[["site-a", true]]]);
+  void gates.serves("site-a", 3);
+  expect(told).toEqual([[["site-a", 3]]]);
   let settled = false;
   void gates.stops("site-a").then(() => (settled = true));
   await turn();
-  expect([told.at(-1), settled]).toEqual([[["site-a", false]], false]);
+  expect([told.at(-1), settled]).toEqual([[["site-a", 0]], false]);
   taken();
   await turn();
   expect(settled).toBe(true);

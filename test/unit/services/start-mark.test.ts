@@ -29,16 +29,17 @@ asRoot("a container is started once, from what it should be; what a start that b
     const mark = `${paths.run}/apache/site-a.started`;
     const acts = async (run: SiteRun = site): Promise<string[]> => {
       platform.acts.length = 0;
-      await services.start(run);
+      await services.start(run, undefined, async () => void platform.acts.push("close"));
       return platform.acts;
     };
     expect(await acts()).toEqual(["start hc-site-a"]);
     expect(lists).toBe(0); // without a mark nothing runs
     expect(await acts()).toEqual([]);
-    expect(await acts({ ...site, epoch: 2 })).toEqual(["stop hc-site-a", "start hc-site-a"]);
+    // the gate is closed first, and only for what is really replaced
+    expect(await acts({ ...site, epoch: 2 })).toEqual(["close", "stop hc-site-a", "start hc-site-a"]);
     // hcd ended between the start and the note of it
     writeFileSync(mark, "starting");
-    expect(await acts({ ...site, epoch: 2 })).toEqual(["stop hc-site-a", "start hc-site-a"]);
+    expect(await acts({ ...site, epoch: 2 })).toEqual(["close", "stop hc-site-a", "start hc-site-a"]);
     platform.failing.add("hc-site-a");
     platform.states.set("hc-site-a", "failed");
     await expect(services.start(site)).rejects.toThrow();
