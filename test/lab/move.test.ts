@@ -1,7 +1,7 @@
 import { delay } from "../../daemon/lib/abort.js";
 import type { MovePlan } from "../../daemon/migration/plan-route.js";
 import type { UnitWaits } from "../../daemon/migration/waits-route.js";
-import { api, eventually } from "../support/hcd-lab.js";
+import { api, eventually, ready } from "../support/hcd-lab.js";
 import { strikeOnce } from "../support/move-kill.js";
 import { MoveLab, movedHost, movedUnit } from "../support/move-lab.js";
 import { ask } from "../support/sites-lab.js";
@@ -78,6 +78,51 @@ PHP
   await eventually("it waits", 5_000, () => api(node, "GET", "/metrics"), ({ body }) => /^hc_proxy_held [1-9]/m.test(String(body)));
   await lab.sites.call("DELETE", `/v1/units/${movedUnit}/hold`);
   expect(await late).toBe(200);
+});
+
+test("a crash of hcd closes no gate: no request waits; and what a person holds stays held", async () => {
+  const { home } = await lab.unit();
+  const node = lab.node(home);
+  const crash = async (): Promise<void> => {
+    const before = await node.sh("systemctl show -p MainPID --value hcd.service");
+    await node.sh(`kill -9 ${before}`);
+    await eventually("another process", 20_000, () => node.sh("systemctl show -p MainPID --value hcd.service"), (pid) => pid.trim() !== "0" && pid !== before);
+    await ready(node, 60_000);
+  };
+  const serving = (): Promise<unknown> => eventually("it is told that it serves", 30_000, () => lab.sites.status(), ({ units }) => units.find(({ id }) => id === movedUnit)?.state === "serving");
+  // the workers tell every 2 s, and hcd what they have told it: a number of the time before the crash is known to the process after it
+  const held = async (): Promise<number> => Number(/^hc_proxy_held_total\{[^}]*unit="site-[^"]*"[^}]*\} ([0-9]+)$/m.exec(String((await api(node, "GET", "/metrics")).body))?.[1] ?? Number.NaN);
+  await serving();
+  const before = await eventually("what waited so far", 10_000, held, Number.isFinite);
+  let over = false;
+  const asked = (async () => {
+    const codes = new Map<number, number>();
+    while (!over) {
+      const code = await ask(node.address, movedHost);
+      codes.set(code, (codes.get(code) ?? 0) + 1);
+      await delay(10);
+    }
+    return codes;
+  })();
+  await crash();
+  await serving();
+  over = true;
+  expect([...(await asked).keys()]).toEqual([200]);
+  await delay(2_500); // a whole report
+  expect(await eventually("what waited", 10_000, held, Number.isFinite)).toBe(before);
+
+  await lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 60, reason: "test" });
+  let answered = 0;
+  await Promise.all([crash(), (async () => {
+    // each second another one: one that slips through while hcd is away or comes back would be answered
+    for (let i = 0; i < 4; i += 1) {
+      void ask(node.address, movedHost).then(() => (answered += 1));
+      await delay(500);
+    }
+  })()]);
+  expect(answered).toBe(0);
+  await lab.sites.call("DELETE", `/v1/units/${movedUnit}/hold`);
+  await eventually("all are answered", 10_000, async () => answered, (count) => count === 4);
 });
 
 test.each([["source hcd", "quieting"], ["target hcd", "starting"], ["etcd", "finalizing"], ["source power", "finalizing"]] as const)("a kill of %s about the state %s leaves one home that serves, nothing lost but what is reported, and no stuck request", async (blow, state) => {
