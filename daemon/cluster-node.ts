@@ -77,8 +77,8 @@ interface PeerAnswer { member: boolean; forced?: number; memory?: unknown }
  * 4. The node's record and what is observed of it: others can reach and judge it.
  * 5. Base services, then replication, then the agent (it sends through replication), then migration.
  * 6. Leader and planner: on every node, at work on one.
- * 7. The proxy last: it gets routes of what the agent has started. After a session that was handed over it comes before everything else: what is recorded as serving does serve, and
- *    the workers must have the next deadline before the last one of the process before passes.
+ * 7. The proxy last: it gets routes of what the agent has started. After a session that was handed over it comes before everything else: what the table of the process before had
+ *    open stays open, and the workers must have the next deadline before the last one of the process before passes.
  * Each step is repeated until it succeeds; the API says meanwhile why the node is not ready. Stopping goes the other way round and
  * leaves sites, mounts, etcd and proxy workers as they are.
  */
@@ -335,7 +335,7 @@ export class ClusterNode {
 
   /**
    * A new session must be noted in the records of the units at home here before their gates open. Until then the workers go on with the table
-   * and deadline of the process before, so a restart of this one closes no gate; after 3 s the new table is pushed as it is.
+   * and deadline of the process before, which has passed; after 3 s the new table is pushed as it is, and each gate opens with its check.
    */
   private async homesClaimed(): Promise<void> {
     const { clock, host } = this.options;

@@ -107,8 +107,8 @@ export const executeUnit: Pick<Executors, UnitActions> = {
       return ok ? true : undefined;
     });
     await looked.catch((error: unknown) => {
-      // nothing is known of one that was not asked to the end; and one that answered before the change that is checked now goes on: what is wrong is told, and a person mends it
-      if (!signal.aborted && !memory.checked.has(unit)) void context.gates.stops(unit);
+      // nothing is known of one that was not asked to the end
+      if (!signal.aborted) void context.gates.stops(unit);
       throw new HcError("NOT_READY", `${unit} does not answer as wanted on ${site.ready.path}: ${last}`, { cause: error });
     });
     // it was asked before what ended this sequence, and is being stopped now
@@ -136,7 +136,7 @@ export const executeUnit: Pick<Executors, UnitActions> = {
 /** Longest wait of a stop for the workers' line, ms: a matter of milliseconds where all is well. */
 const closingMs = 500;
 
-/** The unit's gate is closed before what serves it is stopped. Without a session nothing is served, and nothing keeps the stop waiting. */
+/** The unit's gate is closed before what serves it is stopped. Without a session there may be no time: nothing keeps the stop waiting. */
 async function closed({ gates, session, clock, signal }: NodeContext, unit: string): Promise<void> {
   const told = gates.stops(unit);
   if (!session.isLive()) return;

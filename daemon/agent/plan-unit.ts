@@ -189,7 +189,7 @@ function planServing(input: NodeInput, unit: UnitInput, local: LocalDataset, ope
   const site = siteRun(input.node, input.data, unit.record!.value, unit.document.value, unit.customer);
   const text = siteText(site);
   if (unit.configured !== serviceText(site)) return waiting([...open, ...last], "its services are not configured yet");
-  // the shortest way to an answer, of this site and of all others that wait here: what is only written down comes in a later round; this one's end tells the workers that the gate may open
+  // the shortest way to an answer, of this site and of all others that wait here: what is only written down comes in a later round, after the gate has opened
   if (open.length > 0 || unit.service !== "active" || unit.started !== text) return waiting([...open, { action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }], "starts");
   if (unit.checked !== text) return waiting([...last, { action: "check", unit: unit.id, site }], "is started, and does not answer as wanted yet");
   return { steps: last, later: true };
