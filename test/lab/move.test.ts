@@ -93,6 +93,7 @@ test("a crash of hcd closes no gate: no request waits; and what a person holds s
   // the workers tell every 2 s, and hcd what they have told it: a number of the time before the crash is known to the process after it
   const held = async (): Promise<number> => Number(/^hc_proxy_held_total\{[^}]*unit="site-[^"]*"[^}]*\} ([0-9]+)$/m.exec(String((await api(node, "GET", "/metrics")).body))?.[1] ?? Number.NaN);
   await serving();
+  await delay(2_500); // a whole report: what waited in the tests before is told
   const before = await eventually("what waited so far", 10_000, held, Number.isFinite);
   let over = false;
   const asked = (async () => {
