@@ -18,7 +18,7 @@ import { Publisher } from "./publish.js";
 import { Runner } from "./runner.js";
 import { knowsStanding } from "./start-grace.js";
 import type { Action, NodePlan } from "./steps.js";
-import type { AgentTools } from "./tools.js";
+import { type AgentTools, closeGate } from "./tools.js";
 
 /** Slow tick: everything is looked at again at least this often, ms; where nothing has changed since the last look. */
 const tickMs = 2_000;
@@ -114,8 +114,7 @@ export class AgentLoop implements Agent {
     });
     this.base = new BaseWatch({ context, onBroken: () => {
       // whoever was served through it is looked at anew
-      for (const unit of this.tools.memory.checked.keys()) void context.gates.stops(unit);
-      this.tools.memory.checked.clear();
+      for (const unit of this.tools.memory.checked.keys()) void closeGate(this.tools, unit);
       this.wake();
     } });
     this.loops = [this.run(), this.fence(), this.base.run(this.signal)];
@@ -250,11 +249,7 @@ export class AgentLoop implements Agent {
     this.context.gates.retain(atHome);
     const stale = new Set([...busy, ...[...plan.work.map(({ key }) => key), ...input.units.map(({ id }) => id)].filter((key) => this.disk.isStale(key))]);
     this.stale = stale;
-    for (const { id, local, service } of home)
-      if ((local?.mounted !== true || service !== "active") && !this.isBusy(id)) {
-        memory.checked.delete(id); // only a new check opens its gate again
-        void this.context.gates.stops(id);
-      }
+    for (const { id, local, service } of home) if ((local?.mounted !== true || service !== "active") && !this.isBusy(id)) void closeGate(this.tools, id);
     const here = input.units.filter(({ local, service }) => local?.mounted === true || service === "active");
     this.context.fence.seen(here.map(({ id }) => ({ unit: id, dataset: unitDataset(input.dataset, id), mountpoint: `${input.data}/${id}` })), (unit) => !this.isBusy(unit));
     for (const key of stale) if (plan.notes.get(key)?.severity === "error") plan.notes.delete(key);

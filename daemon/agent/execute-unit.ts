@@ -1,4 +1,5 @@
 import type { NodeContext } from "../context.js";
+import { withDeadline } from "../lib/abort.js";
 import { until } from "../lib/backoff.js";
 import { HcError } from "../lib/errors.js";
 import { keys, type UnitRecord } from "../lib/records.js";
@@ -9,9 +10,12 @@ import { assertMountpoint, putAside } from "./mountpoint.js";
 import { property } from "./names.js";
 import { assertHome, assertLive, changeRecord, untilSeen } from "./records.js";
 import { siteText } from "./site-run.js";
+import { type AgentTools, closeGate } from "./tools.js";
 
 /** How long one check step looks for an answer before it gives the round back, ms. */
 const checkWithinMs = 3_000;
+/** Longest wait of a stop for the workers' line, ms: a matter of milliseconds where all is well. */
+const closingMs = 500;
 
 /** Template, version and guid of the snapshot that a dataset is a clone of; undefined for one that is none. */
 async function cloneOrigin({ zfs, cluster }: Pick<NodeContext, "zfs" | "cluster">, dataset: string): Promise<UnitRecord["origin"] | undefined> {
@@ -89,17 +93,19 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     });
     context.event(unit, "created", `first snapshot ${guid}, epoch ${epoch}`);
   },
-  async start({ context, memory }, { unit, site }) {
+  async start(tools, { unit, site }) {
+    const { context, memory } = tools;
     assertHome(context, unit);
     memory.checked.delete(unit);
     // a start takes its time on a busy node: what it writes as root is written only where the unit still is
     await context.services.start(site, async () => {
       assertHome(context, unit);
       await assertMountpoint(site.root);
-    }, () => closed(context, unit));
+    }, () => closedGate(tools, unit));
     memory.started.set(unit, siteText(site));
   },
-  async check({ context, memory }, { unit, site }, signal) {
+  async check(tools, { unit, site }, signal) {
+    const { context, memory } = tools;
     let last = "no answer";
     const looked = until(`ready check of ${unit}`, { firstMs: 30, capMs: 400, withinMs: checkWithinMs, signal }, async () => {
       const { ok, status, detail } = await context.services.check(site);
@@ -108,7 +114,7 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     });
     await looked.catch((error: unknown) => {
       // nothing is known of one that was not asked to the end
-      if (!signal.aborted) void context.gates.stops(unit);
+      if (!signal.aborted) void closeGate(tools, unit);
       throw new HcError("NOT_READY", `${unit} does not answer as wanted on ${site.ready.path}: ${last}`, { cause: error });
     });
     // it was asked before what ended this sequence, and is being stopped now
@@ -116,11 +122,10 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     memory.checked.set(unit, siteText(site));
     void context.gates.serves(unit, site.epoch);
   },
-  async stop({ context, memory }, { unit }) {
-    memory.checked.delete(unit);
-    memory.started.delete(unit);
-    await closed(context, unit);
-    await context.services.stop(unit);
+  async stop(tools, { unit }) {
+    tools.memory.started.delete(unit);
+    await closedGate(tools, unit);
+    await tools.context.services.stop(unit);
   },
   unmount: ({ context }, { dataset }) => context.zfs.unmount(dataset),
   async "forget-record"({ context }, { unit }) {
@@ -133,14 +138,8 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   },
 };
 
-/** Longest wait of a stop for the workers' line, ms: a matter of milliseconds where all is well. */
-const closingMs = 500;
-
 /** The unit's gate is closed before what serves it is stopped. Without a session there may be no time: nothing keeps the stop waiting. */
-async function closed({ gates, session, clock, signal }: NodeContext, unit: string): Promise<void> {
-  const told = gates.stops(unit);
-  if (!session.isLive()) return;
-  const over = new AbortController();
-  await Promise.race([told, clock.sleep(closingMs, AbortSignal.any([signal, over.signal])).catch(() => undefined)]);
-  over.abort();
+async function closedGate(tools: Pick<AgentTools, "context" | "memory">, unit: string): Promise<void> {
+  const told = closeGate(tools, unit);
+  if (tools.context.session.isLive()) await withDeadline(closingMs, `closing the gate of ${unit}`, () => told).catch(() => undefined);
 }

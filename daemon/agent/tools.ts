@@ -20,3 +20,9 @@ export interface AgentTools {
   /** Removes everything in a folder, not the folder. */
   emptyFolder(path: string): Promise<void>;
 }
+
+/** The unit does not serve, or is about to stop: its gate closes, and only a new check opens it. Settles when the proxy's workers were told; never rejects. */
+export function closeGate({ context, memory }: Pick<AgentTools, "context" | "memory">, unit: string): Promise<void> {
+  memory.checked.delete(unit);
+  return context.gates.stops(unit);
+}

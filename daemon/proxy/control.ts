@@ -4,6 +4,7 @@ import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
 import { machineMs } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
+import { Together } from "../lib/together.js";
 import { readAccessLog } from "./access-log-tail.js";
 import { CertificateFeed } from "./certificate-feed.js";
 import { onLines, type ToControl, type ToWorker } from "./channel.js";
@@ -71,15 +72,11 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   await chown(socketPath, user.uid, user.gid);
   await chmod(socketPath, 0o600);
   /** One write at a time, always of the newest table: many changes at once are one or two writes, and no older one comes last. */
-  let unsaved = false;
-  let saving: Promise<void> | undefined;
-  const save = async (): Promise<void> => {
-    while (unsaved) {
-      unsaved = false;
-      await writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error: unknown) => context.log.warn({ err: error }, "the route table could not be written"));
-    }
-    saving = undefined;
-  };
+  const saves = new Together<undefined, undefined>(async (calls) => {
+    await writeFileAtomic(`${paths.run}/routes.json`, JSON.stringify(table), { mode: 0o600 }).catch((error: unknown) => context.log.warn({ err: error }, "the route table could not be written"));
+    return calls;
+  });
+  let saved: Promise<undefined> | undefined;
   let madeFrom: readonly unknown[] = [];
   const refresh = (): void => {
     certificates.refresh([...sockets]);
@@ -94,8 +91,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of sockets) send(socket, { type: "routes", table });
-    unsaved = true;
-    saving ??= save();
+    saved = saves.call(undefined);
   };
   refresh();
   const unwatch = context.view.onChange(refresh);
@@ -113,7 +109,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       } catch (error) {
         context.log.error({ reason: messageOf(error) }, "no route table could be made");
       }
-      await saving;
+      await saved;
     });
     return due;
   });

@@ -29,7 +29,7 @@ export class Gates {
   private expected = 1;
   private tell: () => void = () => undefined;
   private onServing: () => Promise<void> = () => Promise.resolve();
-  private known = false;
+  private hasAdopted = false;
   /** unit → the epoch in which it serves here, as this process has seen by itself; 0: it does not. Missing: it was not looked at yet. Replaced when it changes. */
   public serving: ReadonlyMap<string, number> = new Map();
 
@@ -70,12 +70,12 @@ export class Gates {
 
   /** What the process before this one held is held again, or let go. Until then workers go on with what they were told last. */
   public adopted(): void {
-    if (this.known) return;
-    this.known = true;
+    if (this.hasAdopted) return;
+    this.hasAdopted = true;
     this.tell();
   }
   public get isAdopted(): boolean {
-    return this.known;
+    return this.hasAdopted;
   }
 
   /** The unit is up, and has answered as wanted. Settles as `stops` does. */

@@ -1,6 +1,6 @@
 import type { ClusterSpec } from "../lib/documents.js";
 import { hstsValue, type SiteTlsSpec } from "../lib/tls-spec.js";
-import { type ObservedUnit, restoreOf } from "../lib/records.js";
+import { restoreOf } from "../lib/records.js";
 import type { ClusterState } from "../state/cluster-state.js";
 
 /** What a worker needs to send any request home. Versioned data: a worker goes on with its last table while the control process is away. */
@@ -44,15 +44,14 @@ export interface OwnUnits {
   before?: RouteTable | undefined;
 }
 
-/** Pure: the same picture gives the same table. Without `own` a unit serves when that is published of it. */
-export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number, httpsPort = 0, own?: OwnUnits): RouteTable {
+/** Pure: the same picture gives the same table. */
+export function buildRoutes(state: ClusterState, node: string, generation: number, apachePort: number, httpsPort = 0, own: OwnUnits = { serving: new Map() }): RouteTable {
   const hosts: RouteTable["hosts"] = {};
   const units: RouteTable["units"] = {};
-  const mine = state.observedUnits.get(node);
   for (const [id, { value: record }] of state.units) {
     if (record.state === "deleting") continue;
     const mayOpen = record.home === node && record.state === "live" && record.homeGeneration === generation && record.move?.phase !== "stopping" && restoreOf(record) === undefined;
-    const open = mayOpen && isUp(id, record.epoch, mine?.get(id), own);
+    const open = mayOpen && isUp(id, record.epoch, own);
     units[id] = { home: record.home, epoch: record.epoch, ...(record.handed?.epoch === record.epoch ? { since: record.handed.since } : {}), open };
   }
   let proxyFrom: string[] | undefined;
@@ -73,8 +72,7 @@ export function buildRoutes(state: ClusterState, node: string, generation: numbe
   return { version: 1, revision: state.revision, node, generation, hosts, units, nodes, apachePort, ...(httpsPort === 0 ? {} : { httpsPort }), ...(proxyFrom === undefined ? {} : { proxyFrom }) };
 }
 
-function isUp(unit: string, epoch: number, published: Pick<ObservedUnit, "state" | "epoch"> | undefined, own: OwnUnits | undefined): boolean {
-  if (own === undefined) return published?.state === "serving" && published.epoch === epoch;
+function isUp(unit: string, epoch: number, own: OwnUnits): boolean {
   const known = own.serving.get(unit);
   if (known !== undefined) return known === epoch;
   const before = own.before?.units[unit];

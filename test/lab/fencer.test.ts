@@ -2,7 +2,7 @@ import { delay } from "../../daemon/lib/abort.js";
 import { type DesiredDocument, siteDefaults } from "../../daemon/lib/documents.js";
 import type { FenceNote, FenceOrder } from "../../daemon/fencer/parse-fence.js";
 import type { ObservedUnit, UnitRecord } from "../../daemon/lib/records.js";
-import { api, bringUp, declare, eventually, prepareNode, ready } from "../support/hcd-lab.js";
+import { api, bringUp, declare, eventually, mainPid, prepareNode, ready } from "../support/hcd-lab.js";
 import { type TestNode, withLab } from "../support/lab.js";
 
 const lab = withLab(3);
@@ -21,7 +21,6 @@ async function home(): Promise<TestNode> {
 }
 /** Through the public port: the proxy's gate, Apache and the container. */
 const page = async (on: TestNode): Promise<number> => Number((await on.exec(["curl", "-s", "-o", "/dev/null", "-m", "10", "-w", "%{http_code}", "-H", "Host: shop.localhost", "http://127.0.0.1/?json"])).stdout);
-const pid = async (on: TestNode, service: string): Promise<string> => (await on.sh(`systemctl show -p MainPID --value ${service}.service`)).trim();
 const file = async <T>(on: TestNode, name: string): Promise<T | undefined> => {
   const { code, stdout } = await on.exec(["cat", `/run/hybridcluster/${name}`]);
   return code === 0 ? (JSON.parse(stdout) as T) : undefined;
@@ -53,11 +52,11 @@ test("the fencer's order names the unit, and its deadline moves with each sign o
 
 test("a restart of hcd by its supervisor, killed or asked to, fences nothing: the container's process stays", async () => {
   const on = await home();
-  const container = await pid(on, `hc-${unit}`);
+  const container = await mainPid(on, `hc-${unit}`);
   for (const how of ["kill -9 $(systemctl show -p MainPID --value hcd.service)", "systemctl restart hcd.service"]) {
-    const [before, process] = [(await file<FenceOrder>(on, "fence.json")) as FenceOrder, await pid(on, "hcd")];
+    const [before, process] = [(await file<FenceOrder>(on, "fence.json")) as FenceOrder, await mainPid(on, "hcd")];
     await on.sh(how);
-    await eventually("another process", 30_000, () => pid(on, "hcd"), (now) => now !== process && now !== "0");
+    await eventually("another process", 30_000, () => mainPid(on, "hcd"), (now) => now !== process && now !== "0");
     const next = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
     const after = await eventually("its sign of life", 30_000, () => file<FenceOrder>(on, "fence.json"), (order) => order !== undefined && order.deadlineMs > next.deadlineMs);
     // the session was handed over: the homes are what they were
@@ -66,13 +65,13 @@ test("a restart of hcd by its supervisor, killed or asked to, fences nothing: th
     expect(await home()).toBe(on);
   }
   expect(await file<FenceNote>(on, "fenced.json")).toBeUndefined();
-  expect(await pid(on, `hc-${unit}`)).toBe(container);
+  expect(await mainPid(on, `hc-${unit}`)).toBe(container);
   expect(await page(on)).toBe(200);
 }, 120_000);
 
 test("a fencer that hangs changes nothing for the site, and people are told; one that dies is started again", async () => {
   const on = await home();
-  const fencer = await pid(on, "hcd-fencer");
+  const fencer = await mainPid(on, "hcd-fencer");
   await on.sh(`kill -STOP ${fencer}`);
   try {
     await eventually("the problem is told", 30_000, () => problems(on), (text) => text.includes("hcd-fencer"));
@@ -96,7 +95,7 @@ test("hcd hangs: within seconds the container is killed and its dataset unmounte
   // a process that would go on writing for ever, deaf to TERM, in the unit's own control group
   await on.sh(`(trap '' TERM; cd /hc/${unit}/data; while :; do date +%s%N >> beat; sleep 0.1; done) >/dev/null 2>&1 </dev/null & w=$!
     for d in /sys/fs/cgroup/systemd /sys/fs/cgroup /sys/fs/cgroup/unified; do p=$d/system.slice/hc-${unit}.service/cgroup.procs; if [ -e $p ]; then echo $w > $p; fi; done`);
-  const control = await pid(on, "hcd");
+  const control = await mainPid(on, "hcd");
   const began = performance.now();
   await on.sh(`kill -STOP ${control}`);
   let took = 0;
@@ -128,7 +127,7 @@ test("hcd hangs: within seconds the container is killed and its dataset unmounte
 test("hcd and its fencer hang together: the gate is closed by data; when both go on, the site is back under a new generation", async () => {
   const on = await home();
   const before = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
-  const both = `${await pid(on, "hcd")} ${await pid(on, "hcd-fencer")}`;
+  const both = `${await mainPid(on, "hcd")} ${await mainPid(on, "hcd-fencer")}`;
   await on.sh(`kill -STOP ${both}`);
   try {
     await eventually("the gate closes", 30_000, () => page(on), (code) => code !== 200);
@@ -157,7 +156,7 @@ test("a node that is cut off ends its units, hcd being well; healed, they are ba
 test("what cannot be unmounted leaves the node without a session", async () => {
   const on = await home();
   const before = (await file<FenceOrder>(on, "fence.json")) as FenceOrder;
-  const control = await pid(on, "hcd");
+  const control = await mainPid(on, "hcd");
   // a second mount on the same place, and a process of nobody's inside: no unmount of ZFS ends that
   await on.sh(`mount --bind /root /hc/${unit}; cd /hc/${unit}; setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! > /root/sitter; kill -STOP ${control}`);
   try {

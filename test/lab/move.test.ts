@@ -1,7 +1,7 @@
 import { delay } from "../../daemon/lib/abort.js";
 import type { MovePlan } from "../../daemon/migration/plan-route.js";
 import type { UnitWaits } from "../../daemon/migration/waits-route.js";
-import { api, eventually, ready } from "../support/hcd-lab.js";
+import { api, eventually, mainPid, ready } from "../support/hcd-lab.js";
 import { strikeOnce } from "../support/move-kill.js";
 import { MoveLab, movedHost, movedUnit } from "../support/move-lab.js";
 import { ask } from "../support/sites-lab.js";
@@ -84,9 +84,9 @@ test("a crash of hcd closes no gate: no request waits; and what a person holds s
   const { home } = await lab.unit();
   const node = lab.node(home);
   const crash = async (): Promise<void> => {
-    const before = await node.sh("systemctl show -p MainPID --value hcd.service");
+    const before = await mainPid(node, "hcd");
     await node.sh(`kill -9 ${before}`);
-    await eventually("another process", 20_000, () => node.sh("systemctl show -p MainPID --value hcd.service"), (pid) => pid.trim() !== "0" && pid !== before);
+    await eventually("another process", 20_000, () => mainPid(node, "hcd"), (pid) => pid !== "0" && pid !== before);
     await ready(node, 60_000);
   };
   const serving = (): Promise<unknown> => eventually("it is told that it serves", 30_000, () => lab.sites.status(), ({ units }) => units.find(({ id }) => id === movedUnit)?.state === "serving");
@@ -115,7 +115,7 @@ test("a crash of hcd closes no gate: no request waits; and what a person holds s
   await lab.sites.call("POST", `/v1/units/${movedUnit}/hold`, { forS: 60, reason: "test" });
   let answered = 0;
   await Promise.all([crash(), (async () => {
-    // each second another one: one that slips through while hcd is away or comes back would be answered
+    // one after the other: one that slips through while hcd is away or comes back would be answered
     for (let i = 0; i < 4; i += 1) {
       void ask(node.address, movedHost).then(() => (answered += 1));
       await delay(500);

@@ -4,7 +4,7 @@ import { machineMs } from "../../daemon/lib/clock.js";
 import { siteDefaults } from "../../daemon/lib/documents.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
 import { fenceMs } from "../../daemon/membership/session.js";
-import { api, bringUp, declare, eventually, prepareNode, ready } from "../support/hcd-lab.js";
+import { api, bringUp, declare, eventually, mainPid, prepareNode, ready } from "../support/hcd-lab.js";
 import { type TestNode, withLab } from "../support/lab.js";
 import { WatchdogStandIn } from "../support/watchdog-stand-in.js";
 
@@ -18,7 +18,6 @@ async function home(): Promise<TestNode> {
   const found = await eventually(`${unit} serves`, 60_000, async () => (await api(any(), "GET", `/v1/units/${unit}`)).body as { record: UnitRecord; observed: Record<string, { state: string }> } | undefined, (one) => one?.record?.state === "live" && lab.node(one.record.home).alive() && one.observed[one.record.home]?.state === "serving");
   return lab.node((found as { record: UnitRecord }).record.home);
 }
-const pid = async (on: TestNode, service: string): Promise<string> => (await on.sh(`systemctl show -p MainPID --value ${service}.service`)).trim();
 const file = async <T>(on: TestNode, name: string): Promise<T | undefined> => {
   const { code, stdout } = await on.exec(["cat", `/run/hybridcluster/${name}`]);
   return code === 0 ? (JSON.parse(stdout) as T) : undefined;
@@ -100,7 +99,7 @@ test("what cannot be unmounted is reset 6.4 s after the last sign of life, by a 
   const on = await settled();
   const watchdog = of(on);
   watchdog.harmless = true;
-  const control = await pid(on, "hcd");
+  const control = await mainPid(on, "hcd");
   // no unmount works any more
   await on.ok(["tee", "/root/zfs"], { input: `#!/bin/sh\ncase $1 in unmount|umount) if [ -e /root/stuck ]; then echo "cannot unmount '/hc/${unit}': pool or dataset is busy" >&2; exit 1; fi;; esac\nexec /usr/local/sbin/zfs.lab "$@"\n` });
   await on.sh(`touch /root/stuck; chmod 755 /root/zfs; mv /usr/local/sbin/zfs /usr/local/sbin/zfs.lab; mv /root/zfs /usr/local/sbin/zfs; kill -STOP ${control}`);
@@ -120,10 +119,10 @@ test("what cannot be unmounted is reset 6.4 s after the last sign of life, by a 
 
 test("hcd hangs and then its fencer, with a site at home: the power is cut 6.4 s after the last sign of life, and the site is served elsewhere", async () => {
   const on = await settled();
-  await on.sh(`kill -STOP ${await pid(on, "hcd")}`);
+  await on.sh(`kill -STOP ${await mainPid(on, "hcd")}`);
   const sentMs = await lastSent(on);
   await delay(sentMs + 2_500 - machineMs());
-  await on.sh(`kill -STOP ${await pid(on, "hcd-fencer")}`);
+  await on.sh(`kill -STOP ${await mainPid(on, "hcd-fencer")}`);
   expect(machineMs() - sentMs).toBeLessThan(fenceMs);
   expect(await mounted(on)).toBe(true);
   await eventually("the power is cut", 15_000, async () => on.alive(), (alive) => !alive);

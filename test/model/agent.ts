@@ -1,5 +1,6 @@
 import type { UnitPlan } from "../../daemon/agent/plan-unit.js";
 import type { Step } from "../../daemon/agent/steps.js";
+import type { RouteTable } from "../../daemon/proxy/routes.js";
 import { inputsOf, nameOf, nowMs, planKey, unit } from "./pictures.js";
 import { holdsUnit, isLive, owns, standingOf } from "./session.js";
 import { stash } from "./data.js";
@@ -31,6 +32,12 @@ export function agent(w: World, me: number): void {
   // AgentLoop.counted: a process that comes up again does not stop what its predecessor left serving
   if (!w.rules.knowsStanding({ live: false, wasLive: n.wasLive, sinceStartMs: n.age * 1000, missed: n.order?.deadline === 0 })) return;
   if (!n.active) n.started = n.checked = 0; // "its container ended by itself"
+  // AgentLoop.round: what is found down is told to the gate, and what left home is forgotten
+  if (n.view.rec.home !== me) n.knows = false;
+  else if (!n.active || !n.mounted) {
+    n.checked = 0;
+    n.knows = true;
+  }
   for (let round = 0; round < mostRounds; round += 1) {
     const { steps } = planOf(w, me);
     if (steps.length === 0 || !steps.every((step) => execute(w, me, step))) break;
@@ -47,7 +54,11 @@ export function push(w: World, me: number): void {
   const n = w.node(me);
   if (!n.worker) return;
   if (n.view !== undefined) {
-    const route = w.rules.buildRoutes(w.view(me), nameOf(me), n.gen, 80).units[unit];
+    const [node, { open }] = [nameOf(me), n];
+    // what is open already is what the process before has told, in its generation
+    const before: RouteTable | undefined = n.tableGen === n.gen ? { version: 1, revision: "", node, hosts: {}, units: { [unit]: { home: n.tableHome ? node : "", epoch: open, open: open > 0 } }, nodes: {}, apachePort: 80 } : undefined;
+    const route = w.rules.buildRoutes(w.view(me), node, n.gen, 80, 0, { serving: new Map(n.knows ? [[unit, n.checked]] : []), before }).units[unit];
+    n.tableGen = n.gen;
     n.tableHome = route?.home === nameOf(me);
     n.open = route?.open === true ? route.epoch : 0;
   }
@@ -89,6 +100,7 @@ function execute(w: World, me: number, step: Step): boolean {
     case "stop":
       n.active = false;
       n.started = n.checked = 0;
+      n.knows = true;
       return true;
     case "unmount":
       n.mounted = false;
@@ -128,6 +140,7 @@ function execute(w: World, me: number, step: Step): boolean {
     case "check":
       if (!n.active || !n.mounted) return false;
       n.checked = n.started;
+      n.knows = true;
       return true;
     default:
       throw new Error(`the model knows no step ${step.action}`);

@@ -72,8 +72,8 @@ function putNode(w: Writer, n: Node, now: Pic): void {
   w.put(lag);
   if (lag === 2) putPic(w, n.view!, now);
   w.put(n.gen, n.deadline, n.lost, n.promise, n.pendingSince, n.answered, n.liveSince, n.liveUntil, ...n.seen);
-  w.put(n.won === undefined ? 0 : n.won.rev === now.leaderRev ? 2 : 1, n.won?.gen ?? 0, n.attempts, n.started, n.checked, n.wasLive, n.age, n.given, n.inherits, moverStates.indexOf(n.mover), n.moverTarget, n.moverEpoch, n.lastGuid);
-  w.put(n.active, n.mounted, n.mounting, n.stray, n.tableHome, n.open, n.gate, n.gateHeld, n.dirty, n.readonly, n.diskEpoch);
+  w.put(n.won === undefined ? 0 : n.won.rev === now.leaderRev ? 2 : 1, n.won?.gen ?? 0, n.attempts, n.started, n.checked, n.knows, n.wasLive, n.age, n.given, n.inherits, moverStates.indexOf(n.mover), n.moverTarget, n.moverEpoch, n.lastGuid);
+  w.put(n.active, n.mounted, n.mounting, n.stray, n.tableHome, n.tableGen, n.open, n.gate, n.gateHeld, n.dirty, n.readonly, n.diskEpoch);
   if (n.order === undefined) w.put(-1);
   else w.put(n.order.gen, n.order.deadline, n.order.unit ?? -1, n.order.has);
   if (n.note === undefined) w.put(-1);
@@ -89,8 +89,8 @@ function getNode(r: Reader, now: Pic): Node {
   const view = lag === 0 ? undefined : lag === 1 ? now : getPic(r, count);
   const [gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil] = [r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num(), r.num()];
   const seen = Array.from({ length: count }, () => r.num());
-  const [has, wonGen, attempts, started, checked, wasLive, age, given, inherits, mover, moverTarget, moverEpoch, lastGuid] = [r.num(), r.num(), r.num(), r.num(), r.num(), r.bool(), r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num()];
-  const [active, mounted, mounting, stray, tableHome, open, gate, gateHeld, dirty, readonly, diskEpoch] = [r.bool(), r.bool(), r.bool(), r.bool(), r.bool(), r.num(), r.num(), r.num(), r.bool(), r.bool(), r.num()];
+  const [has, wonGen, attempts, started, checked, knows, wasLive, age, given, inherits, mover, moverTarget, moverEpoch, lastGuid] = [r.num(), r.num(), r.num(), r.num(), r.num(), r.bool(), r.bool(), r.num(), r.num(), r.bool(), r.num(), r.num(), r.num(), r.num()];
+  const [active, mounted, mounting, stray, tableHome, tableGen, open, gate, gateHeld, dirty, readonly, diskEpoch] = [r.bool(), r.bool(), r.bool(), r.bool(), r.bool(), r.num(), r.num(), r.num(), r.num(), r.bool(), r.bool(), r.num()];
   const order = ((gen: number): Node["order"] => {
     if (gen < 0) return undefined;
     const [deadline, unit, has] = [r.num(), r.num(), r.bool()];
@@ -99,7 +99,7 @@ function getNode(r: Reader, now: Pic): Node {
   const note = ((gen: number): Node["note"] => (gen < 0 ? undefined : { gen, state: noteStates[r.num()]! }))(r.num());
   const seal = ((epoch: number): Node["seal"] => (epoch < 0 ? undefined : { epoch, generation: r.num() }))(r.num());
   const won = has === 0 ? undefined : { gen: wonGen, rev: has === 2 ? current : current - 1 };
-  return { up, ctl, fencer, worker, done, fencerDone, at, fencerBack, cut, deaf, view, gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil, seen, won, attempts, started, checked, wasLive, age, given, inherits, mover: moverStates[mover]!, moverTarget, moverEpoch, lastGuid, active, mounted, mounting, stray, tableHome, open, gate, gateHeld, dirty, readonly, diskEpoch, order, note, seal, snaps: r.list() };
+  return { up, ctl, fencer, worker, done, fencerDone, at, fencerBack, cut, deaf, view, gen, deadline, lost, promise, pendingSince, answered, liveSince, liveUntil, seen, won, attempts, started, checked, knows, wasLive, age, given, inherits, mover: moverStates[mover]!, moverTarget, moverEpoch, lastGuid, active, mounted, mounting, stray, tableHome, tableGen, open, gate, gateHeld, dirty, readonly, diskEpoch, order, note, seal, snaps: r.list() };
 }
 
 /** The canonical text; `state` is settled by it. */

@@ -55,7 +55,7 @@ function end(n: Node): void {
 }
 
 export function powerOff(n: Node): void {
-  Object.assign(n, { up: false, ctl: 0, fencer: 1, worker: true, active: false, mounted: false, mounting: false, stray: false, order: undefined, note: undefined, tableHome: false, open: 0, gate: 0, gateHeld: 0 });
+  Object.assign(n, { up: false, ctl: 0, fencer: 1, worker: true, active: false, mounted: false, mounting: false, stray: false, order: undefined, note: undefined, tableHome: false, tableGen: 0, open: 0, gate: 0, gateHeld: 0 });
 }
 export function powerOn(n: Node): void {
   Object.assign(n, { up: true, ctl: 1, age: 0 });

@@ -17,9 +17,9 @@ function initialState({ nodes: count, faults, moves }: Bounds, leader: number): 
   const etcd: Pic = { rec: { home: 0, gen: 1, epoch: 1, start: 0, replicas: others, move: undefined }, recRev: 10, sess: Array.from({ length: count }, () => ({ gen: 1, dead: false, rev: 10, mine: false })), leader, leaderGen: 1, leaderRev: 10, serving: Array.from({ length: count }, (_, node) => (node === 0 ? 1 : 0)) };
   const nodes = etcd.sess.map((_sess, me): Node => ({
     up: true, ctl: 1, fencer: 1, worker: true, done: false, fencerDone: false, at: 0, fencerBack: false, cut: 0, deaf: 0, view: etcd,
-    gen: 1, deadline: 4, lost: false, promise: 0, pendingSince: never, answered: -1, liveSince: -9, liveUntil: 4, seen: etcd.sess.map(() => -1), won: me === leader ? { gen: 1, rev: 10 } : undefined, attempts: 0, started: me === 0 ? 1 : 0, checked: me === 0 ? 1 : 0, wasLive: true, age: 11, given: 0, inherits: false,
+    gen: 1, deadline: 4, lost: false, promise: 0, pendingSince: never, answered: -1, liveSince: -9, liveUntil: 4, seen: etcd.sess.map(() => -1), won: me === leader ? { gen: 1, rev: 10 } : undefined, attempts: 0, started: me === 0 ? 1 : 0, checked: me === 0 ? 1 : 0, knows: me === 0, wasLive: true, age: 11, given: 0, inherits: false,
     mover: "", moverTarget: 0, moverEpoch: 0, lastGuid: 0, active: me === 0, mounted: me === 0, mounting: false, stray: false, order: { gen: 1, deadline: 4, unit: undefined, has: me === 0 }, note: undefined,
-    tableHome: me === 0, open: me === 0 ? 1 : 0, gate: 4, gateHeld: 0, snaps: [1], dirty: me === 0, readonly: me !== 0, diskEpoch: 1, seal: undefined,
+    tableHome: me === 0, tableGen: 1, open: me === 0 ? 1 : 0, gate: 4, gateHeld: 0, snaps: [1], dirty: me === 0, readonly: me !== 0, diskEpoch: 1, seal: undefined,
   }));
   return { outage: false, faults, moves, etcd, nodes, guids: [{ epoch: 1, node: 0 }], late: [], streams: [], handed: false, undone: false };
 }

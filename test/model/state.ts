@@ -29,11 +29,11 @@ export interface Node {
   view: Pic | undefined;
   // the control process' memory
   gen: number; deadline: number; lost: boolean; promise: number; pendingSince: number; answered: number; liveSince: number; liveUntil: number;
-  seen: number[]; won: { gen: number; rev: number } | undefined; attempts: number; started: number; checked: number; wasLive: boolean; age: number; given: number; /** It has had no session yet: it may go on with its predecessor's. */ inherits: boolean;
+  seen: number[]; won: { gen: number; rev: number } | undefined; attempts: number; started: number; checked: number; /** It has looked whether the unit serves: `checked` says so, 0 = it does not. */ knows: boolean; wasLive: boolean; age: number; given: number; /** It has had no session yet: it may go on with its predecessor's. */ inherits: boolean;
   mover: MoverState; moverTarget: number; moverEpoch: number; lastGuid: number;
   // the machine's
   active: boolean; mounted: boolean; mounting: boolean; stray: boolean; order: Order | undefined; note: Note | undefined;
-  tableHome: boolean; open: number; gate: number; gateHeld: number;
+  tableHome: boolean; tableGen: number; open: number; gate: number; gateHeld: number;
   // the disk's
   snaps: number[]; dirty: boolean; readonly: boolean; diskEpoch: number; seal: { epoch: number; generation: number } | undefined;
 }
@@ -72,7 +72,7 @@ export function settle(state: State): void {
   state.late = state.late.filter(({ compare }) => (compare.rec ?? etcd.recRev) === etcd.recRev && (compare.leader ?? etcd.leaderRev) === etcd.leaderRev && (compare.sess === undefined || compare.sess.rev === etcd.sess[compare.sess.node]!.rev));
   for (const node of state.nodes) {
     // a process that is not there remembers nothing
-    if (node.ctl === 0) Object.assign(node, { view: undefined, gen: 0, deadline: 0, lost: true, promise: 0, pendingSince: never, answered: oldest, liveSince: 0, liveUntil: 0, seen: node.seen.map(() => never), won: undefined, attempts: 0, started: 0, checked: 0, wasLive: false, age: 0, given: 0, inherits: true, mover: "", moverTarget: 0, moverEpoch: 0, lastGuid: 0, at: 0, done: false, deaf: 0 });
+    if (node.ctl === 0) Object.assign(node, { view: undefined, gen: 0, deadline: 0, lost: true, promise: 0, pendingSince: never, answered: oldest, liveSince: 0, liveUntil: 0, seen: node.seen.map(() => never), won: undefined, attempts: 0, started: 0, checked: 0, knows: false, wasLive: false, age: 0, given: 0, inherits: true, mover: "", moverTarget: 0, moverEpoch: 0, lastGuid: 0, at: 0, done: false, deaf: 0 });
     if (node.mover === "") Object.assign(node, { moverTarget: 0, moverEpoch: 0, lastGuid: 0 });
     if (node.order !== undefined && !node.order.has) node.order = { ...node.order, unit: undefined };
     if (!node.up) Object.assign(node, { fencerDone: false, fencerBack: false });

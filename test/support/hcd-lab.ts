@@ -118,3 +118,6 @@ export async function declare(lab: TestLab, kind: string, name: string, spec: un
   const answer = await api(node, "PUT", `/v1/documents/${kind}/${name}`, { version: 1, kind, name, origin: "git", spec });
   if (answer.status >= 400) throw new Error(`${kind} ${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
 }
+
+/** Process of a service on a node; "0": none. */
+export const mainPid = async (node: TestNode, service: string): Promise<string> => (await node.sh(`systemctl show -p MainPID --value ${service}.service`)).trim();

@@ -120,7 +120,7 @@ export async function startLoopNode(units: number, snapshots: number, clock: Clo
   const publisher = new NodePublisher({ node: me, store: counted, clock, log, facts: { pool: () => readPool(text, root), memory: async () => ({ totalBytes: 1e9, availableBytes: 5e8 }), etcd: async () => ({ role: "client", healthy: true, fsyncMs: null }), templates: async () => ({}), links: () => ({ [other]: 1 }), generation: () => session.generation, problems: () => [], unitsAtMs: () => agent.publishedAtMs() } });
   let table: RouteTable | undefined;
   view.onChange((picture) => {
-    const next = buildRoutes(picture, me, session.generation, 8079);
+    const next = buildRoutes(picture, me, session.generation, 8079, 0, { serving: context.gates.serving });
     if (!sameRoutes(table, next)) table = next;
   });
   const loops = [beat, otherBeats, leader.run(signal), planner.run(signal), failover.run(signal), publisher.run(signal)];
