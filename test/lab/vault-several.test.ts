@@ -17,7 +17,7 @@ const sites = ["blog", "forum", "shop"] as const;
 let project: HcProject;
 
 const status = (): Promise<Status> => project.status();
-const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["events", "shop"]]);
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["stash", "list", "--json"], ["status"], ["events", "shop"]]);
 const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
 const unitOf = async (site: string): Promise<StatusUnit> => (await status()).units.find(({ name }) => name === site) as StatusUnit;
 const recordOf = async (site: string): Promise<UnitRecord> => (await project.json<{ record: UnitRecord }>(["site", "show", site])).record;
