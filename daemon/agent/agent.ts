@@ -6,6 +6,7 @@ import type { Replication } from "../replication/replication.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { describeUnits } from "./describe.js";
 import { execute } from "./executors.js";
+import type { SiteRun } from "../services/site-services.js";
 import { DiskView } from "./disk-facts.js";
 import { BaseWatch } from "./base-watch.js";
 import { emptyMemory } from "./memory.js";
@@ -239,6 +240,8 @@ export class AgentLoop implements Agent {
         // while the session lives nobody but this process stops a unit in order, and that is noted above
         if (live) memory.troubles.add(unit, "its container ended by itself");
       }
+    // what the gate does not know of is checked anew: only a check that passes opens it
+    for (const [unit, text] of memory.checked) if (this.context.gates.serving.get(unit) !== (JSON.parse(text) as SiteRun).epoch) memory.checked.delete(unit);
     // the picture is taken after the look at the disk: what the record forbids is never planned from an older record than the disk
     const input = nodeInput(this.context, facts, this.context.view.current(), memory, live && this.context.session.isLive());
     const plan = planNode(input);

@@ -96,7 +96,6 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   async start(tools, { unit, site }) {
     const { context, memory } = tools;
     assertHome(context, unit);
-    memory.checked.delete(unit);
     // a start takes its time on a busy node: what it writes as root is written only where the unit still is
     await context.services.start(site, async () => {
       assertHome(context, unit);
@@ -138,8 +137,8 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   },
 };
 
-/** The unit's gate is closed before what serves it is stopped. Without a session there may be no time: nothing keeps the stop waiting. */
+/** The unit's gate is closed before what serves it is stopped. Where it is not served any more nothing keeps the stop waiting. */
 async function closedGate(tools: Pick<AgentTools, "context" | "memory">, unit: string): Promise<void> {
   const told = closeGate(tools, unit);
-  if (tools.context.session.isLive()) await withDeadline(closingMs, `closing the gate of ${unit}`, () => told).catch(() => undefined);
+  if (tools.context.session.owns(unit)) await withDeadline(closingMs, `closing the gate of ${unit}`, () => told).catch(() => undefined);
 }

@@ -154,6 +154,11 @@ function describing(unit: UnitInput, local: LocalDataset): Step[] {
   return setting(unit, local.dataset, { quota, ...wanted });
 }
 
+/** A larger quota may be what the site needs to answer; one that zfs may refuse must not come before the check that opens its gate. */
+function grows({ document }: UnitInput, local: LocalDataset): boolean {
+  return document !== undefined && local.quotaBytes !== "0" && parseSize(document.value.spec.quota, "quota") > BigInt(local.quotaBytes);
+}
+
 function planCreating(input: NodeInput, unit: UnitInput, take: Step[]): UnitPlan {
   const { local, document, customer } = unit;
   const record = unit.record?.value as NonNullable<UnitInput["record"]>["value"];
@@ -191,6 +196,7 @@ function planServing(input: NodeInput, unit: UnitInput, local: LocalDataset, ope
   if (unit.configured !== serviceText(site)) return waiting([...open, ...last], "its services are not configured yet");
   // the shortest way to an answer, of this site and of all others that wait here: what is only written down comes in a later round, after the gate has opened
   if (open.length > 0 || unit.service !== "active" || unit.started !== text) return waiting([...open, { action: "start", unit: unit.id, site }, { action: "check", unit: unit.id, site }], "starts");
-  if (unit.checked !== text) return waiting([...last, { action: "check", unit: unit.id, site }], "is started, and does not answer as wanted yet");
+  const check: Step = { action: "check", unit: unit.id, site };
+  if (unit.checked !== text) return waiting(grows(unit, local) ? [...last, check] : [check, ...last], "is started, and does not answer as wanted yet");
   return { steps: last, later: true };
 }

@@ -28,7 +28,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   const socketPath = `${paths.run}/proxy.sock`;
   const sockets = new Set<Socket>();
   let table: RouteTable | undefined;
-  const before = context.session.isInherited === true ? await readTable(`${paths.run}/routes.json`) : undefined;
+  const before = context.session.isInherited === true ? await readTable(`${paths.run}/routes.json`, context.session.generation) : undefined;
   const names = workerNames();
   const workers = new Workers(context, names.map((name) => proxyService(host, name)), (socket) => send(socket, { type: "leave" }));
   const send = (socket: Socket, message: ToWorker): void => {
@@ -86,8 +86,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const { generation } = context.session;
     const from = [state.units, state.desired, state.customers, state.nodes, generation, serving];
     if (from.every((part, at) => part === madeFrom[at])) return;
-    madeFrom = from;
     const next = buildRoutes(state, host.node, generation, host.ports.apache, host.ports.https, { serving, before: before?.node === host.node && before.generation === generation ? before : undefined });
+    madeFrom = from;
     if (sameRoutes(table, next)) return;
     table = next;
     for (const socket of sockets) send(socket, { type: "routes", table });
@@ -176,11 +176,11 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
 }
 
-/** What the control process before this one has told its workers last; undefined: there is nothing to go on with. */
-async function readTable(path: string): Promise<RouteTable | undefined> {
+/** What the control process before this one has told its workers last; undefined: there is nothing to go on with. `inherited`: the generation that one of the versions before has not written down. */
+async function readTable(path: string, inherited: number): Promise<RouteTable | undefined> {
   try {
     const table = JSON.parse(await readFile(path, "utf8")) as RouteTable;
-    return table.version === 1 ? table : undefined;
+    return table.version === 1 ? { ...table, generation: table.generation ?? inherited } : undefined;
   } catch {
     return undefined;
   }

@@ -133,9 +133,10 @@ function execute(w: World, me: number, step: Step): boolean {
       return true;
     case "start":
       if (!isHome(w, me) || !n.mounted) return false;
+      // what runs from the same text goes on; a new process knows by its mark
+      if (!n.active || n.started !== view.rec.epoch) n.checked = 0;
       n.active = true;
       n.started = view.rec.epoch;
-      n.checked = 0;
       return true;
     case "check":
       if (!n.active || !n.mounted) return false;
