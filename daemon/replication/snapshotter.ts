@@ -89,7 +89,9 @@ export class Snapshotter {
     const written = await this.context.zfs.written(this.context.cluster.dataset);
     const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0");
     this.writtenByUnit = new Map(homes.map((record) => [record.unit, written.get(this.dataset(record.unit)) ?? "0"]));
-    for (const { unit } of dirty) this.parts.lag.written(unit, this.known.has(unit) ? undefined : await this.oldestAgeMs(unit));
+    // at once, which is one command: a node that has just taken over many units meets them all here
+    const ages = new Map(await Promise.all(dirty.filter(({ unit }) => !this.known.has(unit)).map(async ({ unit }) => [unit, await this.oldestAgeMs(unit)] as const)));
+    for (const { unit } of dirty) this.parts.lag.written(unit, ages.get(unit));
     const here = new Set(homes.map(({ unit }) => unit));
     for (const unit of this.known) if (!here.has(unit)) this.known.delete(unit);
     for (const unit of here) this.known.add(unit);

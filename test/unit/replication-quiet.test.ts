@@ -62,6 +62,33 @@ test("a node on which nothing is written is looked at every third second; a writ
   expect([0, 4, 5, 19, 20, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3]);
 });
 
+test("a node that meets many written units for the first time asks for their newest snapshots at once, and each has its own age", async () => {
+  const clock = new SimClock();
+  const lag = new LagBook(() => clock.monotonicMs());
+  let asking = 0;
+  let most = 0;
+  const units = ["site-a", "site-b", "site-c"];
+  const zfs: Partial<NodeContext["zfs"]> = {
+    written: async () => new Map(units.map((unit) => [`hpool/hc/${unit}`, "4096"])),
+    snapshot: async () => undefined,
+    snapshots: async (dataset) => {
+      asking += 1;
+      most = Math.max(most, asking);
+      await clock.sleep(1_000);
+      asking -= 1;
+      return [{ name: "1-20260101T000000Z-n1", guid: "1", createtxg: "1", userrefs: 0, atMs: clock.wallMs() - 10_000 * units.findIndex((unit) => dataset.endsWith(unit)) }] as never;
+    },
+  };
+  for (const unit of units) lag.confirmed(unit, "n2", { guid: "1", snapshot: "1-20260101T000000Z-n1" }, clock.wallMs());
+  const snapshotter = snapshotterOn(clock, lag, zfs, true); // paused: no snapshot takes the age over
+  const round = snapshotter.round(units.map(home));
+  await clock.advance(5_000);
+  expect(await round).toBe(true);
+  expect(most).toBe(3);
+  const ages = units.map((unit) => lag.report().get(unit)?.["n2"]?.lagS ?? -1);
+  expect(ages.map((age) => Math.round(age - (ages[0] as number)))).toEqual([0, 10, 20]);
+});
+
 test("as of when a copy is clean is true, however long a look takes and however far apart two are", async () => {
   const visibleWithinMs = 5_000; // the time-out of a transaction group; possible-loss.ts allows more
   await fc.assert(fc.asyncProperty(fc.integer({ min: 0, max: 40_000 }), fc.integer({ min: 0, max: visibleWithinMs }), fc.array(fc.record({ tookMs: fc.integer({ min: 0, max: 12_000 }), restMs: fc.integer({ min: 0, max: 4_000 }) }), { minLength: 3, maxLength: 12 }), async (writtenMs, visibleMs, looks) => {
