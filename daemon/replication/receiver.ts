@@ -31,7 +31,7 @@ export class Receiver {
   /** guids that were held by one tag when the home's was released from them. */
   private readonly released = new Set<string>();
   /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
-  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown> }>();
+  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown>; isStash?: boolean }>();
   /** Seals as they are on the datasets (`recover`), and those of this process. */
   private readonly seals = new Map<string, Seal>();
   /** What homes were promised while etcd did not commit; never what is sealed, and the other way round. */
@@ -63,6 +63,9 @@ export class Receiver {
       const seen = await this.look(unit);
       return this.describe(seen, await this.origin(seen === undefined, query, from));
     };
+    // a copy that is just being taken apart shows no snapshot for a moment: what the home decided from that would be a second stash and a full stream
+    const taken = this.running.get(unit);
+    if (taken?.isStash === true) await taken.ended;
     if (query.get("wire") !== String(partsVersion) || !this.partials.isOn || this.context.view.current().units.get(unit)?.value.home !== from) return answer();
     return this.alone(unit, async () => {
       const { guid, epoch, generation, token } = this.partials.of(unit) ?? {};
@@ -130,7 +133,7 @@ export class Receiver {
     return this.alone(unit, async () => {
       await this.partials.abandon(unit, "the history that it belongs to goes out of the way");
       return this.stasher.take(unit, what);
-    });
+    }, { isStash: true });
   }
   /** `POST /peer/v1/units/<id>/abandon`, from the home: it has no use for what is kept here of a cut stream. */
   public async abandon(unit: string, body: unknown, from: string): Promise<{ version: number }> {
@@ -157,7 +160,7 @@ export class Receiver {
   }
 
   /** Ends the receive that runs, and keeps the next one waiting. */
-  private alone<T>(unit: string, act: () => Promise<T>): Promise<T> {
+  private alone<T>(unit: string, act: () => Promise<T>, what: { isStash?: boolean } = {}): Promise<T> {
     const before = this.running.get(unit);
     before?.abort.abort();
     const abort = new AbortController();
@@ -166,7 +169,7 @@ export class Receiver {
       () => undefined,
       () => undefined,
     ).then(() => this.leave(unit, abort));
-    this.running.set(unit, { abort, ended });
+    this.running.set(unit, { abort, ended, ...what });
     return result;
   }
   private leave(unit: string, abort: AbortController): void {

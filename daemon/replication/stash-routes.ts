@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { Dataset } from "../zfs/zfs.js";
 import { releaseHolds } from "./holds.js";
-import { parseStashId, presentName, stashRoot } from "./stash.js";
+import { isStash, parseStashId, presentName, stashRoot } from "./stash.js";
 
 /** One history that lost, as `hc stash list` shows it. `common`: the snapshot of the unit that it starts from, "" = it shares nothing with it. */
 export interface StashInfo { id: string; unit: string; node: string; epoch: number; atMs: number; usedBytes: string; snapshots: number; common: string }
@@ -16,7 +16,7 @@ async function datasetsOf({ zfs, cluster }: Context): Promise<Dataset[]> {
     if (errorCode(error) === "NOT_FOUND") return [];
     throw error;
   });
-  return all.filter(({ name, user }) => name.startsWith(`${root}/`) && user["state"] === "stash");
+  return all.filter(({ name, user }) => name.startsWith(`${root}/`) && isStash(user));
 }
 
 /** One that is being taken apart just now is looked at again, so many times at most: its snapshots and its origin change places in between. */

@@ -6,8 +6,13 @@ import type { Dataset, Snapshot } from "../zfs/zfs.js";
 
 export type StashContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "clock" | "log" | "event">;
 
-/** User property of a dataset in the stash: `pending:<guid of the common snapshot, if any>` until the unit's own dataset stands on that again, then `kept`. */
+/**
+ * User property of a dataset in the stash: `pending:<guid of the common snapshot, if any>` until the unit's own dataset stands on that again, then `kept`. It alone says that something is a stash: the node's
+ * agent, which works beside this, writes any other property of a copy under the unit's name as the record wants it (found in CI: a stash that was `state=live` again before its rename was never listed).
+ */
 const stashProperty = `${userPrefix}stash`;
+/** Pure: is a dataset below the stash one, by its user properties? */
+export const isStash = (user: Dataset["user"]): boolean => user["stash"] !== undefined;
 export const stashRoot = (root: string): string => `${root}/stash`;
 /** The snapshot of all that a stash holds, made when somebody looks (../vault/stash-desk.ts). A stash is read-only, so one is enough. */
 export const presentName = "present";
@@ -62,7 +67,7 @@ export class Stasher {
     const base = seen.snapshots[at];
     await ensureStash(this.context);
     this.pending?.add(unit);
-    await zfs.set(dataset, { readonly: "on", [stashProperty]: `pending:${base?.guid ?? ""}`, [`${userPrefix}state`]: "stash" });
+    await zfs.set(dataset, { readonly: "on", [stashProperty]: `pending:${base?.guid ?? ""}` });
     await zfs.rename(dataset, `${stashRoot(cluster.dataset)}/${id}`);
     await this.finish(unit);
     const what = base === undefined ? "the whole copy, which shares nothing with the home's" : `${seen.snapshots.length - at - 1} snapshots after ${base.name}${dirty ? " and what was written after the last one" : ""}`;

@@ -5,7 +5,7 @@ import type { DesiredDocument } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
 import { frame } from "../replication/frames.js";
 import { Locks } from "../lib/locks.js";
-import { parseStashId, presentName, stashRoot } from "../replication/stash.js";
+import { isStash, parseStashId, presentName, stashRoot } from "../replication/stash.js";
 import { wireVersion } from "../replication/wire.js";
 import { zfsFailure } from "../zfs/errors.js";
 import { parseSnapshotName } from "../zfs/snapshot-name.js";
@@ -58,7 +58,7 @@ export class StashDesk {
     const { zfs, cluster, host } = this.context;
     // the name is checked before it becomes part of a dataset's
     const seen = parseStashId(id) === undefined ? undefined : await zfs.look(`${stashRoot(cluster.dataset)}/${id}`);
-    if (seen === undefined || seen.dataset.user["state"] !== "stash") throw new HcError("NOT_FOUND", `There is no ${JSON.stringify(id.slice(0, 120))} in the stash of ${host.node}; \`hc stash list\` shows what there is.`);
+    if (seen === undefined || !isStash(seen.dataset.user)) throw new HcError("NOT_FOUND", `There is no ${JSON.stringify(id.slice(0, 120))} in the stash of ${host.node}; \`hc stash list\` shows what there is.`);
     if (seen.dataset.user["stash"] !== "kept") throw new HcError("NOT_READY", `${id} is still being taken apart; try again in a moment.`);
     return seen;
   }

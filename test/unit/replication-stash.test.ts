@@ -1,6 +1,7 @@
 import pino from "pino";
 import type { NodeContext } from "../../daemon/context.js";
 import { parseStashId, stashId, Stasher } from "../../daemon/replication/stash.js";
+import { type StashInfo, stashRoutes } from "../../daemon/replication/stash-routes.js";
 import { createFakeZfs, type FakeZfs } from "../../daemon/zfs/fake-zfs.js";
 
 const root = "hpool/hc";
@@ -39,6 +40,13 @@ function breaking(zfs: FakeZfs, at: number, after: boolean): { zfs: NodeContext[
     };
   return { zfs: wrapped as unknown as NodeContext["zfs"], count: () => count };
 }
+/** What `hc stash list` would get of this node. */
+async function listed(zfs: NodeContext["zfs"]): Promise<StashInfo[]> {
+  const routes = new Map<string, () => Promise<{ stashes: StashInfo[] }>>();
+  const registry = { route: (method: string, pattern: string, handler: () => Promise<{ stashes: StashInfo[] }>) => void routes.set(`${method} ${pattern}`, handler) };
+  stashRoutes({ zfs, host: { node: "n2" }, cluster: { dataset: root }, peerRoutes: registry, apiRoutes: registry } as unknown as Parameters<typeof stashRoutes>[0]);
+  return (await (routes.get("GET /peer/v1/stash") as () => Promise<{ stashes: StashInfo[] }>)()).stashes;
+}
 async function expectStashed(zfs: FakeZfs, common: string): Promise<void> {
   const all = await zfs.datasets(root);
   const stash = all.filter(({ name }) => name.startsWith(`${root}/stash/`));
@@ -47,6 +55,7 @@ async function expectStashed(zfs: FakeZfs, common: string): Promise<void> {
   expect(kept).toMatchObject({ readonly: true, mounted: false, origin: `${root}/site-a@1-20260101T000000.001Z-n2`, user: { stash: "kept", unit: "site-a" }, mountpoint: "/hc/stash/site-a-1-n2-20261123T120000Z" });
   expect(zfs.files(kept?.name as string).get("page")).toBe("c");
   expect((await zfs.snapshots(kept?.name as string)).map(({ name }) => name)).toEqual(["1-20260101T000000.002Z-n2"]);
+  expect(await listed(zfs)).toMatchObject([{ id: "site-a-1-n2-20261123T120000Z", unit: "site-a", node: "n2", epoch: 1, snapshots: 1, common: "1-20260101T000000.001Z-n2" }]);
   const own = all.find(({ name }) => name === `${root}/site-a`);
   expect(own).toMatchObject({ origin: `${root}/tmpl-php@1`, readonly: true, mounted: false, mountpoint: "/hc/site-a", user: { unit: "site-a", epoch: "1", sealed: "1.4" } });
   expect((await zfs.snapshots(`${root}/site-a`)).map(({ guid }) => guid)).toEqual([common]);
@@ -67,6 +76,19 @@ test("broken before and after each of its changes, it is finished by the next st
       await stasher(zfs).take("site-a", { ...wish, common });
       await expectStashed(zfs, common);
     }
+});
+
+test("whatever the node's agent writes onto the copy between two of the steps, the stash is whole, and listed", async () => {
+  const { zfs, common } = await disk();
+  const beside = { ...zfs } as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+  for (const name of changing)
+    beside[name] = async (...args) => {
+      // as plan-unit.ts wants a copy: it plans from what it saw a moment ago
+      await zfs.set(`${root}/site-a`, { readonly: "on", "hybridcluster:state": "live", "hybridcluster:unit": "site-a" }).catch(() => undefined);
+      return (zfs[name] as (...args: unknown[]) => Promise<unknown>)(...args);
+    };
+  expect(await stasher(beside as unknown as NodeContext["zfs"]).take("site-a", { ...wish, common })).toBe("site-a-1-n2-20261123T120000Z");
+  await expectStashed(zfs, common);
 });
 
 test("nothing to take away is no stash; what is mounted, unknown or of the owner's own epoch is not touched", async () => {

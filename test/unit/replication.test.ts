@@ -230,7 +230,7 @@ describe("a copy with a history that lost", () => {
     expect(w.zfs("n2").files(stash as string).get("page")).toBe(kept);
     expect((await w.zfs("n2").snapshots(stash as string)).map(({ name }) => name)).toEqual(left.snapshots);
     expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("goes on");
-    expect((await w.zfs("n2").datasets(stash as string))[0]?.user).toMatchObject({ unit: "site-a", stash: "kept", state: "stash" });
+    expect((await w.zfs("n2").datasets(stash as string))[0]?.user).toMatchObject({ unit: "site-a", stash: "kept" });
     expect(bytesTo(w, "n1", "n2")).toBeLessThan(10_000);
     expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ lagS: 0, error: "" });
     expect(w.cluster.events.filter((item) => item.event === "stashed")).toHaveLength(1);
