@@ -95,7 +95,15 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   refresh();
   const unwatch = context.view.onChange(refresh);
+  const tryRefresh = (): void => {
+    try {
+      refresh();
+    } catch (error) {
+      context.log.error({ reason: messageOf(error) }, "no route table could be made");
+    }
+  };
   const sendDeadline = (): void => {
+    tryRefresh(); // never the deadline of a new session with the table of the one before
     const message = deadline();
     for (const socket of sockets) send(socket, message);
   };
@@ -104,11 +112,7 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   context.gates.attach(sendDeadline, names.length, () => {
     due ??= Promise.resolve().then(async () => {
       due = undefined;
-      try {
-        refresh();
-      } catch (error) {
-        context.log.error({ reason: messageOf(error) }, "no route table could be made");
-      }
+      tryRefresh();
       await saved;
     });
     return due;
