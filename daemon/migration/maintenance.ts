@@ -18,7 +18,7 @@ export function startMaintenance(context: NodeContext): () => void {
   /** unit → the hold that this process keeps up: how many requests still ran when it had drained, or might not wait any longer. */
   const kept = new Map<string, Promise<number>>();
   const release = (unit: string): void => {
-    if (kept.delete(unit)) context.gates.release(unit);
+    if (kept.delete(unit)) context.gates.release(unit, "person");
   };
   const look = (): void => {
     const nowMs = clock.wallMs();
@@ -27,7 +27,7 @@ export function startMaintenance(context: NodeContext): () => void {
     for (const { value: record } of units.values()) {
       const hold = maintenanceOf(record, nowMs);
       if (hold === undefined || record.home !== cluster.node || kept.has(record.unit) || context.gates.held().includes(record.unit)) continue;
-      const drained = context.gates.hold(record.unit, drainMs, signal);
+      const drained = context.gates.hold(record.unit, drainMs, signal, "person");
       kept.set(record.unit, drained);
       drained.catch((error: unknown) => {
         kept.delete(record.unit);

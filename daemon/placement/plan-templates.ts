@@ -18,9 +18,13 @@ export function planTemplates(input: PlanInput, problems: Record<string, string>
     const found = state.templates.get(id);
     const orphaned = found?.value.state === "building" && (input.gone.has(found.value.builder) || !state.nodes.has(found.value.builder));
     if (found !== undefined && !orphaned) continue;
+    // versions of a name are one chain of snapshots, each built upon the one before: built upon an older one elsewhere, this version and that one could never lie on one node
+    const others = [...state.templates.values()].map(({ value }) => value).filter(({ name, templateVersion }) => name === document.name && templateVersion !== spec.version);
+    const lacks = (node: string): number => others.filter(({ state: is, templateVersion }) => is === "ready" && state.observedNodes.get(node)?.templates[`${document.name}@${templateVersion}`] === undefined).length;
+    const waits = (node: string): number => (others.some(({ state: is, builder }) => is === "building" && builder === node) ? 0 : 1);
     // what a pool brought with it is not built again: its sites are clones of it
     const has = (node: string): number => (state.observedNodes.get(node)?.templates[`${document.name}@${spec.version}`] === undefined ? 1 : 0);
-    const builder = [...able].filter(({ node }) => node !== found?.value.builder).sort((a, b) => has(a.node) - has(b.node) || (building.get(a.node) ?? 0) - (building.get(b.node) ?? 0) || (a.node < b.node ? -1 : 1))[0];
+    const builder = [...able].filter(({ node }) => node !== found?.value.builder).sort((a, b) => has(a.node) - has(b.node) || lacks(a.node) - lacks(b.node) || waits(a.node) - waits(b.node) || (building.get(a.node) ?? 0) - (building.get(b.node) ?? 0) || (a.node < b.node ? -1 : 1))[0];
     const runtime = builder === undefined ? undefined : state.nodes.get(builder.node)?.value.runtime;
     if (builder === undefined || runtime === undefined) {
       problems[`template ${id}`] = "no living node with a pool can build it";

@@ -5,7 +5,10 @@ import { HcError } from "../lib/errors.js";
  * still until a hold ended has lost its session, and announces no stop upon it. */
 export const holdLeaseMs = 8_000;
 
+/** Whose hold it is: a unit has one at a time, and only who closed its gate opens it again. */
+export type Holder = "move" | "person";
 interface Hold {
+  readonly by: Holder;
   /** A worker says up to which round it has heard: what it said before says nothing of this hold. */
   readonly round: number;
   /** `hold` has its answer, drained or not: from here on no further request may run. */
@@ -39,10 +42,10 @@ export class Gates {
    * Closes the gate of a unit, which stays so until `release`. Settles when nothing of it is in flight at any worker, or after `withinMs`, with the number of requests that still are
    * (1 for each worker that has not answered, or is not connected). Rejects with ABORTED when the signal fires: the hold is released then.
    */
-  public async hold(unit: string, withinMs: number, signal: AbortSignal): Promise<number> {
+  public async hold(unit: string, withinMs: number, signal: AbortSignal, by: Holder = "move"): Promise<number> {
     if (this.holds.has(unit)) throw new HcError("CONFLICT", `${unit} is held already.`);
     this.round += 1;
-    const hold: Hold = { round: this.round, settled: false, drained: () => undefined };
+    const hold: Hold = { by, round: this.round, settled: false, drained: () => undefined };
     const drained = new Promise<void>((resolve) => {
       hold.drained = resolve;
     });
@@ -55,15 +58,17 @@ export class Gates {
       hold.settled = true; // in the same turn as the count
       return this.inFlight(unit);
     } catch (error) {
-      this.release(unit);
+      this.release(unit, by);
       throw error;
     } finally {
       timer.abort();
     }
   }
 
-  public release(unit: string): void {
-    if (!this.holds.delete(unit)) return;
+  /** Ends the hold of `by`; nothing happens when it has none: a move that is undone must not open what a person has closed meanwhile. */
+  public release(unit: string, by: Holder = "move"): void {
+    if (this.holds.get(unit)?.by !== by) return;
+    this.holds.delete(unit);
     for (const said of this.workers.values()) said.delete(unit);
     this.tell();
   }

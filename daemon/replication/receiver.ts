@@ -31,7 +31,7 @@ export class Receiver {
   /** guids that were held by one tag when the home's was released from them. */
   private readonly released = new Set<string>();
   /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
-  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown>; isStash?: boolean }>();
+  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown>; /** It, or one that it waits for, takes the copy apart. */ isStash?: boolean }>();
   /** Seals as they are on the datasets (`recover`), and those of this process. */
   private readonly seals = new Map<string, Seal>();
   /** What homes were promised while etcd did not commit; never what is sealed, and the other way round. */
@@ -169,7 +169,7 @@ export class Receiver {
       () => undefined,
       () => undefined,
     ).then(() => this.leave(unit, abort));
-    this.running.set(unit, { abort, ended, ...what });
+    this.running.set(unit, { abort, ended, isStash: what.isStash === true || before?.isStash === true });
     return result;
   }
   private leave(unit: string, abort: AbortController): void {
@@ -213,7 +213,7 @@ export class Receiver {
           () => undefined,
         )
         .then(() => this.leave(unit, abort));
-      this.running.set(unit, { abort, ended });
+      this.running.set(unit, { abort, ended, isStash: before?.isStash === true });
       await stored;
       return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
     } catch (error) {

@@ -104,6 +104,22 @@ test("the deadline tells how many still run, and the gate stays closed; a cancel
   expect([gates.held(), told.at(-1)]).toEqual([[], []]);
 });
 
+test("only who closed a gate opens it: the end of a move does not open what a person holds, nor the other way round", async () => {
+  const { gates, a, never, attach } = setup();
+  attach();
+  gates.joined(a);
+  void gates.hold("site-a", 5_000, never.signal, "person");
+  gates.release("site-a");
+  await expect(gates.hold("site-a", 5_000, never.signal)).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(gates.held()).toEqual(["site-a"]);
+  gates.release("site-a", "person");
+  void gates.hold("site-a", 5_000, never.signal);
+  gates.release("site-a", "person");
+  expect(gates.held()).toEqual(["site-a"]);
+  gates.release("site-a");
+  expect(gates.held()).toEqual([]);
+});
+
 test("what a worker said before it heard of a hold says nothing of it", async () => {
   const { gates, a, never, attach } = setup();
   attach();

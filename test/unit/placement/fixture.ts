@@ -44,6 +44,11 @@ export class StateBuilder {
     this.maps.templates.set(`${name}/${version}`, this.versioned({ version: 1, name, templateVersion: version, builder: options.builder ?? "n1", state: options.state ?? "ready", guid: "77", error: "", runtime: options.runtime ?? linux }));
     return this;
   }
+  /** What lies on a node's pool, `<name>@<version>`. */
+  public holds(node: string, ...templates: string[]): this {
+    for (const id of templates) (this.maps.observedNodes.get(node) as ObservedNode).templates[id] = "77";
+    return this;
+  }
   public site(name: string, spec: Partial<Omit<SiteSpec, "placement">> & { placement?: Partial<SiteSpec["placement"]> } = {}): this {
     const { placement, ...rest } = spec;
     return this.document("site", name, {

@@ -46,6 +46,12 @@ describe("templates", () => {
     expect(written(writes, "/hc/template/a/1")).toMatchObject({ builder: "n2", state: "building", runtime: runtimes.linux });
     expect(written(writes, "/hc/template/b/1")).toMatchObject({ builder: "n3" });
   });
+  test("each version is built where those before it are, or are being made: they are one chain", () => {
+    const next = (builder: StateBuilder): unknown => written(plan(builder.document("template", "php", { recipe: "php", version: "3", settings: {} }).build()).writes, "/hc/template/php/3");
+    expect(next(three().template("php", { version: "1", builder: "n3" }).template("php", { version: "2", builder: "n3", state: "building" }))).toMatchObject({ builder: "n3" });
+    const first = three().template("php", { version: "1" }).template("php", { version: "2" });
+    expect(next(first.holds("n1", "php@1").holds("n2", "php@1", "php@2").holds("n3", "php@1"))).toMatchObject({ builder: "n2" });
+  });
   test("a builder that has been away for long is relieved", () => {
     const state = three().template("php", { state: "building", builder: "n1" }).build();
     expect(plan(state, { alive: ["n2", "n3"] }).writes).toEqual([]);
