@@ -50,12 +50,12 @@ export class AtPeer implements Sink {
     const pooled = fresh ? undefined : upstreams.take(this.key);
     this.reused = pooled !== undefined;
     if (pooled !== undefined) return void this.ask(pooled);
+    // a node without power is dialled for a second or two before it is given up; nothing was sent, so the request goes on as soon as its unit has another home
+    this.letGo = this.worker.routes.onPassed(this.unit, this.route.epoch, () => this.refused("not-home"));
+    if (this.over) return;
     upstreams.peer(table, this.route.home, (link, error) => {
       if (this.over) return void link?.destroy();
-      if (link !== undefined && this.worker.routes.hasPassed(this.unit, this.route.epoch)) {
-        link.destroy(); // nothing was sent
-        return void this.refused("not-home");
-      }
+      this.letGo();
       if (link !== undefined) return void this.ask(link);
       this.worker.error(this.unit, error ?? "not reached");
       this.refused("not-home");
