@@ -8,46 +8,38 @@ import { SimClock } from "../support/sim-clock.js";
 
 const record = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
 
-/** A node's snapshots over simulated time, sent as soon as they are made; who writes when is the test's. */
+/** A node's snapshots over simulated time, confirmed as soon as they are made; who writes when is the test's. */
 class Node {
   public readonly clock = new SimClock();
   public readonly lag = new LagBook(() => this.clock.monotonicMs());
   /** Seconds from the start at which snapshots were made, by unit. */
   public readonly made = new Map<string, number[]>();
+  /** Units with something written that zfs tells of. */
   public readonly dirty = new Set<string>();
-  public readonly lags: number[] = [];
   public looks = 0;
   public readonly snapshotter: Snapshotter;
   private readonly startMs = this.clock.monotonicMs();
+  private readonly newest = new Map<string, { name: string; atMs: number }>();
   public constructor(private readonly rpoS: Record<string, number>) {
+    for (const unit of Object.keys(rpoS)) this.newest.set(unit, { name: "0", atMs: this.clock.wallMs() });
     const zfs = {
       written: async () => {
         this.looks += 1;
         return new Map(Object.keys(rpoS).map((unit) => [`hpool/hc/${unit}`, this.dirty.has(unit) ? "4096" : "0"]));
       },
       snapshot: async (names: string[]) => {
-        for (const name of names) {
-          const unit = name.slice("hpool/hc/".length).split("@")[0] as string;
+        for (const [unit, name] of names.map((full) => full.slice("hpool/hc/".length).split("@") as [string, string])) {
           this.dirty.delete(unit);
+          this.newest.set(unit, { name, atMs: this.clock.wallMs() });
           this.made.set(unit, [...(this.made.get(unit) ?? []), this.seconds()]);
         }
       },
-      snapshots: async (dataset: string) => [{ name: this.last.get(dataset.slice("hpool/hc/".length)) ?? "1", guid: "1", createtxg: "1", userrefs: 0, atMs: this.clock.wallMs() }],
+      snapshots: async (dataset: string) => [{ guid: "1", createtxg: "1", userrefs: 0, ...this.newest.get(dataset.slice("hpool/hc/".length)) }],
     };
+    const confirm = (unit: string): void => this.lag.confirmed(unit, "n2", { guid: "1", snapshot: this.newest.get(unit)?.name ?? "" }, this.clock.wallMs());
     const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock: this.clock, log: { debug: () => undefined } } as unknown as NodeContext;
-    this.snapshotter = new Snapshotter(context, { lag: this.lag, counters: new Counters(), isPaused: () => false, rpo: () => (unit) => this.rpoS[unit] ?? 10, made: (unit) => this.sent(unit), failed: (_unit, error) => { throw error; } });
-    for (const unit of Object.keys(rpoS)) this.sent(unit);
-  }
-  private readonly last = new Map<string, string>();
-  private sent(unit: string): void {
-    this.lag.confirmed(unit, "n2", { guid: "1", snapshot: this.newest(unit) }, this.clock.wallMs());
-  }
-  /** The name is the lag book's own: the newest that it knows. */
-  private newest(unit: string): string {
-    const history = (this.lag as unknown as { units: Map<string, { history: { name: string }[] }> }).units.get(unit)?.history ?? [];
-    const name = history.at(-1)?.name ?? "0";
-    this.last.set(unit, name);
-    return name;
+    this.snapshotter = new Snapshotter(context, { lag: this.lag, counters: new Counters(), isPaused: () => false, rpo: () => (unit) => this.rpoS[unit] ?? 10, made: confirm, failed: (_unit, error) => { throw error; } });
+    for (const unit of Object.keys(rpoS)) confirm(unit);
   }
   public seconds(): number {
     return Math.round((this.clock.monotonicMs() - this.startMs) / 1_000);
@@ -142,7 +134,7 @@ test("a home that dies while a write waits: what may be missing counts from that
   for (let at = 0; at < 25; at += 1) {
     await node.pass(1);
     const lastAliveMs = node.clock.wallMs();
-    const home = { replicas: Object.fromEntries([...(node.lag.report().get("site-slow") ? Object.entries(node.lag.report().get("site-slow") as object) : [])]) } as ObservedUnit;
+    const home = { replicas: node.lag.report().get("site-slow") } as ObservedUnit;
     const lossS = possibleLossS({ node: "n2", last: { guid: "1", atMs: snapshotMs }, home, homeNode: { unitsAtMs: node.snapshotter.lookedAtWallMs } as ObservedNode, lastAliveMs });
     expect(lossS).toBeGreaterThanOrEqual((lastAliveMs - writtenMs) / 1_000);
     expect(lossS).toBeLessThanOrEqual((lastAliveMs - writtenMs) / 1_000 + 11); // 7 s that nobody can see, and looks that rest
