@@ -2,6 +2,7 @@ import { clusterSpec, stateOf } from "../api/status.js";
 import { certificatesOf, needsPerson } from "../certificates/certificate-status.js";
 import type { AlertThresholds } from "../lib/alerts-spec.js";
 import type { AlertKind, ObservedUnit, UnitRecord } from "../lib/records.js";
+import { rpoOf } from "../replication/rpo.js";
 import { type ClusterState, desiredOf, fencedByPerson } from "../state/cluster-state.js";
 
 /** A pool that is fuller than this is told. */
@@ -102,6 +103,7 @@ export function findConditions(facts: AlertFacts): Conditions {
     if (severity !== "") add(`certificate/${certificate.name}`, "certificate", "certificate", certificateHoldS, certificate.name, text);
   }
   const free = [...state.nodes.values()].filter(({ value }) => value.role === "node" && alive.has(value.node) && state.drains?.has(value.node) !== true).map(({ value }) => value.node);
+  const rpoS = rpoOf(state);
   for (const [unit, { value: record }] of state.units) {
     if (record.state !== "live") continue;
     const home = state.observedUnits.get(record.home)?.get(unit);
@@ -125,7 +127,8 @@ export function findConditions(facts: AlertFacts): Conditions {
       const told = home?.replicas[node];
       if (told === undefined || told.guid === "") continue;
       if (!alive.has(node)) unknown.add(`behind/${unit}/${node}`);
-      else if (told.lagS > thresholds.behindS) add(`behind/${unit}/${node}`, "behind", `behind/${node}`, behindHoldS, unit, `${Math.round(told.lagS)} s behind on ${node}${told.error === "" ? "" : `: ${told.error}`}`);
+      // one that may be further behind than people want to hear of is well until then
+      else if (told.lagS > Math.max(thresholds.behindS, rpoS(unit))) add(`behind/${unit}/${node}`, "behind", `behind/${node}`, behindHoldS, unit, `${Math.round(told.lagS)} s behind on ${node}${told.error === "" ? "" : `: ${told.error}`}`);
     }
   }
   return { found, unknown };

@@ -5,10 +5,11 @@ import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import { maintenanceOf } from "../lib/records.js";
 import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
 import { clusterSpecOf } from "../placement/candidates.js";
+import { rpoOf } from "../replication/rpo.js";
 import type { StatusFacts } from "./status.js";
 
 type Attention = Status["attention"][number];
-/** A replica that lags more than this is told to a person. */
+/** A replica that lags more than this is told to a person, unless its unit may lag more (`rpoS`). */
 const lagWarnS = 60;
 /** An alert that a receiver does not take for so long needs a person, ms. */
 const untoldMs = 300_000;
@@ -53,6 +54,7 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
     if (used >= fullWarn) add(used >= fullCritical ? "critical" : "warning", `pool of ${node.name} is ${Math.round(used * 100)} % full`, "hc units");
     for (const problem of facts.state.observedNodes.get(node.name)?.problems ?? []) add("warning", `${node.name}: ${problem}`, `hc doctor ${node.name}`);
   }
+  const rpoS = rpoOf(facts.state);
   for (const unit of units) {
     if (unit.state === "down") add("critical", `${unit.id} is down: its home ${unit.home} does not serve it`, `hc why ${unit.name}`);
     else if (unit.state === "failed") add("critical", `${unit.id} failed on ${unit.home}${unit.error === "" ? "" : `: ${unit.error}`}`, `hc why ${unit.name}`);
@@ -64,7 +66,7 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
       if (replica.state === "away") continue; // told at the node
       const error = facts.state.observedUnits.get(unit.home)?.get(unit.id)?.replicas[replica.node]?.error ?? "";
       if (replica.state === "paused") add("warning", error, `hc why ${unit.name}`);
-      else if (replica.lagSeconds !== null && replica.lagSeconds > lagWarnS) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind${error === "" ? "" : ` (${error})`}`, `hc site show ${unit.name}`);
+      else if (replica.lagSeconds !== null && replica.lagSeconds > Math.max(lagWarnS, rpoS(unit.id))) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind${error === "" ? "" : ` (${error})`}`, `hc site show ${unit.name}`);
     }
   }
   for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");

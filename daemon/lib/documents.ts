@@ -19,7 +19,7 @@ export interface ClusterSpec {
   settings: {
     /** ZFS transaction group time, seconds (zfs_txg_timeout). */
     txgTimeoutS: number;
-    /** Longest time in seconds between a write and its snapshot on the replicas. */
+    /** How many seconds of writes may be missing on the copies when the home dies while all is well (recovery point objective); a site may have its own. Below 10 is as 10: a look each second is all there is. */
     rpoS: number;
     /** Days that deleted units stay in the trash. */
     trashDays: number;
@@ -69,6 +69,8 @@ export interface SiteSpec {
    * Missing in documents of versions before: 60, 24, 30, 12.
    */
   retention?: { minutes: number; hours: number; days: number; weeks: number };
+  /** `rpoS`: the cluster's setting of that name for this site alone. Missing, as in documents of versions before: the cluster's. */
+  replication?: { rpoS: number };
   /** Missing: HTTP only, as in documents of versions before. */
   tls?: SiteTlsSpec;
   /** Each request is written down at the node that has the client. Missing in documents of versions before: true. */
@@ -86,6 +88,7 @@ export interface DesiredDocument<K extends Kind = Kind> {
 
 const names = { type: "array", items: nameSchema, maxItems: 64 } as const;
 const settingsMap = { type: "object", additionalProperties: { type: "string", maxLength: 1024 }, propertyNames: { pattern: "^[A-Za-z_][A-Za-z0-9_.-]{0,63}$" }, maxProperties: 64 } as const;
+const rpoSeconds = { type: "integer", minimum: 1, maximum: 86_400 } as const;
 const versionText = { type: "string", pattern: "^[a-z0-9][a-z0-9.-]{0,31}$" } as const;
 
 export const specSchemas = {
@@ -102,7 +105,7 @@ export const specSchemas = {
         required: ["txgTimeoutS", "rpoS", "trashDays", "etcd"],
         properties: {
           txgTimeoutS: { type: "integer", minimum: 1, maximum: 30 },
-          rpoS: { type: "integer", minimum: 1, maximum: 86400 },
+          rpoS: rpoSeconds,
           trashDays: { type: "integer", minimum: 0, maximum: 3650 },
           failoversPerHour: { type: "integer", minimum: 0, maximum: 32 },
           etcd: {
@@ -173,6 +176,7 @@ export const specSchemas = {
         // bounds: a unit never has more than some 3,000 snapshots, and never less than a restore needs to look back on
         properties: { minutes: { type: "integer", minimum: 10, maximum: 1440 }, hours: { type: "integer", minimum: 0, maximum: 336 }, days: { type: "integer", minimum: 0, maximum: 400 }, weeks: { type: "integer", minimum: 0, maximum: 520 } },
       },
+      replication: { type: "object", additionalProperties: false, required: ["rpoS"], properties: { rpoS: rpoSeconds } },
       tls: siteTlsSchema,
       accessLog: { type: "boolean" },
     },
@@ -193,6 +197,7 @@ export const documentSchemas: Record<Kind, object> = Object.fromEntries(
   ]),
 ) as Record<Kind, object>;
 
+export const defaultRpoS = 10;
 export const siteDefaults = {
   replicas: 0,
   placement: { prefer: [], require: [], avoid: [], pin: "", acrossZones: false },

@@ -55,6 +55,10 @@ export class LagBook {
   public written(id: string, ageMs?: number): void {
     this.unit(id).dirtySinceMs ??= ageMs === undefined ? (this.lookedMs ?? this.nowMs()) : this.nowMs() - ageMs;
   }
+  /** Since when something is written that no snapshot holds, monotonic ms; undefined = nothing that was seen. */
+  public dirtySinceMs(id: string): number | undefined {
+    return this.units.get(id)?.dirtySinceMs;
+  }
   /** A snapshot was made; it holds every write seen before. */
   public snapshot(id: string, name: string): void {
     const unit = this.unit(id);

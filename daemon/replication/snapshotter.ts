@@ -5,11 +5,14 @@ import { makeSnapshotName } from "../zfs/snapshot-name.js";
 import { HcError } from "../lib/errors.js";
 import type { LagBook } from "./lag.js";
 import type { Counters } from "./metrics.js";
+import { isDue } from "./rpo.js";
 
 export interface SnapshotterParts {
   lag: LagBook;
   counters: Counters;
   isPaused(unit: string): boolean;
+  /** unit → its recovery point objective in seconds, as the documents say it now (rpo.ts). */
+  rpo(): (unit: string) => number;
   /** A snapshot of the unit exists that replicas lack. */
   made(unit: string): void;
   /** What was written could not be made a snapshot; it is tried again at each look. */
@@ -27,7 +30,10 @@ export const restAfter = (quietLooks: number): number => (quietLooks < 5 ? 1 : q
 /** The same where no copy is there to be sent to: a snapshot keeps a point in time for the vault then, which is by the minute. */
 export const restAlone = 30;
 
-/** Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. */
+/**
+ * Sees what was written, with one command for the whole node, and makes the snapshots of all written units with one command. A unit that may lose more seconds than usual waits for its snapshot (rpo.ts), and only in a round: it is
+ * dirty in the lag book all that time, and whoever asks for a snapshot has it at once.
+ */
 export class Snapshotter {
   private writtenByUnit = new Map<string, string>();
   private current: Promise<void> = Promise.resolve();
@@ -87,7 +93,8 @@ export class Snapshotter {
       return false;
     }
     const written = await this.context.zfs.written(this.context.cluster.dataset);
-    const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0");
+    // one whose write waits stays dirty, also when a snapshot that is not ours has put zfs's `written` back to 0: the replicas lack it
+    const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0" || this.parts.lag.dirtySinceMs(record.unit) !== undefined);
     this.writtenByUnit = new Map(homes.map((record) => [record.unit, written.get(this.dataset(record.unit)) ?? "0"]));
     // at once, which is one command: a node that has just taken over many units meets them all here
     const ages = new Map(await Promise.all(dirty.filter(({ unit }) => !this.known.has(unit)).map(async ({ unit }) => [unit, await this.oldestAgeMs(unit)] as const)));
@@ -97,7 +104,10 @@ export class Snapshotter {
     for (const unit of here) this.known.add(unit);
     this.parts.lag.looked(beganMs);
     this.lookedAtWallMs = beganWallMs;
-    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && mayRecord(record, this.context.session));
+    const rpoS = this.parts.rpo();
+    const nowMs = clock.monotonicMs();
+    const isOld = (unit: string): boolean => isDue(this.parts.lag.dirtySinceMs(unit) ?? nowMs, nowMs, rpoS(unit));
+    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && mayRecord(record, this.context.session) && isOld(record.unit));
     if (due.length === 0) return dirty.length > 0;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {

@@ -14,6 +14,7 @@ import { Pruner } from "./prune.js";
 import { RateLimit } from "./rate-limit.js";
 import { Receiver } from "./receiver.js";
 import type { MetricSample, Replication } from "./replication.js";
+import { rpoOf } from "./rpo.js";
 import { Sender } from "./sender.js";
 import { Snapshotter } from "./snapshotter.js";
 import { stashRoutes } from "./stash-routes.js";
@@ -26,7 +27,7 @@ export interface ReplicationOptions {
   retention?: Retention;
   /** Sends at once (default 4). */
   maxConcurrentSends?: number;
-  /** Between two looks at what was written, ms (default 1000, the floor between two snapshots of a unit). */
+  /** Between two looks at what was written, ms (default 1000, the floor between two snapshots of a unit; a unit's rpoS may set them further apart). */
   lookMs?: number;
   pruneMs?: number;
   templateMs?: number;
@@ -75,6 +76,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     lag,
     counters,
     isPaused: (unit) => driver.isPaused(unit),
+    rpo: () => rpoOf(context.view.current()),
     made(unit) {
       const record = context.view.current().units.get(unit)?.value;
       if (record?.state === "live") for (const node of record.replicas) if (node !== me) driver.want(unit, node);

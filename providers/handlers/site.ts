@@ -83,7 +83,7 @@ function unspokenReplace(olds: Partial<SiteInputs>, inputs: SiteInputs): Failure
 export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
   check: async (olds, news) => {
     const inputs = structuredClone(news);
-    if (inputs.tls === null) delete (inputs as Partial<SiteInputs>).tls;
+    for (const field of ["tls", "replication"] as const) if (inputs[field] === null) delete inputs[field];
     const failures = validate(siteSchema, inputs);
     if (failures.length > 0) return { inputs, failures };
     failures.push(...unspokenReplace(olds, inputs), ...checkPhpSettings(Object.fromEntries(Object.entries(inputs.php).filter(([, value]) => !holdsUnknown(value)))));
@@ -95,7 +95,7 @@ export const siteHandler: Handler<SiteInputs, SiteOutputs> = {
     const replaces = (["name", "customer", "template"] as const).filter((field) => !same(olds[field], news[field])) as string[];
     if (otherCluster(olds.connection, news.connection)) replaces.push("connection");
     // where it is, is an output; initial content matters only when the site is made
-    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention", "tls", "accessLog"] as const;
+    const fields = ["hostnames", "replicas", "placement", "quota", "limits", "php", "ready", "failover", "retention", "replication", "tls", "accessLog"] as const;
     return { changes: replaces.length > 0 || fields.some((field) => holdsUnknown(news[field]) || !same(olds[field] ?? defaults[field] ?? null, news[field] ?? null)), replaces, deleteBeforeReplace: true };
   },
   create: async (inputs) => ({ id: inputs.name, outs: await converge(inputs, true) }),

@@ -37,6 +37,11 @@ export interface SiteArgs {
    */
   retention?: Partial<Required<SiteSpec>["retention"]>;
   /**
+   * `rpoS`: so many seconds of writes may be missing on the copies when its home dies while all is well; default: the Cluster's `settings.rpoS` (10). A snapshot is made when the oldest new write is a tenth of that old, at the
+   * soonest each second. With `failover.policy` "safe" take a `maxLossS` that is not below it.
+   */
+  replication?: { rpoS: pulumi.Input<number> };
+  /**
    * HTTPS. `certificate`: a Certificate, the name of one, or "acme": one for each host name by ACME (Let's Encrypt and the like; see Cluster's `acme`). `redirect` (default true): requests over HTTP are sent to HTTPS
    * as soon as the name has its certificate. `hsts`: browsers never come over HTTP again for so long; take it when HTTPS has proven itself.
    */

@@ -1,10 +1,11 @@
+import { defaultRpoS } from "../../daemon/lib/documents.js";
 import type { Member } from "../../daemon/lib/node-config.js";
 import { type ProxyProtocolSpec, proxyProtocolSchema } from "../../daemon/lib/networks.js";
 import { holdsUnknown, nameSchema } from "../../daemon/lib/schema.js";
 import { acmeSpecSchema, type AcmeSpec, letsEncrypt } from "../../daemon/lib/tls-spec.js";
 import { type Connection, connectionSchema } from "./connection.js";
 
-export interface ClusterSettings { txgTimeoutS: number; rpoS: number; trashDays: number; /** A site that failed over so often within an hour waits (1 to 10 min) for its home before the next time; 0 = never; default 5. */ failoversPerHour?: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
+export interface ClusterSettings { txgTimeoutS: number; /** Seconds of writes that may be missing on the copies when a home dies while all is well, default 10; a Site may have its own (`replication`). */ rpoS: number; trashDays: number; /** A site that failed over so often within an hour waits (1 to 10 min) for its home before the next time; 0 = never; default 5. */ failoversPerHour?: number; etcd: { heartbeatMs: number; electionMs: number; /** Seconds after which another node takes the vote of one that is away; 0 = never; default 600. */ replaceAfterS?: number } }
 export interface ClusterInputs {
   name: string;
   connections: Connection[];
@@ -26,7 +27,7 @@ export interface ClusterOutputs extends ClusterInputs {
   /** UTC time from which on the next `up` renews certificates. */
   renewAfter: string;
 }
-export const settingsDefaults: ClusterSettings = { txgTimeoutS: 1, rpoS: 10, trashDays: 30, etcd: { heartbeatMs: 100, electionMs: 1000 } };
+export const settingsDefaults: ClusterSettings = { txgTimeoutS: 1, rpoS: defaultRpoS, trashDays: 30, etcd: { heartbeatMs: 100, electionMs: 1000 } };
 
 const integer = (minimum: number, maximum: number) => ({ type: "integer", minimum, maximum }) as const;
 export const clusterSchema = {

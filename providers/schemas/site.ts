@@ -3,7 +3,7 @@ import { nameSchema } from "../../daemon/lib/schema.js";
 import { type ClusterConnection, clusterConnectionSchema } from "./cluster.js";
 import { timeoutsSchema } from "./template.js";
 
-export interface SiteInputs extends Required<Omit<SiteSpec, "tls">>, Pick<SiteSpec, "tls"> {
+export interface SiteInputs extends Required<Omit<SiteSpec, "tls" | "replication">>, Pick<SiteSpec, "tls" | "replication"> {
   name: string;
   connection: ClusterConnection;
   /** Folder or archive on the operator's machine that `content.sha256` was made from; "" = none. */
@@ -35,6 +35,7 @@ export const siteSchema = {
         days: { ...spec.retention.properties.days, default: siteDefaults.retention.days }, weeks: { ...spec.retention.properties.weeks, default: siteDefaults.retention.weeks },
       },
     },
+    replication: spec.replication,
     tls: { ...spec.tls, required: ["certificate"], properties: { ...spec.tls.properties, redirect: { ...spec.tls.properties.redirect, default: true } } },
     accessLog: { ...spec.accessLog, default: siteDefaults.accessLog },
     contentPath: { type: "string", maxLength: 4096, default: "" },
@@ -46,7 +47,7 @@ export const siteSchema = {
 export const siteSpec = (inputs: SiteInputs): SiteSpec => ({
   customer: inputs.customer, template: inputs.template, hostnames: inputs.hostnames, replicas: inputs.replicas, placement: inputs.placement, quota: inputs.quota,
   limits: inputs.limits, php: inputs.php, content: inputs.content, ready: inputs.ready, failover: inputs.failover, retention: inputs.retention, accessLog: inputs.accessLog,
-  ...(inputs.tls == null ? {} : { tls: inputs.tls }),
+  ...(inputs.replication == null ? {} : { replication: inputs.replication }), ...(inputs.tls == null ? {} : { tls: inputs.tls }),
 });
 export function siteUrls({ hostnames, tls, connection }: Pick<SiteInputs, "hostnames" | "tls" | "connection">): string[] {
   const secure = tls != null && connection.httpsPort !== 0;

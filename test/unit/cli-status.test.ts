@@ -1,3 +1,4 @@
+import { unitText } from "../../cli/commands/site.js";
 import { nodesTable, statusExit, statusText, unitsTable } from "../../cli/render/status.js";
 import type { Status } from "../../daemon/lib/status.js";
 
@@ -17,6 +18,13 @@ test("tables for people", () => {
     "n1    10.77.1.11  yes                 a     hpool ONLINE  1.0G of 2.0G  512M of 1.0G  voter 1.2 ms       NO\n" +
     "n2    10.77.1.12  NO (12 s), drained  -     -             -             -             voter (unhealthy)  yes\n");
   expect(unitsTable(status.units)).toMatch(/^site-wiki \* {2}serving {2}n1 {4}3 {6}n2 \(\?\) +1\.5K {2}10G {4}a, b \+1$/m);
+});
+test("a site tells what may be missing on its copies, and whose wish that is; the answer of a version before does not", () => {
+  const record = { unit: "site-wiki", state: "live", home: "n1", epoch: 1, origin: { template: "php", version: "1" }, runtime: { platform: "linux", php: "8.2" } };
+  const text = (spec: object, rpoS?: number): string => unitText({ record, observed: {}, ready: true, document: { origin: "git", spec: { customer: "acme", template: "php", quota: "10G", hostnames: ["a"], ...spec } }, rpoS } as unknown as Parameters<typeof unitText>[0]);
+  expect(text({}, 10)).toContain("\n  up to 10 s of writes may be missing on its copies (the cluster's rpoS)\n");
+  expect(text({ replication: { rpoS: 300 } }, 300)).toContain("\n  up to 300 s of writes may be missing on its copies (its own rpoS)\n");
+  expect(text({})).not.toContain("missing");
 });
 test("what needs a person comes with the next command; the exit code is for monitoring", () => {
   expect(statusText(status)).toContain("!  n2 is not alive\n   next: hc lab start n2");

@@ -9,7 +9,7 @@ import { SimClock } from "../support/sim-clock.js";
 const home = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
 function snapshotterOn(clock: SimClock, lag: LagBook, zfs: Partial<NodeContext["zfs"]>, isPaused = false): Snapshotter {
   const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
-  return new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => isPaused, made: () => undefined, failed: () => undefined });
+  return new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => isPaused, rpo: () => () => 10, made: () => undefined, failed: () => undefined });
 }
 
 test("a node on which nothing is written is looked at every third second; a write, a new home and a failure bring it back to each", async () => {

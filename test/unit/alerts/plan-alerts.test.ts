@@ -186,6 +186,15 @@ describe("the rest", () => {
     for (const name of ["a", "b"]) world.builder.confirmed("n1", name, ["n2"], 2);
     expect(world.pass(61).ended).toEqual([expect.stringContaining("in step again")]);
   });
+  test("a copy that may be further behind than the limit is told when it is beyond its site's wish", () => {
+    const world = new AlertWorld().sites(["a", "b"], "n1", "n2");
+    for (const name of ["a", "b"]) world.builder.site(name, { replication: { rpoS: name === "a" ? 3_600 : 60 } }).confirmed("n1", name, ["n2"], 301);
+    expect(world.pass(61).began).toEqual(["the copy of b on n2 is more than 5 min behind"]);
+    world.builder.confirmed("n1", "b", ["n2"], 2);
+    expect(world.pass(61).ended).toEqual([expect.stringContaining("in step again")]);
+    world.builder.confirmed("n1", "a", ["n2"], 3_601);
+    expect(world.pass(61).began).toEqual(["the copy of a on n2 is more than 5 min behind"]);
+  });
   test("a site that was only ever wanted once has no copy to lose", () => {
     const world = new AlertWorld();
     world.builder.site("a", { replicas: 1 }).unit("a", "n1", []).confirmed("n1", "a", []);

@@ -73,6 +73,11 @@ test("pools, lag, failed templates and problems of nodes need a person", () => {
   expect(what.findIndex((text) => text.startsWith("warning"))).toBeGreaterThan(what.findLastIndex((text) => text.startsWith("critical")) - 1);
 });
 
+test("a copy within its site's wish needs nobody, one beyond it does; a wish for less than a minute warns nobody sooner", () => {
+  const told = (rpoS: number | undefined, lagS: number): string[] => buildStatus(facts(healthy().site("wiki", rpoS === undefined ? {} : { replication: { rpoS } }).confirmed("n1", "wiki", ["n2"], lagS).build())).attention.map(({ what }) => what);
+  expect([told(300, 300), told(300, 301), told(20, 60), told(20, 61), told(undefined, 61)]).toEqual([[], ["site-wiki: the copy on n2 is 301 s behind"], [], ["site-wiki: the copy on n2 is 61 s behind"], ["site-wiki: the copy on n2 is 61 s behind"]]);
+});
+
 test("replication that waits for room is told at once, by its own words", () => {
   const state = healthy().build();
   Object.assign(state.observedUnits.get("n1")?.get("site-wiki")?.replicas["n2"] ?? {}, { error: "the pool of n2 is full", paused: true });

@@ -2,7 +2,7 @@ import { defaultPaths } from "../../../daemon/lib/node-config.js";
 import { unknownValue } from "../../../daemon/lib/schema.js";
 import { siteHandler } from "../../../providers/handlers/site.js";
 import type { ClusterConnection } from "../../../providers/schemas/cluster.js";
-import { type SiteInputs, type SiteOutputs, siteUrls } from "../../../providers/schemas/site.js";
+import { type SiteInputs, type SiteOutputs, siteSpec, siteUrls } from "../../../providers/schemas/site.js";
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb9Yv0Yq3eL0mQ2tC1mWwq5G3s0bW3mKq3b0x8b5v1r";
 const connection = (more: Partial<ClusterConnection> = {}): ClusterConnection => ({
@@ -36,6 +36,10 @@ test.each<[string, object, RegExp]>([
   ["a retention that looks back on too little", { retention: { minutes: 5 } }, /^retention\.minutes: 5 must be >= 10/],
   ["a retention without end", { retention: { weeks: 5000 } }, /^retention\.weeks: 5000 must be <= 520/],
   ["a retention of something else", { retention: { years: 1 } }, /^retention\.years: is not a known property; known here: minutes, hours, days, weeks/],
+  ["an RPO of nothing", { replication: { rpoS: 0 } }, /^replication\.rpoS: 0 must be >= 1/],
+  ["an RPO of more than a day", { replication: { rpoS: 86_401 } }, /^replication\.rpoS: 86401 must be <= 86400/],
+  ["an RPO of half seconds", { replication: { rpoS: 1.5 } }, /^replication\.rpoS: /],
+  ["a wish for replication that says nothing", { replication: {} }, /^replication\.rpoS: is required/],
   ["HTTPS by nothing", { tls: { redirect: true } }, /^tls\.certificate: is required/],
   ["a wildcard by ACME", { hostnames: ["shop.example", "*.shop.example"], tls: { certificate: "acme" } }, /^hostnames: \*\.shop\.example: a wildcard cannot be proven over HTTP/],
   ["HSTS that no browser would list", { tls: { certificate: "acme", hsts: { maxAgeSeconds: 60, preload: true } } }, /^tls\.hsts\.preload: /],
@@ -61,7 +65,7 @@ test.each<[string, object]>([
   ["parts", { hostnames: ["shop.example", unknownValue], placement: { prefer: [unknownValue], pin: unknownValue }, limits: { memory: unknownValue }, php: { memory_limit: unknownValue } }],
 ])("%s that a preview cannot know is no failure", async (_what, more) => expect(await check(more)).toEqual([]));
 
-test.each([{ placement: { prefer: ["fra"], avoid: ["n3"], require: ["n1", "lon"] } }, { replicas: 3 }, { hostnames: ["*.shop.example", "192.0.2.1", "[2001:db8::1]"] }])("what can be wished: %j", async (more) => {
+test.each([{ placement: { prefer: ["fra"], avoid: ["n3"], require: ["n1", "lon"] } }, { replicas: 3 }, { replication: { rpoS: 300 } }, { hostnames: ["*.shop.example", "192.0.2.1", "[2001:db8::1]"] }])("what can be wished: %j", async (more) => {
   expect(await check(more)).toEqual([]);
 });
 
@@ -101,7 +105,7 @@ describe("diff", () => {
 
   test.each<[string, object]>([
     ["quota", { quota: "20G" }], ["hostnames", { hostnames: ["shop.example", "www.shop.example"] }], ["replicas", { replicas: 3 }], ["placement", { placement: { pin: "n2" } }],
-    ["limits", { limits: { memory: "1G" } }], ["php", { php: { memory_limit: "64M" } }], ["ready", { ready: { path: "/up" } }],
+    ["replication", { replication: { rpoS: 300 } }], ["limits", { limits: { memory: "1G" } }], ["php", { php: { memory_limit: "64M" } }], ["ready", { ready: { path: "/up" } }],
   ])("%s changes the living site", async (_what, more) => expect(await diff(more)).toMatchObject({ changes: true, replaces: [] }));
 
   test.each<[string, object]>([["name", { name: "store" }], ["customer", { customer: "other" }], ["template", { template: "dokuwiki" }], ["connection", { connection: connection({ cluster: "us" }) }]])("%s replaces it, the old one first", async (property, more) => {
@@ -111,6 +115,13 @@ describe("diff", () => {
     const before = { accessLog: undefined, failover: undefined, retention: undefined } as unknown as SiteOutputs;
     expect(await diff({}, before)).toMatchObject({ changes: false });
     expect(await diff({ accessLog: false }, before)).toMatchObject({ changes: true, replaces: [] });
+  });
+  it("without an RPO of its own a site has the cluster's, and its document says nothing; to take the own one away is a change", async () => {
+    expect([siteSpec(await full()), siteSpec(await full({ replication: null })), siteSpec(await full({ replication: { rpoS: 300 } }))].map(({ replication }) => replication)).toEqual([undefined, undefined, { rpoS: 300 }]);
+    expect(siteSpec(await full())).not.toHaveProperty("replication");
+    expect(await diff({}, { replication: null } as unknown as SiteOutputs)).toMatchObject(same);
+    expect(await diff({}, { replication: { rpoS: 300 } })).toMatchObject({ changes: true, replaces: [] });
+    expect(await diff({ replication: { rpoS: 300 } }, { replication: { rpoS: 300 } })).toMatchObject(same);
   });
   it("what is not known yet is a change", async () => expect(await diff({ quota: unknownValue })).toMatchObject({ changes: true, replaces: [] }));
   it("sees what a refresh found", async () => expect(await diff({}, { quota: "1G" })).toMatchObject({ changes: true }));
