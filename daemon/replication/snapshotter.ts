@@ -11,6 +11,8 @@ export interface SnapshotterParts {
   lag: LagBook;
   counters: Counters;
   isPaused(unit: string): boolean;
+  /** As the picture has it at this moment. */
+  record(unit: string): UnitRecord | undefined;
   /** unit → its recovery point objective in seconds, as the documents say it now (rpo.ts). */
   rpo(): (unit: string) => number;
   /** A snapshot of the unit exists that replicas lack. */
@@ -107,7 +109,12 @@ export class Snapshotter {
     const rpoS = this.parts.rpo();
     const nowMs = clock.monotonicMs();
     const isOld = (unit: string): boolean => isDue(this.parts.lag.dirtySinceMs(unit) ?? nowMs, nowMs, rpoS(unit));
-    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && mayRecord(record, this.context.session) && isOld(record.unit));
+    // looked at anew: while this node asked its disk, a unit may have gone to another home, whose stream would find the snapshot in its way
+    const isOurs = ({ unit, epoch }: UnitRecord): boolean => {
+      const record = this.parts.record(unit);
+      return record?.home === this.context.host.node && record.epoch === epoch && mayRecord(record, this.context.session);
+    };
+    const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && isOurs(record) && isOld(record.unit));
     if (due.length === 0) return dirty.length > 0;
     const names = due.map((record) => ({ unit: record.unit, name: this.nextName(record.epoch) }));
     for (const { unit, name } of await this.makeAll(names)) {

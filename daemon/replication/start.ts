@@ -77,6 +77,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     counters,
     isPaused: (unit) => driver.isPaused(unit),
     rpo: () => rpoOf(context.view.current()),
+    record: (unit) => context.view.current().units.get(unit)?.value,
     made(unit) {
       const record = context.view.current().units.get(unit)?.value;
       if (record?.state === "live") for (const node of record.replicas) if (node !== me) driver.want(unit, node);

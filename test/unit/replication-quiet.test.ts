@@ -6,10 +6,10 @@ import { Counters } from "../../daemon/replication/metrics.js";
 import { restAfter, Snapshotter } from "../../daemon/replication/snapshotter.js";
 import { SimClock } from "../support/sim-clock.js";
 
-const home = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
-function snapshotterOn(clock: SimClock, lag: LagBook, zfs: Partial<NodeContext["zfs"]>, isPaused = false): Snapshotter {
+const home = (unit: string): UnitRecord => ({ unit, home: "n1", homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
+function snapshotterOn(clock: SimClock, lag: LagBook, zfs: Partial<NodeContext["zfs"]>, isPaused = false, find: (unit: string) => UnitRecord = home): Snapshotter {
   const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock, log: { debug: () => undefined } } as unknown as NodeContext;
-  return new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => isPaused, rpo: () => () => 10, made: () => undefined, failed: () => undefined });
+  return new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => isPaused, rpo: () => () => 10, record: find, made: () => undefined, failed: () => undefined });
 }
 
 test("a node on which nothing is written is looked at every third second; a write, a new home and a failure bring it back to each", async () => {
@@ -87,6 +87,22 @@ test("a node that meets many written units for the first time asks for their new
   expect(most).toBe(3);
   const ages = units.map((unit) => lag.report().get(unit)?.["n2"]?.lagS ?? -1);
   expect(ages.map((age) => Math.round(age - (ages[0] as number)))).toEqual([0, 10, 20]);
+});
+
+test("a unit that has gone to another home while the node asked its disk gets no snapshot here", async () => {
+  const clock = new SimClock();
+  const present = home("site-a");
+  const made: string[] = [];
+  const zfs: Partial<NodeContext["zfs"]> = {
+    written: async () => {
+      Object.assign(present, { home: "n2", epoch: 2, homeGeneration: 0 });
+      return new Map(["site-a", "site-b"].map((unit) => [`hpool/hc/${unit}`, "4096"]));
+    },
+    snapshots: async () => [], snapshot: async (names) => void made.push(...names),
+  };
+  const snapshotter = snapshotterOn(clock, new LagBook(() => clock.monotonicMs()), zfs, false, (unit) => (unit === "site-a" ? present : home(unit)));
+  await snapshotter.round([{ ...present }, home("site-b")]);
+  expect(made).toEqual([expect.stringMatching(/^hpool\/hc\/site-b@/)]);
 });
 
 test("as of when a copy is clean is true, however long a look takes and however far apart two are", async () => {

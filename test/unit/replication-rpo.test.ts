@@ -6,7 +6,7 @@ import { Counters } from "../../daemon/replication/metrics.js";
 import { Snapshotter } from "../../daemon/replication/snapshotter.js";
 import { SimClock } from "../support/sim-clock.js";
 
-const record = (unit: string): UnitRecord => ({ unit, homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
+const record = (unit: string): UnitRecord => ({ unit, home: "n1", homeGeneration: 1, epoch: 1, replicas: ["n2"] }) as UnitRecord;
 
 /** A node's snapshots over simulated time, confirmed as soon as they are made; who writes when is the test's. */
 class Node {
@@ -38,7 +38,7 @@ class Node {
     };
     const confirm = (unit: string): void => this.lag.confirmed(unit, "n2", { guid: "1", snapshot: this.newest.get(unit)?.name ?? "" }, this.clock.wallMs());
     const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock: this.clock, log: { debug: () => undefined } } as unknown as NodeContext;
-    this.snapshotter = new Snapshotter(context, { lag: this.lag, counters: new Counters(), isPaused: () => false, rpo: () => (unit) => this.rpoS[unit] ?? 10, made: confirm, failed: (_unit, error) => { throw error; } });
+    this.snapshotter = new Snapshotter(context, { lag: this.lag, counters: new Counters(), isPaused: () => false, rpo: () => (unit) => this.rpoS[unit] ?? 10, record, made: confirm, failed: (_unit, error) => { throw error; } });
     for (const unit of Object.keys(rpoS)) confirm(unit);
   }
   public seconds(): number {
