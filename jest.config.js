@@ -6,4 +6,5 @@ module.exports = {
   coverageProvider: "v8",
   transform: {},
   testTimeout: 120_000,
+  testSequencer: require.resolve("./bin/test-order.js"),
 };

@@ -9,7 +9,7 @@ const root = path.dirname(__dirname);
 const [command, ...rest] = process.argv.slice(2);
 const quick = ["unit", "golden", "contract", "provider", "simulation", "model"];
 /** Lab tests that judge in seconds what dies and comes back: nothing else runs beside them. The others wait for most of their time, so two go side by side. */
-const alone = "(alerts|chaos|failover|fencer|watchdog)[.]test";
+const alone = "(failover|fencer|watchdog)[.]test";
 const lab = (levels) => [{ levels, but: alone, workers: 2 }, { levels: ["lab"], only: alone, workers: 1 }];
 /** Each group is one run of Jest. */
 const groups = {

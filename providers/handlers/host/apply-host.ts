@@ -29,11 +29,15 @@ async function setTxg(work: HostWork, step: Extract<HostStep, { kind: "txg" }>):
   else await sh(runner, 'echo "options zfs zfs_txg_timeout=$1" > /etc/modprobe.d/hybridcluster.conf; modprobe zfs 2>/dev/null; p=/sys/module/zfs/parameters/zfs_txg_timeout; if [ -w "$p" ]; then echo "$1" > "$p"; fi', [step.seconds]);
 }
 
+let ownNode: Promise<string> | undefined;
+/** Digest of the own Node binary: 120 MB, read once for all hosts. */
+const ownNodeSha256 = (): Promise<string> => (ownNode ??= sha256Of(nodeBinaryFile()));
+
 async function bringNode({ runner, inputs }: HostWork, step: Extract<HostStep, { kind: "node" }>): Promise<void> {
   const { lib } = inputs.paths;
   const target = `${lib}/node-${step.version}/node`;
   // the same digest, not only the same version
-  const copied = step.how === "copy" && process.platform === "linux" && (await remoteSha256(runner, "/usr/local/bin/node")) === (await sha256Of(nodeBinaryFile()));
+  const copied = step.how === "copy" && process.platform === "linux" && (await remoteSha256(runner, "/usr/local/bin/node")) === (await ownNodeSha256());
   if (copied) await sh(runner, 'mkdir -p "$(dirname "$1")" && { ln -f /usr/local/bin/node "$1" 2>/dev/null || cp -f /usr/local/bin/node "$1"; }', [target], 120_000);
   else await upload(runner, target, { file: nodeBinaryFile() }, { mode: "755", timeoutMs: 10 * 60_000 });
   await sh(runner, '"$1" -v >/dev/null && ln -sfn "node-$2/node" "$3/.node-link" && mv -fT "$3/.node-link" "$3/node"', [target, step.version, lib]);
