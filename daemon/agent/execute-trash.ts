@@ -2,12 +2,12 @@ import { withDeadline } from "../lib/abort.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { unpackText } from "../lib/packed-text.js";
-import { keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { comesBack, keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import { releaseHolds } from "../replication/holds.js";
 import { stashRoot } from "../replication/stash.js";
 import type { Zfs } from "../zfs/zfs.js";
 import type { Executors } from "./executors.js";
-import { isSurplus, property, surplusId, trashDataset, trashId, trashRoot } from "./names.js";
+import { isSurplus, property, surplusId, trashDataset, trashId, trashRoot, unitDataset } from "./names.js";
 import { assertLive, changeKey, untilSeen } from "./records.js";
 import type { AgentTools } from "./tools.js";
 
@@ -133,6 +133,11 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     const found = (await context.zfs.look(dataset))?.dataset;
     if (found === undefined) return;
     if (found.user["trash"] !== id || !dataset.startsWith(`${trashRoot(context.cluster.dataset)}/`)) throw new HcError("ALREADY_EXISTS", `${dataset} is not trash of ours.`);
+    // etcd's own word: a restore that was ordered a moment ago is in no picture yet, and works under the unit's key
+    const unit = found.user["unit"] ?? "";
+    const stored = await context.store.get(keys.unit(unit));
+    const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
+    if (comesBack(record, id, context.cluster.node) && (await context.zfs.look(unitDataset(context.cluster.dataset, unit))) === undefined) throw new HcError("CONFLICT", `${unit} is being restored from ${id}: it is not purged.`);
     if (found.mounted) await context.zfs.unmount(dataset);
     await releaseHolds(context.zfs, dataset, context.cluster.members.map((member) => member.node));
     // a receive that was cut while this was a copy still clings to a snapshot
