@@ -97,3 +97,21 @@ describe("a copy that is promised back", () => {
     expect(await stored(store, keys.trash(id))).toEqual({ ...trash, purge: true });
   });
 });
+
+test.each([["the first try", false], ["one after a try that broke", true]])("a move to here that is ordered while a copy is retired finds it under its name: %s", async (_what, again) => {
+  const live: UnitRecord = { ...record, state: "live", home: "n2", homeGeneration: 1, replicas: ["n3"] };
+  const surplus = "site-a-surplus-n1-20300101T000000Z";
+  const { tools, zfs, store, put, context } = await node({ [keys.unit("site-a")]: live, [keys.desired("site", "a")]: document, ...(again ? { [keys.trash(surplus)]: { ...trash, id: surplus, nodes: ["n1"] } } : {}) });
+  await zfs.create(`${root}/site-a`, user);
+  const { datasets } = zfs;
+  const moved = { ...live, move: { id: "m", target: "n1", phase: "presync", reason: "" } };
+  const racing = { ...tools, context: { ...context, zfs: { ...zfs, datasets: async (name: string) => {
+    await put(keys.unit("site-a"), moved);
+    return datasets(name);
+  } } } } as unknown as AgentTools;
+  await expect(executeTrash.retire(racing, { unit: "site-a", dataset: `${root}/site-a` }, context.signal)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("changed meanwhile") });
+  expect(await zfs.look(`${root}/site-a`)).toBeDefined();
+  await put(keys.unit("site-a"), live);
+  await executeTrash.retire(tools, { unit: "site-a", dataset: `${root}/site-a` }, context.signal);
+  expect([await zfs.look(`${root}/site-a`), (await store.list("/hc/trash/")).items.length]).toEqual([undefined, 1]);
+});
