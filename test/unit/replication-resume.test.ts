@@ -205,6 +205,24 @@ test("a whole copy that finds another one under its name goes to the stash: it i
   expect([stash?.user["stash"], stash?.user["unit"], await zfs("n2").look(incoming), cluster.events.filter(({ event }) => event === "stashed").length]).toEqual(["kept", "site-a", undefined, 1]);
 });
 
+test("no stream is taken before it is known what is sealed and what was kept", async () => {
+  await world({ n1: true, n2: true });
+  await cluster.stop("n2");
+  const { datasets } = zfs("n2");
+  let go = (): void => undefined;
+  const known = new Promise<void>((resolve) => (go = resolve));
+  zfs("n2").datasets = async (name) => {
+    await known;
+    return datasets(name);
+  };
+  const started = cluster.start("n2");
+  await clock.advance(100);
+  expect([...cluster.node("n2").routes.keys()].filter((route) => route.includes("/streams/"))).toEqual([]);
+  go();
+  await started;
+  expect([...cluster.node("n2").routes.keys()].filter((route) => route.includes("/streams/"))).toEqual(["PUT /peer/v1/streams/:unit"]);
+});
+
 test("another owner's kept part is given up before anything of the new one comes; a seal gives it up at once", async () => {
   await world({ n1: true, n2: true, n3: true });
   await site(["n2", "n3"]);
