@@ -6,7 +6,7 @@ import { runOk } from "../lib/command.js";
 import type { UnitRecord } from "../lib/records.js";
 import { eachAtMost } from "../lib/each-at-most.js";
 import { isRecovering } from "../state/cluster-state.js";
-import { Stasher } from "../replication/stash.js";
+import type { Replication } from "../replication/replication.js";
 import { userPrefix } from "../zfs/commands.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import type { DiskUnit } from "./disk-report.js";
@@ -18,6 +18,8 @@ import { transfer } from "./transfer.js";
 
 type Context = NodeContext;
 export type IsAlive = (node: string) => boolean;
+/** `stashTail`: replication's, which works on one copy with one hand: a home that looks meanwhile, or sends, waits. */
+export interface AdoptParts { isAlive: IsAlive; stashTail: Replication["stashTail"] }
 /** `from`: dataset of a pool that was plugged in ("old/hc"); "" = the node's own. */
 export interface AdoptOrder { apply: boolean; from: string }
 export interface AdoptAnswer { node: string; dataset: string; done: boolean; entries: (Omit<AdoptEntry, "write"> & { error: string })[]; /** Members that did not tell what they hold: their copies were not compared. */ silent: { node: string; why: string }[] }
@@ -54,15 +56,15 @@ export async function planHere(context: Context, isAlive: IsAlive, from: string)
  * `hc adopt-pool`: takes over what the disks of this node hold and the cluster does not know as this node's. Unit by unit: owners of files brought to the customer's numbers of this cluster, then one transaction that writes
  * record and documents; what lost goes to the stash. Each part can be repeated, and what was done is "keep" the next time.
  */
-export async function adoptHere(context: Context, isAlive: IsAlive, { apply, from }: AdoptOrder): Promise<AdoptAnswer> {
+export async function adoptHere(context: Context, parts: AdoptParts, { apply, from }: AdoptOrder): Promise<AdoptAnswer> {
   const { host, cluster, view } = context;
   const root = from === "" ? cluster.dataset : from;
   if (cluster.dataset === "") throw new HcError("INVALID_INPUT", `${host.node} is a witness and has no pool.`);
   if (isRecovering(view.current())) throw new HcError("NOT_READY", "The cluster recovers from a break in etcd's history, and takes up what all disks hold by itself (`hc quorum status`).");
-  const { entries, units, silent } = await planHere(context, isAlive, root);
+  const { entries, units, silent } = await planHere(context, parts.isAlive, root);
   const errors = new Map<string, string>();
   if (apply) await eachAtMost(parallel, entries, async (entry) => {
-    await context.unitLocks.run(entry.unit, () => act(context, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit))).catch((error: unknown) => {
+    await context.unitLocks.run(entry.unit, () => act(context, parts.stashTail, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit))).catch((error: unknown) => {
       context.log.warn({ unit: entry.unit, err: error }, "adopt: a unit failed");
       errors.set(entry.unit, messageOf(error));
     });
@@ -70,11 +72,11 @@ export async function adoptHere(context: Context, isAlive: IsAlive, { apply, fro
   return { node: host.node, dataset: root, done: apply && errors.size === 0, silent, entries: entries.map(({ write: _write, ...entry }) => ({ ...entry, error: errors.get(entry.unit) ?? "" })) };
 }
 
-async function act(context: Context, entry: AdoptEntry, foreign: DiskUnit | undefined): Promise<void> {
+async function act(context: Context, stashTail: AdoptParts["stashTail"], entry: AdoptEntry, foreign: DiskUnit | undefined): Promise<void> {
   const { store, event, host, log, cluster } = context;
   if (!context.session.isLive()) throw new HcError("NOT_HOME", `${entry.unit}: ${host.node} has no live session; run it again.`);
   if (entry.action === "stash") {
-    const id = await new Stasher(context).take(entry.unit, { common: entry.common, modified: false, owner: entry.epoch + 1 });
+    const id = await stashTail(entry.unit, { epoch: entry.epoch + 1, epochStartGuid: entry.common });
     log.warn({ unit: entry.unit, stash: id }, "adopt: a history that lost");
     // what is left stands on the cluster's own history, and must not keep the epoch of the one that lost
     const epoch = context.view.current().units.get(entry.unit)?.value.epoch;
