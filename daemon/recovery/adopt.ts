@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { assertMountpoint } from "../agent/mountpoint.js";
 import type { NodeContext } from "../context.js";
 import { retry } from "../lib/backoff.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
@@ -120,7 +120,10 @@ async function zfsLists({ zfs }: Context, root: string, units: readonly DiskUnit
   return new Map(units.map(({ unit, dataset }) => [unit, all.get(dataset) ?? []]));
 }
 
-/** Files of the customer's old numbers get the new ones: another customer may have the old ones here. The unit is nobody's yet, so it is mounted for this alone. */
+/**
+ * Files of the customer's old numbers get the new ones: another customer may have the old ones here. The unit is nobody's yet, so it is mounted for this alone; the agent, which knows no record of it, may unmount it
+ * meanwhile, so one `find` does it all (it stands in the mount, which is busy then) and only what is still mounted after it was done. Throws NOT_READY.
+ */
 async function changeOwner({ zfs, host, fence, runner, signal }: Context, dataset: string, { unit, owner }: AdoptEntry): Promise<void> {
   const mountpoint = `${host.paths.data}/${unit}`;
   const found: Dataset | undefined = (await zfs.look(dataset))?.dataset;
@@ -131,11 +134,17 @@ async function changeOwner({ zfs, host, fence, runner, signal }: Context, datase
   fence.open({ unit, dataset, mountpoint });
   await zfs.mount(dataset);
   try {
-    await stat(mountpoint);
-    const find = (test: string[], act: string[]): Promise<string> => runOk(runner, ["find", mountpoint, "-xdev", ...test, "-exec", ...act, "{}", "+"], { timeoutMs: ownMs, signal });
-    await find(["-uid", String(owner.from.uid)], ["chown", "-h", String(owner.to.uid)]);
-    await find(["-gid", String(owner.from.gid)], ["chgrp", "-h", String(owner.to.gid)]);
+    await assertMountpoint(mountpoint);
+    await runOk(runner, findOwned(mountpoint, owner), { timeoutMs: ownMs, signal });
+    await assertMountpoint(mountpoint);
   } finally {
     await zfs.unmount(dataset);
   }
+}
+
+/** Pure: three cases of which each file is in one at most; no more than POSIX's find knows (FreeBSD's has no list operator ","). */
+export function findOwned(folder: string, { from, to }: NonNullable<AdoptEntry["owner"]>): string[] {
+  const [uid, gid] = [["-uid", String(from.uid)], ["-gid", String(from.gid)]];
+  const chown = (owner: string): string[] => ["-exec", "chown", "-h", owner, "{}", "+"];
+  return ["find", folder, "-xdev", "(", ...uid, ...gid, ...chown(`${to.uid}:${to.gid}`), ")", "-o", "(", ...uid, "!", ...gid, ...chown(`${to.uid}`), ")", "-o", "(", "!", ...uid, ...gid, ...chown(`:${to.gid}`), ")"];
 }

@@ -1,3 +1,7 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import pino from "pino";
 import { executeTrash } from "../../../daemon/agent/execute-trash.js";
 import type { AgentTools } from "../../../daemon/agent/tools.js";
@@ -5,7 +9,7 @@ import type { NodeContext } from "../../../daemon/context.js";
 import { systemClock } from "../../../daemon/lib/clock.js";
 import { Locks } from "../../../daemon/lib/locks.js";
 import { keys, type UnitRecord } from "../../../daemon/lib/records.js";
-import { type AdoptParts, adoptHere, type IsAlive } from "../../../daemon/recovery/adopt.js";
+import { type AdoptParts, adoptHere, findOwned, type IsAlive } from "../../../daemon/recovery/adopt.js";
 import { lookAtDisk } from "../../../daemon/recovery/disk-routes.js";
 import { planTransfer, transfer } from "../../../daemon/recovery/transfer.js";
 import { Counters } from "../../../daemon/replication/metrics.js";
@@ -135,4 +139,50 @@ test("a copy that was left out of a recovery and knows a later epoch: its histor
   expect(all.filter(({ name }) => name.startsWith("hpool/hc/stash/site-shop-9-n3-"))).toHaveLength(1);
   const left = await zfs.look("hpool/hc/site-shop");
   expect([left?.dataset.user["epoch"], left?.snapshots.map(({ guid }) => guid)]).toEqual(["6", [list[0]?.guid]]);
+});
+
+describe("files of a customer that has other numbers in this cluster", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "hc-owner-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** What adoptHere does when the mount is (or is not) still there after `find`. */
+  async function taken(unmounted: boolean) {
+    const zfs = await plugged();
+    const { context: node, store } = await context(zfs);
+    await store.txn([], [{ put: keys.desired("customer", "acme"), value: JSON.stringify({ version: 1, kind: "customer", name: "acme", origin: "git", spec: { displayName: "acme", contact: "" } }) }, { put: keys.customer("acme"), value: JSON.stringify({ version: 1, name: "acme", uid: 20007, gid: 20007, user: "hc-acme" }) }]);
+    await new Promise((resolve) => setImmediate(resolve));
+    // /proc is a mount wherever this runs
+    const point = join(folder, "site-shop");
+    symlinkSync("/proc", point);
+    const asked: (readonly string[])[] = [];
+    const runner = { run: async (argv: readonly string[]) => {
+      asked.push(argv);
+      if (unmounted) {
+        unlinkSync(point);
+        mkdirSync(point);
+      }
+      return { code: 0, signal: null, stdout: "", stderr: "" };
+    } };
+    const done = await adoptHere({ ...node, runner, host: { node: "n3", paths: { data: folder } } } as unknown as NodeContext, adopting(() => false), { apply: true, from: "hpool/old" });
+    return { asked: asked.map((argv) => argv.slice(0, 2)), error: done.entries[0]?.error, record: await store.get(keys.unit("site-shop")), mounted: (await zfs.look("hpool/hc/site-shop"))?.dataset.mounted };
+  }
+  test("get the new ones by one command before the unit is taken over", async () => {
+    expect(await taken(false)).toMatchObject({ asked: [["find", join(folder, "site-shop")]], error: "", record: expect.anything(), mounted: false });
+  });
+  test("are not taken for changed when the unit was unmounted meanwhile: it is not taken over", async () => {
+    expect(await taken(true)).toMatchObject({ error: expect.stringContaining("unmounted meanwhile"), record: undefined, mounted: false });
+  });
+  test("each gets what it needs, and others nothing", () => {
+    writeFileSync(join(folder, "a"), "");
+    const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+    const to = { uid: 20001, gid: 20002 };
+    const told = (from: { uid: number; gid: number }): string[] => {
+      const [find = "", ...rest] = findOwned(join(folder, "a"), { from, to }).map((word) => (word === "chown" ? "echo" : word));
+      return execFileSync(find, rest, { encoding: "utf8" }).split("\n").filter((line) => line !== "");
+    };
+    expect([told({ uid, gid }), told({ uid, gid: gid + 1 }), told({ uid: uid + 1, gid }), told({ uid: uid + 1, gid: gid + 1 })]).toEqual([[`-h 20001:20002 ${join(folder, "a")}`], [`-h 20001 ${join(folder, "a")}`], [`-h :20002 ${join(folder, "a")}`], []]);
+  });
 });
