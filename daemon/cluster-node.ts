@@ -204,7 +204,13 @@ export class ClusterNode {
     certificateRoutes(context);
     drainRoutes(context);
     removalRoutes(context, { members: () => this.etcd.members(), alive: () => this.liveness.alive(this.view.current()), problems: () => this.planned(this.liveness.alive(this.view.current())) });
-    adoptRoutes(context, (node) => this.liveness.isAlive(this.view.current(), node));
+    adoptRoutes(context, {
+      isAlive: (node) => this.liveness.isAlive(this.view.current(), node),
+      stashTail: async (unit, record) => {
+        if (this.replication === undefined) throw new HcError("NOT_READY", `replication on ${host.node} has not started yet; nothing of ${unit} is stashed.`);
+        return this.replication.stashTail(unit, record);
+      },
+    });
     fenceRoutes(context, (state, node) => this.liveness.isAlive(state, node));
     this.view.onSession((nodes) => this.liveness.seen(nodes.filter((node) => this.view.current().sessions.get(node)?.value.dead !== true)));
 

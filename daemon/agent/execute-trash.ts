@@ -2,12 +2,13 @@ import { withDeadline } from "../lib/abort.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { unpackText } from "../lib/packed-text.js";
-import { keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { comesBack, keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import { releaseHolds } from "../replication/holds.js";
 import { stashRoot } from "../replication/stash.js";
+import type { KeyValue } from "../state/store.js";
 import type { Zfs } from "../zfs/zfs.js";
 import type { Executors } from "./executors.js";
-import { isSurplus, property, surplusId, trashDataset, trashId, trashRoot } from "./names.js";
+import { isSurplus, property, surplusId, trashDataset, trashId, trashRoot, unitDataset } from "./names.js";
 import { assertLive, changeKey, untilSeen } from "./records.js";
 import type { AgentTools } from "./tools.js";
 
@@ -47,22 +48,25 @@ function trashDays(tools: AgentTools): number {
   return defaultTrashDays;
 }
 
-/** The trash record of a copy that its unit's record no longer names; one that a broken try has left is used again. */
-async function surplusRecord(tools: AgentTools, record: UnitRecord, dataset: string): Promise<string> {
+/** The trash record of a copy that its unit's record, as `stored`, no longer names; one that a broken try has left is used again. Throws CONFLICT when the unit's record is another by now: a move may have been ordered to here. */
+async function surplusRecord(tools: AgentTools, record: UnitRecord, stored: KeyValue, dataset: string): Promise<string> {
   const { context } = tools;
   const { node } = context.cluster;
   const local = await context.zfs.datasets(context.cluster.dataset);
   const names = new Set(local.map((item) => item.name));
   const left = [...context.view.current().trash.values()].find(({ value }) => value.unit === record.unit && isSurplus(value.id) && value.nodes.includes(node) && value.purge !== true && !names.has(trashDataset(context.cluster.dataset, value.id)));
-  if (left !== undefined) return left.value.id;
+  if (left !== undefined) {
+    if ((await context.store.get(stored.key))?.modRevision !== stored.modRevision) throw new HcError("CONFLICT", `The record of ${record.unit} changed meanwhile; look again.`);
+    return left.value.id;
+  }
   const text = local.find((item) => item.name === dataset)?.user["definition"];
   const document = text === undefined ? context.view.current().desired.get(`site/${record.name}`)?.value : JSON.parse(unpackText(text));
   if (document === undefined) throw new HcError("NOT_FOUND", `${dataset} bears no definition: the trash record cannot be written.`);
   const atMs = context.clock.wallMs();
   const id = surplusId(record.unit, node, atMs);
   const trash: TrashRecord = { version: recordVersion, id, unit: record.unit, epoch: record.epoch, nodes: [node], deletedAtMs: atMs, expiresAtMs: atMs + Math.min(surplusDays, trashDays(tools)) * dayMs, document: document as DesiredDocument<"site"> };
-  const { succeeded } = await context.store.txn([{ key: keys.trash(id), modRevision: "0" }], [{ put: keys.trash(id), value: JSON.stringify(trash) }]);
-  if (!succeeded) throw new HcError("CONFLICT", `${id} exists already; look again.`);
+  const { succeeded } = await context.store.txn([{ key: stored.key, modRevision: stored.modRevision }, { key: keys.trash(id), modRevision: "0" }], [{ put: keys.trash(id), value: JSON.stringify(trash) }]);
+  if (!succeeded) throw new HcError("CONFLICT", `${id} exists already, or the record of ${record.unit} changed meanwhile; look again.`);
   return id;
 }
 
@@ -106,10 +110,10 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
       // etcd's own word: what `hc adopt-pool` has just taken over here is in no picture yet
       const stored = await context.store.get(keys.unit(unit));
       const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
-      if (record?.state !== "live" || record.home === node || record.replicas.includes(node) || record.move !== undefined) throw new HcError("CONFLICT", `${unit}: the copy of ${node} is not to be retired now.`);
+      if (stored === undefined || record?.state !== "live" || record.home === node || record.replicas.includes(node) || record.move !== undefined) throw new HcError("CONFLICT", `${unit}: the copy of ${node} is not to be retired now.`);
       assertLive(context, unit);
       await ensureTrash(context.zfs, context.cluster.dataset);
-      const id = await surplusRecord(tools, record, dataset);
+      const id = await surplusRecord(tools, record, stored, dataset);
       await context.zfs.set(dataset, { [property("trash")]: id, [property("deleted")]: String(context.clock.wallMs()) });
       await context.zfs.rename(dataset, trashDataset(context.cluster.dataset, id));
       context.event(unit, "retired", `the copy of ${node} is named no more; kept as ${id}`);
@@ -133,6 +137,11 @@ export const executeTrash: Pick<Executors, "bury" | "move-to-trash" | "retire" |
     const found = (await context.zfs.look(dataset))?.dataset;
     if (found === undefined) return;
     if (found.user["trash"] !== id || !dataset.startsWith(`${trashRoot(context.cluster.dataset)}/`)) throw new HcError("ALREADY_EXISTS", `${dataset} is not trash of ours.`);
+    // etcd's own word: a restore that was ordered a moment ago is in no picture yet, and works under the unit's key
+    const unit = found.user["unit"] ?? "";
+    const stored = await context.store.get(keys.unit(unit));
+    const record = stored === undefined ? undefined : (JSON.parse(stored.value) as UnitRecord);
+    if (comesBack(record, id, context.cluster.node) && (await context.zfs.look(unitDataset(context.cluster.dataset, unit))) === undefined) throw new HcError("CONFLICT", `${unit} is being restored from ${id}: it is not purged.`);
     if (found.mounted) await context.zfs.unmount(dataset);
     await releaseHolds(context.zfs, dataset, context.cluster.members.map((member) => member.node));
     // a receive that was cut while this was a copy still clings to a snapshot

@@ -1,3 +1,4 @@
+import { comesBack } from "../lib/records.js";
 import { localEpoch } from "./epochs.js";
 import type { NodeInput } from "./model.js";
 import { isSurplus, trashDataset } from "./names.js";
@@ -5,13 +6,15 @@ import type { KeyedSteps } from "./steps.js";
 
 /**
  * Pure: purges that were ordered, and the taking off of this node's name where nothing
- * of that trash lies here any more. A copy with no trash record is kept: a person decides.
+ * of that trash lies here any more. A copy with no trash record is kept: a person decides. One that comes back is kept whatever was ordered.
  */
 export function planTrash(input: NodeInput): KeyedSteps[] {
   const held = new Map(input.units.map((unit) => [unit.id, unit]));
   const work: KeyedSteps[] = [];
   for (const [id, local] of input.trashed) {
     const record = input.trash.get(id)?.value;
+    const unit = held.get(local.user["unit"] ?? "");
+    if (unit?.local === undefined && comesBack(unit?.record?.value, id, input.node)) continue;
     if (local.user["trash"] === id && record?.purge === true && record.nodes.includes(input.node)) work.push({ key: `trash:${id}`, steps: [{ action: "purge", id, dataset: trashDataset(input.dataset, id) }] });
   }
   for (const [id, { value: record }] of input.trash) {

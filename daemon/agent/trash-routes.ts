@@ -2,9 +2,8 @@ import type { NodeContext } from "../context.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { siteUnit } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
-import { keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { comesBack, keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import type { ClusterState } from "../state/cluster-state.js";
-import { changeKey } from "./records.js";
 
 /**
  * Pure: the record with which a deleted unit comes back. Home is the node that was home (the first of `nodes`) when it lives, else another living holder;
@@ -58,18 +57,28 @@ export function registerTrashRoutes(context: Pick<NodeContext, "apiRoutes" | "st
     context.event(record.unit, "restored", `from ${trash.id}, home ${record.home}, epoch ${record.epoch}`);
     return { unit: record.unit, home: record.home, epoch: record.epoch };
   });
-  const purge = (id: string): Promise<void> => changeKey<TrashRecord>(store, keys.trash(id), (trash) => (trash.purge === true ? "keep" : { ...trash, purge: true }));
+  /** False: its unit gets it back. Both keys are compared: a restore writes the unit's record, and changes nothing of the trash. */
+  const purge = async (id: string): Promise<boolean> => {
+    const found = await store.get(keys.trash(id));
+    if (found === undefined) return true;
+    const trash = JSON.parse(found.value) as TrashRecord;
+    const unit = await store.get(keys.unit(trash.unit));
+    const record = unit === undefined ? undefined : (JSON.parse(unit.value) as UnitRecord);
+    if (trash.nodes.some((node) => comesBack(record, id, node))) return false;
+    if (trash.purge === true) return true;
+    const { succeeded } = await store.txn([{ key: found.key, modRevision: found.modRevision }, { key: keys.unit(trash.unit), modRevision: unit?.modRevision ?? "0" }], [{ put: found.key, value: JSON.stringify({ ...trash, purge: true }) }]);
+    if (!succeeded) throw new HcError("CONFLICT", `${id}, or ${trash.unit}, changed meanwhile; try again.`);
+    return true;
+  };
   apiRoutes.route("POST", "/v1/trash/:id/purge", async ({ params }) => {
     const trash = named(params["id"]);
-    if (view.current().units.get(trash.unit)?.value.restoreFrom === trash.id) throw new HcError("CONFLICT", `${trash.unit} is being restored from ${trash.id}.`);
-    await purge(trash.id);
+    if (!(await purge(trash.id))) throw new HcError("CONFLICT", `${trash.unit} is being restored from ${trash.id}.`);
     context.event(trash.unit, "purging", trash.id);
     return { id: trash.id };
   });
   apiRoutes.route("POST", "/v1/trash/purge", async () => {
-    const state = view.current();
-    const ids = [...state.trash.values()].map(({ value }) => value).filter((trash) => state.units.get(trash.unit)?.value.restoreFrom !== trash.id).map((trash) => trash.id);
-    for (const id of ids) await purge(id);
+    const ids: string[] = [];
+    for (const id of view.current().trash.keys()) if (await purge(id)) ids.push(id);
     return { ids };
   });
 }

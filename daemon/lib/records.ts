@@ -59,6 +59,10 @@ export interface RestoreResult { id: string; snapshot: string; before: string; a
 /** The restore that runs. One of an earlier epoch died with that epoch's home: the copy that went on is as it was before. */
 export const restoreOf = (record: UnitRecord | undefined): RestoreState | undefined => (record?.restore?.epoch === record?.epoch ? record?.restore : undefined);
 
+/** Is the unit made of, or does it get back, the copy that lies in the trash of `node` as `id`? Then nobody may destroy it. */
+export const comesBack = (record: UnitRecord | undefined, id: string, node: string): boolean =>
+  record?.restoreFrom === id && (record.state !== "live" || record.home === node || record.replicas.includes(node) || record.move?.target === node);
+
 /** OWNERSHIP 17: the state of a move lives in the unit's record. */
 export interface MoveState {
   id: string;

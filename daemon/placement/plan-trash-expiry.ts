@@ -1,10 +1,15 @@
-import { keys } from "../lib/records.js";
+import { comesBack, keys } from "../lib/records.js";
 import type { PlanInput, PlannedWrite } from "./plan-cluster.js";
 
-/** Copies in the trash whose time is over are marked; the agents of their nodes destroy them. */
+/** Copies in the trash whose time is over, and that no unit gets back, are marked; the agents of their nodes destroy them. */
 export function planTrash({ state, atMs }: PlanInput): PlannedWrite[] {
   return [...state.trash]
-    .filter(([, { value }]) => value.purge !== true && value.expiresAtMs <= atMs)
+    .filter(([id, { value }]) => value.purge !== true && value.expiresAtMs <= atMs && !value.nodes.some((node) => comesBack(state.units.get(value.unit)?.value, id, node)))
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([id, { value, revision }]) => ({ key: keys.trash(id), compare: [{ key: keys.trash(id), modRevision: revision }], ops: [{ put: keys.trash(id), value: JSON.stringify({ ...value, purge: true }) }], why: `trash ${id} has expired`, event: { unit: value.unit, event: "trash-expired", detail: id } }));
+    .map(([id, { value, revision }]) => ({
+      key: keys.trash(id),
+      // the unit's record too: a restore writes that one, and changes nothing of the trash
+      compare: [{ key: keys.trash(id), modRevision: revision }, { key: keys.unit(value.unit), modRevision: state.units.get(value.unit)?.revision ?? "0" }],
+      ops: [{ put: keys.trash(id), value: JSON.stringify({ ...value, purge: true }) }], why: `trash ${id} has expired`, event: { unit: value.unit, event: "trash-expired", detail: id },
+    }));
 }

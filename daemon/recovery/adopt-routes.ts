@@ -1,11 +1,11 @@
 import type { NodeContext } from "../context.js";
 import { HcError } from "../lib/errors.js";
-import { adoptHere, type AdoptAnswer, type IsAlive } from "./adopt.js";
+import { adoptHere, type AdoptAnswer, type AdoptParts } from "./adopt.js";
 
 const adoptMs = 3_600_000;
 
 /** `POST /v1/nodes/<node>/adopt {apply, from}`: any node takes it, the node concerned does it; one at a time there. */
-export function adoptRoutes(context: NodeContext, isAlive: IsAlive): void {
+export function adoptRoutes(context: NodeContext, parts: AdoptParts): void {
   let running = false;
   const here = async (body: unknown): Promise<AdoptAnswer> => {
     const { apply = false, from = "" } = (body ?? {}) as { apply?: unknown; from?: unknown };
@@ -15,7 +15,7 @@ export function adoptRoutes(context: NodeContext, isAlive: IsAlive): void {
     if (running) throw new HcError("LOCKED", `Another hc adopt-pool runs on ${context.host.node}.`);
     running = true;
     try {
-      return await adoptHere(context, isAlive, { apply, from });
+      return await adoptHere(context, parts, { apply, from });
     } finally {
       running = false;
     }

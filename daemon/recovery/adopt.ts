@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { assertMountpoint } from "../agent/mountpoint.js";
 import type { NodeContext } from "../context.js";
 import { retry } from "../lib/backoff.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
@@ -6,7 +6,7 @@ import { runOk } from "../lib/command.js";
 import type { UnitRecord } from "../lib/records.js";
 import { eachAtMost } from "../lib/each-at-most.js";
 import { isRecovering } from "../state/cluster-state.js";
-import { Stasher } from "../replication/stash.js";
+import type { Replication } from "../replication/replication.js";
 import { userPrefix } from "../zfs/commands.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import type { DiskUnit } from "./disk-report.js";
@@ -18,6 +18,8 @@ import { transfer } from "./transfer.js";
 
 type Context = NodeContext;
 export type IsAlive = (node: string) => boolean;
+/** `stashTail`: replication's, which works on one copy with one hand: a home that looks meanwhile, or sends, waits. */
+export interface AdoptParts { isAlive: IsAlive; stashTail: Replication["stashTail"] }
 /** `from`: dataset of a pool that was plugged in ("old/hc"); "" = the node's own. */
 export interface AdoptOrder { apply: boolean; from: string }
 export interface AdoptAnswer { node: string; dataset: string; done: boolean; entries: (Omit<AdoptEntry, "write"> & { error: string })[]; /** Members that did not tell what they hold: their copies were not compared. */ silent: { node: string; why: string }[] }
@@ -54,15 +56,15 @@ export async function planHere(context: Context, isAlive: IsAlive, from: string)
  * `hc adopt-pool`: takes over what the disks of this node hold and the cluster does not know as this node's. Unit by unit: owners of files brought to the customer's numbers of this cluster, then one transaction that writes
  * record and documents; what lost goes to the stash. Each part can be repeated, and what was done is "keep" the next time.
  */
-export async function adoptHere(context: Context, isAlive: IsAlive, { apply, from }: AdoptOrder): Promise<AdoptAnswer> {
+export async function adoptHere(context: Context, parts: AdoptParts, { apply, from }: AdoptOrder): Promise<AdoptAnswer> {
   const { host, cluster, view } = context;
   const root = from === "" ? cluster.dataset : from;
   if (cluster.dataset === "") throw new HcError("INVALID_INPUT", `${host.node} is a witness and has no pool.`);
   if (isRecovering(view.current())) throw new HcError("NOT_READY", "The cluster recovers from a break in etcd's history, and takes up what all disks hold by itself (`hc quorum status`).");
-  const { entries, units, silent } = await planHere(context, isAlive, root);
+  const { entries, units, silent } = await planHere(context, parts.isAlive, root);
   const errors = new Map<string, string>();
   if (apply) await eachAtMost(parallel, entries, async (entry) => {
-    await context.unitLocks.run(entry.unit, () => act(context, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit))).catch((error: unknown) => {
+    await context.unitLocks.run(entry.unit, () => act(context, parts.stashTail, entry, root === cluster.dataset ? undefined : units.find(({ unit }) => unit === entry.unit))).catch((error: unknown) => {
       context.log.warn({ unit: entry.unit, err: error }, "adopt: a unit failed");
       errors.set(entry.unit, messageOf(error));
     });
@@ -70,11 +72,11 @@ export async function adoptHere(context: Context, isAlive: IsAlive, { apply, fro
   return { node: host.node, dataset: root, done: apply && errors.size === 0, silent, entries: entries.map(({ write: _write, ...entry }) => ({ ...entry, error: errors.get(entry.unit) ?? "" })) };
 }
 
-async function act(context: Context, entry: AdoptEntry, foreign: DiskUnit | undefined): Promise<void> {
+async function act(context: Context, stashTail: AdoptParts["stashTail"], entry: AdoptEntry, foreign: DiskUnit | undefined): Promise<void> {
   const { store, event, host, log, cluster } = context;
   if (!context.session.isLive()) throw new HcError("NOT_HOME", `${entry.unit}: ${host.node} has no live session; run it again.`);
   if (entry.action === "stash") {
-    const id = await new Stasher(context).take(entry.unit, { common: entry.common, modified: false, owner: entry.epoch + 1 });
+    const id = await stashTail(entry.unit, { epoch: entry.epoch + 1, epochStartGuid: entry.common });
     log.warn({ unit: entry.unit, stash: id }, "adopt: a history that lost");
     // what is left stands on the cluster's own history, and must not keep the epoch of the one that lost
     const epoch = context.view.current().units.get(entry.unit)?.value.epoch;
@@ -118,7 +120,10 @@ async function zfsLists({ zfs }: Context, root: string, units: readonly DiskUnit
   return new Map(units.map(({ unit, dataset }) => [unit, all.get(dataset) ?? []]));
 }
 
-/** Files of the customer's old numbers get the new ones: another customer may have the old ones here. The unit is nobody's yet, so it is mounted for this alone. */
+/**
+ * Files of the customer's old numbers get the new ones: another customer may have the old ones here. The unit is nobody's yet, so it is mounted for this alone; the agent, which knows no record of it, may unmount it
+ * meanwhile, so one `find` does it all (it stands in the mount, which is busy then) and only what is still mounted after it was done. Throws NOT_READY.
+ */
 async function changeOwner({ zfs, host, fence, runner, signal }: Context, dataset: string, { unit, owner }: AdoptEntry): Promise<void> {
   const mountpoint = `${host.paths.data}/${unit}`;
   const found: Dataset | undefined = (await zfs.look(dataset))?.dataset;
@@ -129,11 +134,17 @@ async function changeOwner({ zfs, host, fence, runner, signal }: Context, datase
   fence.open({ unit, dataset, mountpoint });
   await zfs.mount(dataset);
   try {
-    await stat(mountpoint);
-    const find = (test: string[], act: string[]): Promise<string> => runOk(runner, ["find", mountpoint, "-xdev", ...test, "-exec", ...act, "{}", "+"], { timeoutMs: ownMs, signal });
-    await find(["-uid", String(owner.from.uid)], ["chown", "-h", String(owner.to.uid)]);
-    await find(["-gid", String(owner.from.gid)], ["chgrp", "-h", String(owner.to.gid)]);
+    await assertMountpoint(mountpoint);
+    await runOk(runner, findOwned(mountpoint, owner), { timeoutMs: ownMs, signal });
+    await assertMountpoint(mountpoint);
   } finally {
     await zfs.unmount(dataset);
   }
+}
+
+/** Pure: three cases of which each file is in one at most; no more than POSIX's find knows (FreeBSD's has no list operator ","). */
+export function findOwned(folder: string, { from, to }: NonNullable<AdoptEntry["owner"]>): string[] {
+  const [uid, gid] = [["-uid", String(from.uid)], ["-gid", String(from.gid)]];
+  const chown = (owner: string): string[] => ["-exec", "chown", "-h", owner, "{}", "+"];
+  return ["find", folder, "-xdev", "(", ...uid, ...gid, ...chown(`${to.uid}:${to.gid}`), ")", "-o", "(", ...uid, "!", ...gid, ...chown(`${to.uid}`), ")", "-o", "(", "!", ...uid, ...gid, ...chown(`:${to.gid}`), ")"];
 }

@@ -5,10 +5,11 @@ import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
 import type { Dataset } from "../zfs/zfs.js";
 import { keepsOut, type Seal } from "./seal.js";
+import { ensureStash, stashId, stashProperty, stashRoot } from "./stash.js";
 
 /** A stream that was cut, of which zfs keeps what came (`receive -s`): of this snapshot, from this owner. `dataset`: where it lies. */
 export interface Partial extends Seal { guid: string; dataset: string; token: string }
-export type PartialsContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "log">;
+export type PartialsContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "clock" | "log" | "event">;
 
 /** Where first streams arrive until they are whole: nobody takes half a copy for a copy. */
 export const incomingRoot = (root: string): string => `${root}/incoming`;
@@ -100,10 +101,18 @@ export class Partials {
     if (token === undefined) this.book.delete(unit);
     else this.book.set(unit, { epoch: owner.epoch, generation: owner.generation, guid, dataset, token });
   }
+  /** One that finds another copy under its name goes to the stash, whole: there a person sees it, and no later start takes it for the unit's. */
   private async arrive(unit: string): Promise<void> {
-    const { zfs, log } = this.context;
-    if ((await zfs.look(this.name(unit))) !== undefined) log.warn({ unit, dataset: this.incoming(unit) }, "a copy that arrived found another one under its name; it stays where it is");
-    else await zfs.rename(this.incoming(unit), this.name(unit));
+    const { zfs, log, clock, cluster, host, event } = this.context;
+    const dataset = this.incoming(unit);
+    if ((await zfs.look(this.name(unit))) === undefined) return zfs.rename(dataset, this.name(unit));
+    const epoch = parse((await zfs.look(dataset))?.dataset.user["partial"])?.epoch ?? 0;
+    const id = stashId(unit, epoch, host.node, Math.floor(clock.wallMs()));
+    await ensureStash(this.context);
+    await zfs.set(dataset, { mountpoint: `${host.paths.data}/stash/${id}`, [stashProperty]: "kept" });
+    await zfs.rename(dataset, `${stashRoot(cluster.dataset)}/${id}`);
+    event(unit, "stashed", `${host.node} keeps a copy that arrived when another one had its name already, as ${id}`);
+    log.warn({ unit, stash: id }, "a copy that arrived found another one under its name; it was put into the stash");
   }
 
   /** Gives up what is kept of the unit. */

@@ -1,8 +1,9 @@
 import type { Readable } from "node:stream";
+import { trashDataset } from "../agent/names.js";
 import type { NodeContext, PeerRequest } from "../context.js";
 import { Promises } from "../failsafe/promises.js";
 import { HcError } from "../lib/errors.js";
-import { keys, type SessionRecord, type UnitRecord } from "../lib/records.js";
+import { comesBack, keys, type SessionRecord, type UnitRecord } from "../lib/records.js";
 import { isRecovering } from "../state/cluster-state.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
@@ -53,6 +54,18 @@ export class Receiver {
   private look(unit: string): ReturnType<ReceiverContext["zfs"]["look"]> {
     return this.context.zfs.look(this.dataset(unit));
   }
+  /**
+   * The same, before somebody concludes that a first stream is wanted. Throws NOT_READY while the unit's copy is to come back out of the trash: the agent's rename would find its name taken, or the stream would.
+   * The trash is looked at first, so a rename in between is seen under the name.
+   */
+  private async lookBack(unit: string, record: UnitRecord | undefined): ReturnType<Receiver["look"]> {
+    const { cluster, host, zfs } = this.context;
+    const id = record?.restoreFrom;
+    const kept = id !== undefined && comesBack(record, id, host.node) ? await zfs.look(trashDataset(cluster.dataset, id)) : undefined;
+    const seen = await this.look(unit);
+    if (seen === undefined && kept?.dataset.user["unit"] === unit) throw new HcError("NOT_READY", `${host.node}: its copy of ${unit} comes back out of the trash (${id}).`);
+    return seen;
+  }
 
   /**
    * `GET /peer/v1/units/<id>/snapshots[?template=&version=&guid=][&wire=2]`: what is here, live. Asks for the template when it is not here. `wire=2`, from a home that can continue streams: what is kept
@@ -60,7 +73,7 @@ export class Receiver {
    */
   public async snapshots(unit: string, query: URLSearchParams, from: string): Promise<UnitSnapshots> {
     const answer = async (): Promise<UnitSnapshots> => {
-      const seen = await this.look(unit);
+      const seen = await this.lookBack(unit, this.context.view.current().units.get(unit)?.value);
       return this.describe(seen, await this.origin(seen === undefined, query, from));
     };
     // a copy that is just being taken apart shows no snapshot for a moment: what the home decided from that would be a second stash and a full stream
@@ -230,7 +243,7 @@ export class Receiver {
     if (signal.aborted) throw new HcError("NOT_READY", `${head.unit}: a newer stream took over.`);
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
-    const seen = await this.look(head.unit);
+    const seen = await (head.baseGuid === "" || head.clone ? this.lookBack(head.unit, record) : this.look(head.unit));
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);

@@ -149,8 +149,8 @@ export async function startReplication(context: NodeContext, options: Replicatio
 
   const loops: Promise<void>[] = [];
   if (context.cluster.dataset !== "") {
-    context.peerRoutes.route("PUT", "/peer/v1/streams/:unit", (request) => receiver.receive(unitOf(request), request));
     await receiver.recover();
+    context.peerRoutes.route("PUT", "/peer/v1/streams/:unit", (request) => receiver.receive(unitOf(request), request));
     stashRoutes(context);
     context.peerRoutes.route("POST", "/peer/v1/units/:unit/seal", async (request) => receiver.seal(unitOf(request), await request.json()));
     context.peerRoutes.route("POST", "/peer/v1/promises", async (request) => receiver.promises.answer(await request.json(), request.from));

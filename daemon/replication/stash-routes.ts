@@ -49,15 +49,19 @@ async function listHere(context: Context): Promise<StashInfo[]> {
   return infos;
 }
 
-/** Destroys one stash for good, with its snapshots; only ever by a person's word. Throws NOT_FOUND; CONFLICT when something was cloned from it. */
+/** Destroys one stash for good, with its snapshots; only ever by a person's word. Throws NOT_FOUND; CONFLICT, and nothing is destroyed, while something is cloned from it: it is being compared, or restored from (../vault). */
 async function discardHere(context: Context, id: string): Promise<void> {
   const { zfs, cluster, event, host } = context;
   const found = (await datasetsOf(context)).find(({ name }) => name === `${stashRoot(cluster.dataset)}/${id}`);
   if (found === undefined) throw new HcError("NOT_FOUND", `There is no ${JSON.stringify(id.slice(0, 120))} in the stash of ${host.node}.`);
   if (found.user["stash"] !== "kept") throw new HcError("NOT_READY", `${id} is still being taken apart; try again in a moment.`);
+  const clone = (await zfs.datasets(cluster.dataset)).find(({ origin }) => origin.startsWith(`${found.name}@`));
+  if (clone !== undefined) throw new HcError("CONFLICT", `${id} is in use: ${clone.name} is a clone of it. Try again when the comparison or restore is over.`);
   await zfs.unmount(found.name);
   await releaseHolds(zfs, found.name, cluster.members.map(({ node }) => node));
-  for (const { name } of await zfs.snapshots(found.name)) await zfs.destroy(`${found.name}@${name}`);
+  // whoever opens it from now on does so at its present: that one goes first, and where it cannot go, nothing has gone
+  const names = (await zfs.snapshots(found.name)).map(({ name }) => name);
+  for (const name of [...names.filter((one) => one === presentName), ...names.filter((one) => one !== presentName)]) await zfs.destroy(`${found.name}@${name}`);
   await zfs.destroy(found.name);
   event(found.user["unit"] ?? "", "stash-discarded", `${id} on ${host.node}`);
 }

@@ -10,7 +10,7 @@ export type StashContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "clock
  * User property of a dataset in the stash: `pending:<guid of the common snapshot, if any>` until the unit's own dataset stands on that again, then `kept`. It alone says that something is a stash: the node's
  * agent, which works beside this, writes any other property of a copy under the unit's name as the record wants it (found in CI: a stash that was `state=live` again before its rename was never listed).
  */
-const stashProperty = `${userPrefix}stash`;
+export const stashProperty = `${userPrefix}stash`;
 /** Pure: is a dataset below the stash one, by its user properties? */
 export const isStash = (user: Dataset["user"]): boolean => user["stash"] !== undefined;
 export const stashRoot = (root: string): string => `${root}/stash`;

@@ -128,6 +128,101 @@ test("what is kept outlives the replica's restart, and the home's; a copy that w
   expect(sent()).toHaveLength(before); // it was found there
 });
 
+describe("a copy that comes back out of the trash", () => {
+  const id = "site-a-20300101T000000Z";
+  const inTrash = `${root}/trash/${id}`;
+  /** n2's copy of the unit, one snapshot behind, lies in its trash. */
+  async function trashed(): Promise<void> {
+    await world({ n1: true, n2: true });
+    await site(["n2"]);
+    await pass(() => inStep("n2"));
+    await cluster.stop("n1");
+    zfs("n1").write(dataset, "page", page("b"));
+    await zfs("n1").snapshot([`${dataset}@1-20300101T000010.000Z-n1`]);
+    await zfs("n2").create(`${root}/trash`, {});
+    await zfs("n2").rename(dataset, inTrash);
+  }
+  const back = () => zfs("n2").rename(inTrash, dataset);
+  const streams = () => zfs("n2").look(incoming);
+
+  test("is waited for by the home that looks: then an increment goes on after it", async () => {
+    await trashed();
+    const before = sent().length;
+    cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], restoreFrom: id });
+    await cluster.start("n1");
+    await clock.advance(5_000);
+    expect([sent().length, cluster.replication("n1").report().get("site-a")?.["n2"]?.error]).toEqual([before, expect.stringContaining("comes back out of the trash")]);
+    await back();
+    await pass(() => inStep("n2"));
+    expect([(await zfs("n2").look(dataset))?.snapshots.length, await streams()]).toEqual([2, undefined]);
+  });
+  test("is not met by a first stream that was decided on before: nothing of that is kept", async () => {
+    await trashed();
+    cluster.fault = (_from, _to, path) => {
+      if (path === "/peer/v1/streams/site-a") cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], restoreFrom: id });
+      return undefined;
+    };
+    await cluster.start("n1");
+    await clock.advance(5_000);
+    expect([await streams(), await zfs("n2").look(dataset)]).toEqual([undefined, undefined]);
+    await back();
+    await pass(() => inStep("n2"));
+    expect((await zfs("n2").look(dataset))?.snapshots).toHaveLength(2);
+  });
+  test("is not missed when it gets its name between the two looks", async () => {
+    await trashed();
+    let armed = false;
+    cluster.fault = (_from, _to, path) => {
+      if (path === "/peer/v1/streams/site-a") armed = true;
+      if (armed) cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], restoreFrom: id });
+      return undefined;
+    };
+    const { look } = zfs("n2");
+    zfs("n2").look = async (name) => {
+      const seen = await look(name);
+      if (armed && name === dataset && seen === undefined) await back();
+      return seen;
+    };
+    await cluster.start("n1");
+    await pass(() => inStep("n2"));
+    expect([armed, (await zfs("n2").look(dataset))?.snapshots.length, await streams(), cluster.events.filter(({ event }) => event === "stashed")]).toEqual([true, 2, undefined, []]);
+  });
+});
+
+test("a whole copy that finds another one under its name goes to the stash: it is seen there, and no later start takes it for the unit's", async () => {
+  await world({ n1: true, n2: true });
+  zfs("n2").onOperation = (operation, name) => {
+    if (operation === "rename" && name === incoming) throw new Error("killed");
+  };
+  await site(["n2"]);
+  await pass(async () => (await zfs("n2").look(incoming))?.snapshots.length === 1);
+  await cluster.stop("n2");
+  await cluster.stop("n1");
+  zfs("n2").onOperation = undefined;
+  await zfs("n2").create(dataset, { "hybridcluster:unit": "site-a" });
+  await cluster.start("n2");
+  const stash = (await zfs("n2").datasets(root)).find(({ name }) => name.startsWith(`${root}/stash/site-a-1-n2-`));
+  expect([stash?.user["stash"], stash?.user["unit"], await zfs("n2").look(incoming), cluster.events.filter(({ event }) => event === "stashed").length]).toEqual(["kept", "site-a", undefined, 1]);
+});
+
+test("no stream is taken before it is known what is sealed and what was kept", async () => {
+  await world({ n1: true, n2: true });
+  await cluster.stop("n2");
+  const { datasets } = zfs("n2");
+  let go = (): void => undefined;
+  const known = new Promise<void>((resolve) => (go = resolve));
+  zfs("n2").datasets = async (name) => {
+    await known;
+    return datasets(name);
+  };
+  const started = cluster.start("n2");
+  await clock.advance(100);
+  expect([...cluster.node("n2").routes.keys()].filter((route) => route.includes("/streams/"))).toEqual([]);
+  go();
+  await started;
+  expect([...cluster.node("n2").routes.keys()].filter((route) => route.includes("/streams/"))).toEqual(["PUT /peer/v1/streams/:unit"]);
+});
+
 test("another owner's kept part is given up before anything of the new one comes; a seal gives it up at once", async () => {
   await world({ n1: true, n2: true, n3: true });
   await site(["n2", "n3"]);

@@ -134,3 +134,37 @@ test("once everything was looked through, a unit without an unfinished stash cos
   await one.finish("site-a");
   await expectStashed(zfs, common);
 });
+
+test("one that is being compared or restored from is not discarded, and nothing of it goes, also when somebody opens it meanwhile; afterwards it goes whole", async () => {
+  const { zfs, common } = await disk();
+  const id = await stasher(zfs).take("site-a", { ...wish, common });
+  const dataset = `${root}/stash/${id}`;
+  await zfs.snapshot([`${dataset}@present`]);
+  await zfs.create(`${root}/vault`, {});
+  const routes = new Map<string, (request: unknown) => Promise<unknown>>();
+  const registry = { route: (method: string, pattern: string, handler: (request: unknown) => Promise<unknown>) => void routes.set(`${method} ${pattern}`, handler) };
+  stashRoutes({ zfs, host: { node: "n2" }, cluster: { dataset: root, members: [{ node: "n1" }, { node: "n2" }] }, peerRoutes: registry, apiRoutes: { route: () => undefined }, event: () => undefined } as unknown as Parameters<typeof stashRoutes>[0]);
+  const discard = () => (routes.get("DELETE /peer/v1/stash/:id") as (request: unknown) => Promise<unknown>)({ params: { id } });
+  const open = () => zfs.clone(`${dataset}@present`, `${root}/vault/a`, { readonly: "on" });
+  const left = async () => (await zfs.look(dataset))?.snapshots.map(({ name }) => name);
+  const all = await left();
+  expect(all).toHaveLength(2);
+
+  await open();
+  await expect(discard()).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("is in use") });
+  expect(await left()).toEqual(all);
+  await zfs.destroy(`${root}/vault/a`);
+
+  const { unmount } = zfs;
+  zfs.unmount = async (name) => {
+    await unmount(name);
+    await open();
+  };
+  await expect(discard()).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(await left()).toEqual(all);
+  zfs.unmount = unmount;
+  await zfs.destroy(`${root}/vault/a`);
+
+  await discard();
+  expect(await left()).toBeUndefined();
+});

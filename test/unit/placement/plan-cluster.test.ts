@@ -141,6 +141,14 @@ test("trash is marked when its time is over, once", () => {
   expect(plan(state, { atMs: 499 }).writes).toEqual([]);
 });
 
+test("what a unit gets back out of the trash does not expire, and a restore that is ordered meanwhile keeps the mark out; what nobody restores any more does expire", () => {
+  const ordered = (node: string, state: "creating" | "live") => three().unit("x", node, [], { state, restoreFrom: "t" }).trash("t", "site-x", 1, 500).build();
+  const marks = (state: ClusterState) => plan(state).writes.filter(({ key }) => key === "/hc/trash/t");
+  expect([marks(ordered("n2", "creating")), marks(ordered("n1", "live"))]).toEqual([[], []]);
+  expect(marks(ordered("n2", "live"))[0]?.compare[1]).toEqual({ key: "/hc/unit/site-x", modRevision: ordered("n2", "live").units.get("site-x")?.revision });
+  expect(marks(three().trash("t", "site-x", 1, 500).build())[0]?.compare[1]).toEqual({ key: "/hc/unit/site-x", modRevision: "0" });
+});
+
 test("the same picture gives the same plan, whatever the order of its maps", () => {
   const build = (names: string[]): ClusterState => {
     const state = three().customer("acme").template("php");
