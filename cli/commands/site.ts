@@ -14,7 +14,7 @@ export function unitText(unit: UnitAnswer): string {
     `${record.unit}: ${record.state}, at home on ${record.home} at epoch ${record.epoch}${unit.ready ? ", ready" : ", not ready"}`,
     ...(document === null ? [] : [`  customer ${document.spec.customer}, template ${document.spec.template}, quota ${document.spec.quota}, made by ${document.origin}`, `  hostnames ${document.spec.hostnames.join(", ")}`]),
     `  cloned from ${record.origin.template}@${record.origin.version}, runs on ${record.runtime.platform} with PHP ${record.runtime.php}`,
-    ...(unit.rpoS === undefined ? [] : [`  up to ${unit.rpoS} s of writes may be missing on its copies (${document?.spec.replication === undefined ? "the cluster's rpoS" : "its own rpoS"})`]),
+    ...(unit.rpoS === undefined || record.replicas.length === 0 ? [] : [`  up to ${unit.rpoS} s of writes may be missing on its copies (${document?.spec.replication === undefined ? "the cluster's rpoS" : "its own rpoS"})`]),
   ];
   const rows = Object.entries(unit.observed).map(([node, seen]) => [node, node === record.home ? "home" : "replica", seen.state, seen.snapshots.at(-1)?.name ?? "-", seen.error === "" ? "-" : seen.error]);
   return `${lines.join("\n")}\n\n${table(["NODE", "ROLE", "STATE", "NEWEST SNAPSHOT", "ERROR"], rows)}`;

@@ -57,14 +57,15 @@ export function registerTrashRoutes(context: Pick<NodeContext, "apiRoutes" | "st
     context.event(record.unit, "restored", `from ${trash.id}, home ${record.home}, epoch ${record.epoch}`);
     return { unit: record.unit, home: record.home, epoch: record.epoch };
   });
-  /** False: its unit gets it back. Both keys are compared: a restore writes the unit's record, and changes nothing of the trash. */
+  /** False: its unit gets it back (and has no copy there yet; the agent looks at its disk once more). Both keys are compared: a restore writes the unit's record, and changes nothing of the trash. */
   const purge = async (id: string): Promise<boolean> => {
     const found = await store.get(keys.trash(id));
     if (found === undefined) return true;
     const trash = JSON.parse(found.value) as TrashRecord;
     const unit = await store.get(keys.unit(trash.unit));
     const record = unit === undefined ? undefined : (JSON.parse(unit.value) as UnitRecord);
-    if (trash.nodes.some((node) => comesBack(record, id, node))) return false;
+    const lies = view.current().observedUnits;
+    if (trash.nodes.some((node) => comesBack(record, id, node) && lies.get(node)?.has(trash.unit) !== true)) return false;
     if (trash.purge === true) return true;
     const { succeeded } = await store.txn([{ key: found.key, modRevision: found.modRevision }, { key: keys.unit(trash.unit), modRevision: unit?.modRevision ?? "0" }], [{ put: found.key, value: JSON.stringify({ ...trash, purge: true }) }]);
     if (!succeeded) throw new HcError("CONFLICT", `${id}, or ${trash.unit}, changed meanwhile; try again.`);

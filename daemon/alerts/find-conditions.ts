@@ -127,8 +127,8 @@ export function findConditions(facts: AlertFacts): Conditions {
       const told = home?.replicas[node];
       if (told === undefined || told.guid === "") continue;
       if (!alive.has(node)) unknown.add(`behind/${unit}/${node}`);
-      // one that may be further behind than people want to hear of is well until then
-      else if (told.lagS > Math.max(thresholds.behindS, rpoS(unit))) add(`behind/${unit}/${node}`, "behind", `behind/${node}`, behindHoldS, unit, `${Math.round(told.lagS)} s behind on ${node}${told.error === "" ? "" : `: ${told.error}`}`);
+      // one that may be further behind than people want to hear of is well until then; one that fails is not
+      else if (told.lagS > (told.error === "" ? Math.max(thresholds.behindS, rpoS(unit)) : thresholds.behindS)) add(`behind/${unit}/${node}`, "behind", `behind/${node}`, behindHoldS, unit, `${Math.round(told.lagS)} s behind on ${node}${told.error === "" ? "" : `: ${told.error}`}`);
     }
   }
   return { found, unknown };

@@ -5,11 +5,12 @@ import type { Status, StatusNode, StatusUnit } from "../lib/status.js";
 import { maintenanceOf } from "../lib/records.js";
 import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
 import { clusterSpecOf } from "../placement/candidates.js";
-import { rpoOf } from "../replication/rpo.js";
+import { unseenS } from "../failover/possible-loss.js";
+import { isPostponed, rpoOf } from "../replication/rpo.js";
 import type { StatusFacts } from "./status.js";
 
 type Attention = Status["attention"][number];
-/** A replica that lags more than this is told to a person, unless its unit may lag more (`rpoS`). */
+/** A replica that lags more than this is told to a person, unless nothing fails and its unit may lag more (`rpoS`). */
 const lagWarnS = 60;
 /** An alert that a receiver does not take for so long needs a person, ms. */
 const untoldMs = 300_000;
@@ -62,11 +63,14 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
     const hold = maintenanceOf(facts.state.units.get(unit.id)?.value, facts.atMs);
     if (hold !== undefined) add("warning", `${unit.id} is held for maintenance for ${Math.ceil((hold.untilMs - facts.atMs) / 1000)} s more${hold.reason === "" ? "" : `: ${hold.reason}`}; its requests wait, and fail after 30 s`, `hc release ${unit.name}`);
     if (unit.state === "deleting" || unit.state === "creating") continue;
+    // what waits for its snapshot at the worst moment, and what no look could have seen (failover/possible-loss.ts)
+    const waitsS = isPostponed(rpoS(unit.id)) ? Math.ceil(rpoS(unit.id) / 10) + unseenS : 0;
+    if (unit.failover?.policy === "safe" && unit.replicas.length > 0 && waitsS > unit.failover.maxLossS) add("warning", `${unit.id} may have ${waitsS} s of writes that no copy has (rpoS ${rpoS(unit.id)}), more than its failover accepts by itself (maxLossS ${unit.failover.maxLossS}): it would wait for a person; raise the one or lower the other`, `hc site show ${unit.name}`);
     for (const replica of unit.replicas) {
       if (replica.state === "away") continue; // told at the node
       const error = facts.state.observedUnits.get(unit.home)?.get(unit.id)?.replicas[replica.node]?.error ?? "";
       if (replica.state === "paused") add("warning", error, `hc why ${unit.name}`);
-      else if (replica.lagSeconds !== null && replica.lagSeconds > Math.max(lagWarnS, rpoS(unit.id))) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind${error === "" ? "" : ` (${error})`}`, `hc site show ${unit.name}`);
+      else if (replica.lagSeconds !== null && replica.lagSeconds > (error === "" ? Math.max(lagWarnS, rpoS(unit.id)) : lagWarnS)) add("warning", `${unit.id}: the copy on ${replica.node} is ${replica.lagSeconds} s behind${error === "" ? "" : ` (${error})`}`, `hc site show ${unit.name}`);
     }
   }
   for (const [what, problem] of Object.entries(facts.problems ?? {})) if (facts.state.units.has(what) || !units.some((unit) => unit.id === what)) add("warning", `${what}: ${problem}`, "hc status");

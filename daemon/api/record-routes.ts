@@ -3,7 +3,7 @@ import type { RouteRegistry } from "../context.js";
 import { HcError } from "../lib/errors.js";
 import { type CustomerRecord, keys, type ObservedUnit, type TemplateRecord, type UnitRecord } from "../lib/records.js";
 import { holders, lyingText } from "../placement/plan-units.js";
-import { rpoOf } from "../replication/rpo.js";
+import { eachLookS, rpoOf } from "../replication/rpo.js";
 import { type ClusterState, desiredOf, type View } from "../state/cluster-state.js";
 import type { Store } from "../state/store.js";
 import { sendJson } from "./router.js";
@@ -26,7 +26,7 @@ export function unitAnswer(state: ClusterState, id: string): object | undefined 
   }
   return {
     record: unit.value, revision: unit.revision, observed, document: document?.value ?? null, documentRevision: document?.revision ?? "0",
-    appliedRevision: observed[unit.value.home]?.appliedRevision ?? "0", ready: unitReady(unit.value, observed, document?.revision), rpoS: rpoOf(state)(id),
+    appliedRevision: observed[unit.value.home]?.appliedRevision ?? "0", ready: unitReady(unit.value, observed, document?.revision), rpoS: Math.max(eachLookS, rpoOf(state)(id)),
   };
 }
 

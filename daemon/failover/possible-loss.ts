@@ -1,7 +1,8 @@
 import type { ObservedNode, ObservedUnit, SnapshotInfo } from "../lib/records.js";
 
 /** A look sees a write only when its transaction group is on disk: 5 s (zfs_txg_timeout), and 2 s for the writing of it. When the look was, and how old what it saw may be, is in the report (replication/lag.ts). */
-const unseenMs = 7_000;
+export const unseenS = 7;
+const unseenMs = unseenS * 1_000;
 
 export interface LossInput {
   /** Copy that is about to become home, and its newest snapshot. */

@@ -1,5 +1,5 @@
 import { isSurplus } from "../agent/names.js";
-import { keys } from "../lib/records.js";
+import { comesBack, keys } from "../lib/records.js";
 import { clusterSpecOf } from "./candidates.js";
 import type { PlanInput, PlannedWrite } from "./plan-cluster.js";
 
@@ -19,7 +19,7 @@ export function planRemoved({ state }: PlanInput): PlannedWrite[] {
       const nodes = value.nodes.filter((one) => one !== node);
       const write = (ops: PlannedWrite["ops"], why: string, event: string): void => void writes.push({ key, compare: [{ key, modRevision: revision }], ops, why, event: { unit: value.unit, event, detail: `${id}: ${why}` } });
       if (gone) write(nodes.length === 0 ? [{ delete: key }] : [{ put: key, value: JSON.stringify({ ...value, nodes }) }], `${node} is no node any more`, "trash-left");
-      else if (isSurplus(id) && value.purge !== true && nodes.length === 0 && complete(state, value.unit)) write([{ put: key, value: JSON.stringify({ ...value, purge: true }) }], `${node} is taken out, and all copies elsewhere are in step`, "trash-expired");
+      else if (isSurplus(id) && value.purge !== true && nodes.length === 0 && !comesBack(state.units.get(value.unit)?.value, id, node) && complete(state, value.unit)) write([{ put: key, value: JSON.stringify({ ...value, purge: true }) }], `${node} is taken out, and all copies elsewhere are in step`, "trash-expired");
     }
   }
   return writes;

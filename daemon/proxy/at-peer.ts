@@ -28,7 +28,7 @@ export interface Client {
 export const clientAddress = (socket: { remoteAddress?: string | undefined }): string => (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, "");
 
 /**
- * A request at another node's proxy, which is asked first. Anything but `accepted` means that it has not run. While it waits for a verdict or an answer it is let go of as soon as the unit has
+ * A request at another node's proxy, which is asked first. Anything but `accepted` means that it has not run. While it is dialled, or waits for a verdict or an answer, it is let go of as soon as the unit has
  * another home after a failover: from the old one, dead, cut off or hung, no answer may be passed on any more (OWNERSHIP 8).
  */
 export class AtPeer implements Sink {

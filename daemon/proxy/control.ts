@@ -43,7 +43,9 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const holds = context.gates.held();
     const held = context.session.held();
     const units = Object.fromEntries([...held].map(([unit, untilMs]) => [unit, Math.floor(untilMs + offset)]));
-    return { type: "deadline", ms: Math.floor(context.session.deadlineMs() + offset), ...(held.size === 0 ? {} : { units }), ...(context.gates.isAdopted ? {} : { keepHolds: true }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound, draining: context.gates.draining() }) };
+    // a new session's time is never told upon the table of the one before; a deadline at a worker only ever moves on, so 0 says nothing
+    const isOfTable = table?.generation === context.session.generation;
+    return { type: "deadline", ms: isOfTable ? Math.floor(context.session.deadlineMs() + offset) : 0, ...(held.size === 0 || !isOfTable ? {} : { units }), ...(context.gates.isAdopted ? {} : { keepHolds: true }), ...(holds.length === 0 ? {} : { holds: Object.fromEntries(holds.map((unit) => [unit, Math.floor(now + holdLeaseMs)])), round: context.gates.lastRound, draining: context.gates.draining() }) };
   };
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -95,15 +97,19 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   refresh();
   const unwatch = context.view.onChange(refresh);
+  let failed = "";
   const tryRefresh = (): void => {
     try {
       refresh();
+      failed = "";
     } catch (error) {
-      context.log.error({ reason: messageOf(error) }, "no route table could be made");
+      const reason = messageOf(error);
+      if (reason !== failed) context.log.error({ reason }, "no route table could be made");
+      failed = reason;
     }
   };
   const sendDeadline = (): void => {
-    tryRefresh(); // never the deadline of a new session with the table of the one before
+    tryRefresh();
     const message = deadline();
     for (const socket of sockets) send(socket, message);
   };

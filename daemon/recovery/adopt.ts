@@ -142,7 +142,7 @@ async function changeOwner({ zfs, host, fence, runner, signal }: Context, datase
   }
 }
 
-/** Pure: three cases of which each file is in one at most; no more than POSIX's find knows (FreeBSD's has no list operator ","). */
+/** Pure: three cases of which each file is in one at most; what GNU's and FreeBSD's find both know (the latter has no list operator ","). */
 export function findOwned(folder: string, { from, to }: NonNullable<AdoptEntry["owner"]>): string[] {
   const [uid, gid] = [["-uid", String(from.uid)], ["-gid", String(from.gid)]];
   const chown = (owner: string): string[] => ["-exec", "chown", "-h", owner, "{}", "+"];

@@ -2,6 +2,7 @@ import type { ReplicaReport } from "./replication.js";
 
 /** Snapshots whose times are remembered; a replica that is further behind keeps the age it had. */
 const maxHistory = 512;
+const waitStepS = 10;
 
 interface ReplicaLag {
   guid: string;
@@ -100,7 +101,9 @@ export class LagBook {
     const nowMs = this.nowMs();
     const lagS = (unit: UnitLag, replica: ReplicaLag): number => {
       const since = replica.missingSinceMs ?? unit.dirtySinceMs;
-      return since === undefined ? 0 : Math.max(0, Math.round(nowMs - since)) / 1000;
+      const lag = since === undefined ? 0 : Math.max(0, Math.round(nowMs - since)) / 1000;
+      // a write that waits for its snapshot (rpo.ts) is told in steps, and never too little: a report that differs each second would keep the whole cluster's busy
+      return replica.missingSinceMs === undefined && lag > waitStepS ? Math.ceil(lag / waitStepS) * waitStepS : lag;
     };
     const trouble = (unit: UnitLag, replica: ReplicaLag): { error: string; paused?: boolean } => {
       const { error, paused } = replica.error === "" && unit.stalled !== undefined ? unit.stalled : replica;

@@ -55,7 +55,8 @@ export class Partials {
       const unit = name.slice(name.lastIndexOf("/") + 1);
       const whose = parse(user["partial"]);
       if (token === undefined) {
-        if (name === this.incoming(unit)) await this.arrive(unit); // whole, and the crash came before its name
+        // whole, and the crash came before its name; one that cannot have it now (a full pool) is tried again when the next stream comes, and keeps no node from its start
+        if (name === this.incoming(unit)) await this.arrive(unit).catch((err: unknown) => this.context.log.warn({ unit, err }, "a copy that had arrived whole stays where it is for now"));
       } else if (whose !== undefined && (name === this.name(unit) || name === this.incoming(unit))) this.book.set(unit, { ...whose, dataset: name, token });
       else await zfs.abortReceive(name);
     }

@@ -32,7 +32,7 @@ export class Receiver {
   /** guids that were held by one tag when the home's was released from them. */
   private readonly released = new Set<string>();
   /** unit → the receive that runs. A new stream of the same unit ends it: its sender makes one at a time, so the old one is dead. */
-  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown>; /** It, or one that it waits for, takes the copy apart. */ isStash?: boolean }>();
+  private readonly running = new Map<string, { abort: AbortController; ended: Promise<unknown>; /** Ends when the copy is not being taken apart any more, by it or by one that it waits for. */ stashed?: Promise<unknown> | undefined }>();
   /** Seals as they are on the datasets (`recover`), and those of this process. */
   private readonly seals = new Map<string, Seal>();
   /** What homes were promised while etcd did not commit; never what is sealed, and the other way round. */
@@ -77,8 +77,7 @@ export class Receiver {
       return this.describe(seen, await this.origin(seen === undefined, query, from));
     };
     // a copy that is just being taken apart shows no snapshot for a moment: what the home decided from that would be a second stash and a full stream
-    const taken = this.running.get(unit);
-    if (taken?.isStash === true) await taken.ended;
+    await this.running.get(unit)?.stashed;
     if (query.get("wire") !== String(partsVersion) || !this.partials.isOn || this.context.view.current().units.get(unit)?.value.home !== from) return answer();
     return this.alone(unit, async () => {
       const { guid, epoch, generation, token } = this.partials.of(unit) ?? {};
@@ -182,7 +181,7 @@ export class Receiver {
       () => undefined,
       () => undefined,
     ).then(() => this.leave(unit, abort));
-    this.running.set(unit, { abort, ended, isStash: what.isStash === true || before?.isStash === true });
+    this.running.set(unit, { abort, ended, stashed: what.isStash === true ? ended : before?.stashed });
     return result;
   }
   private leave(unit: string, abort: AbortController): void {
@@ -226,7 +225,7 @@ export class Receiver {
           () => undefined,
         )
         .then(() => this.leave(unit, abort));
-      this.running.set(unit, { abort, ended, isStash: before?.isStash === true });
+      this.running.set(unit, { abort, ended, stashed: before?.stashed });
       await stored;
       return { version: wireVersion, guid: head.guid, snapshot: head.snapshot };
     } catch (error) {

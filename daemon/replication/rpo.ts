@@ -3,7 +3,7 @@ import { clusterSpecOf } from "../placement/candidates.js";
 import { type ClusterState, desiredOf } from "../state/cluster-state.js";
 
 /** A wish that a look each second fulfils anyhow, seconds: nothing waits then, however a look falls. */
-const eachLookS = 10;
+export const eachLookS = 10;
 
 /** Pure: unit → its recovery point objective in seconds: the site's own, else the cluster's, else (no document says anything) the default. The cluster's document is looked for once, however many units are asked for. */
 export function rpoOf(state: ClusterState): (unit: string) => number {
@@ -14,5 +14,8 @@ export function rpoOf(state: ClusterState): (unit: string) => number {
   };
 }
 
+/** Pure: may what is written wait for its snapshot? */
+export const isPostponed = (rpoS: number): boolean => rpoS > eachLookS;
+
 /** Pure: does what was written become a snapshot at this look? When the oldest write in it is a tenth of the wish old: nine tenths are left for the next look and for the sending. `sinceMs`, `nowMs`: monotonic. */
-export const isDue = (sinceMs: number, nowMs: number, rpoS: number): boolean => rpoS <= eachLookS || nowMs - sinceMs >= rpoS * 100;
+export const isDue = (sinceMs: number, nowMs: number, rpoS: number): boolean => !isPostponed(rpoS) || nowMs - sinceMs >= rpoS * 100;

@@ -96,9 +96,12 @@ export class Snapshotter {
     }
     const written = await this.context.zfs.written(this.context.cluster.dataset);
     // one whose write waits stays dirty, also when a snapshot that is not ours has put zfs's `written` back to 0: the replicas lack it
-    const dirty = homes.filter((record) => (written.get(this.dataset(record.unit)) ?? "0") !== "0" || this.parts.lag.dirtySinceMs(record.unit) !== undefined);
+    const dirty = homes.filter(({ unit }) => {
+      const bytes = written.get(this.dataset(unit)); // undefined: it does not lie here
+      return bytes !== undefined && (bytes !== "0" || this.parts.lag.dirtySinceMs(unit) !== undefined);
+    });
     this.writtenByUnit = new Map(homes.map((record) => [record.unit, written.get(this.dataset(record.unit)) ?? "0"]));
-    // at once, which is one command: a node that has just taken over many units meets them all here
+    // at once, which is a command or two: a node that has just taken over many units meets them all here
     const ages = new Map(await Promise.all(dirty.filter(({ unit }) => !this.known.has(unit)).map(async ({ unit }) => [unit, await this.oldestAgeMs(unit)] as const)));
     for (const { unit } of dirty) this.parts.lag.written(unit, ages.get(unit));
     const here = new Set(homes.map(({ unit }) => unit));

@@ -20,11 +20,13 @@ test("tables for people", () => {
   expect(unitsTable(status.units)).toMatch(/^site-wiki \* {2}serving {2}n1 {4}3 {6}n2 \(\?\) +1\.5K {2}10G {4}a, b \+1$/m);
 });
 test("a site tells what may be missing on its copies, and whose wish that is; the answer of a version before does not", () => {
-  const record = { unit: "site-wiki", state: "live", home: "n1", epoch: 1, origin: { template: "php", version: "1" }, runtime: { platform: "linux", php: "8.2" } };
+  const record = { unit: "site-wiki", state: "live", home: "n1", replicas: ["n2"], epoch: 1, origin: { template: "php", version: "1" }, runtime: { platform: "linux", php: "8.2" } };
   const text = (spec: object, rpoS?: number): string => unitText({ record, observed: {}, ready: true, document: { origin: "git", spec: { customer: "acme", template: "php", quota: "10G", hostnames: ["a"], ...spec } }, rpoS } as unknown as Parameters<typeof unitText>[0]);
   expect(text({}, 10)).toContain("\n  up to 10 s of writes may be missing on its copies (the cluster's rpoS)\n");
   expect(text({ replication: { rpoS: 300 } }, 300)).toContain("\n  up to 300 s of writes may be missing on its copies (its own rpoS)\n");
   expect(text({})).not.toContain("missing");
+  record.replicas = [];
+  expect(text({}, 10)).not.toContain("missing");
 });
 test("what needs a person comes with the next command; the exit code is for monitoring", () => {
   expect(statusText(status)).toContain("!  n2 is not alive\n   next: hc lab start n2");

@@ -70,10 +70,9 @@ test("written each second: by default each look makes a snapshot, with an rpoS o
   expect(node.made.get("site-usual")).toHaveLength(300);
   expect(node.made.get("site-slow")?.length).toBeGreaterThanOrEqual(9);
   for (const gap of gaps(node.made.get("site-slow"))) expect(Math.abs(gap - 30)).toBeLessThanOrEqual(1);
-  expect(Math.max(...lags)).toBeGreaterThanOrEqual(28);
-  expect(Math.max(...lags)).toBeLessThanOrEqual(31);
-  // it grows by each second from a snapshot to the next
-  for (const [at, lagS] of lags.slice(1).entries()) expect(lagS === 0 || Math.abs(lagS - (lags[at] as number) - 1) < 0.01).toBe(true);
+  // it grows from a snapshot to the next: past 10 s by steps of 10, never too small, so that a report does not differ each second
+  expect([...new Set(lags.filter((lagS) => lagS > 10))].sort()).toEqual([20, 30]);
+  for (const [at, lagS] of lags.slice(1).entries()) expect(lagS === 0 || lagS >= (lags[at] as number)).toBe(true);
 });
 
 test("one write after a quiet time waits its time; the looks do not rest meanwhile, and it is snapshotted when it is due", async () => {
@@ -137,7 +136,7 @@ test("a home that dies while a write waits: what may be missing counts from that
     const home = { replicas: node.lag.report().get("site-slow") } as ObservedUnit;
     const lossS = possibleLossS({ node: "n2", last: { guid: "1", atMs: snapshotMs }, home, homeNode: { unitsAtMs: node.snapshotter.lookedAtWallMs } as ObservedNode, lastAliveMs });
     expect(lossS).toBeGreaterThanOrEqual((lastAliveMs - writtenMs) / 1_000);
-    expect(lossS).toBeLessThanOrEqual((lastAliveMs - writtenMs) / 1_000 + 11); // 7 s that nobody can see, and looks that rest
+    expect(lossS).toBeLessThanOrEqual((lastAliveMs - writtenMs) / 1_000 + 21); // 7 s that nobody can see, looks that rest, and a lag that is told in steps of 10 s
   }
   expect(node.made.size).toBe(0);
 });

@@ -195,6 +195,11 @@ describe("the rest", () => {
     world.builder.confirmed("n1", "a", ["n2"], 3_601);
     expect(world.pass(61).began).toEqual(["the copy of a on n2 is more than 5 min behind"]);
   });
+  test("one that fails is told at the limit, whatever its site's wish", () => {
+    const world = new AlertWorld().sites(["a"], "n1", "n2");
+    world.builder.site("a", { replication: { rpoS: 86_400 } }).observed("n1", "a", { replicas: { n2: { guid: "9", snapshot: "s", confirmedAtMs: 0, lagS: 301, error: "n2 refuses" } } });
+    expect(world.pass(61).began).toEqual(["the copy of a on n2 is more than 5 min behind"]);
+  });
   test("a site that was only ever wanted once has no copy to lose", () => {
     const world = new AlertWorld();
     world.builder.site("a", { replicas: 1 }).unit("a", "n1", []).confirmed("n1", "a", []);

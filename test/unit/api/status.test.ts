@@ -78,6 +78,13 @@ test("a copy within its site's wish needs nobody, one beyond it does; a wish for
   expect([told(300, 300), told(300, 301), told(20, 60), told(20, 61), told(undefined, 61)]).toEqual([[], ["site-wiki: the copy on n2 is 301 s behind"], [], ["site-wiki: the copy on n2 is 61 s behind"], ["site-wiki: the copy on n2 is 61 s behind"]]);
 });
 
+test("a copy that fails is told as ever; a wish that a failover would not accept by itself is told too", () => {
+  const told = (spec: Parameters<ReturnType<typeof healthy>["site"]>[1], error = ""): string[] => buildStatus(facts(healthy().site("wiki", spec).observed("n1", "wiki", { replicas: { n2: { guid: "9", snapshot: "s", confirmedAtMs: 0, lagS: 61, error } } }).build())).attention.map(({ what }) => what);
+  expect(told({ replication: { rpoS: 300 } }, "n2 refuses")).toEqual(["site-wiki: the copy on n2 is 61 s behind (n2 refuses)"]);
+  const waits = "site-wiki may have 367 s of writes that no copy has (rpoS 3600), more than its failover accepts by itself (maxLossS 60): it would wait for a person; raise the one or lower the other";
+  expect([told({ replication: { rpoS: 3_600 } }), told({ replication: { rpoS: 3_600 }, failover: { policy: "safe", maxLossS: 400 } }), told({ replication: { rpoS: 3_600 }, failover: { policy: "force", maxLossS: 0 } })]).toEqual([[waits], [], []]);
+});
+
 test("replication that waits for room is told at once, by its own words", () => {
   const state = healthy().build();
   Object.assign(state.observedUnits.get("n1")?.get("site-wiki")?.replicas["n2"] ?? {}, { error: "the pool of n2 is full", paused: true });

@@ -145,6 +145,8 @@ test("what a unit gets back out of the trash does not expire, and a restore that
   const ordered = (node: string, state: "creating" | "live") => three().unit("x", node, [], { state, restoreFrom: "t" }).trash("t", "site-x", 1, 500).build();
   const marks = (state: ClusterState) => plan(state).writes.filter(({ key }) => key === "/hc/trash/t");
   expect([marks(ordered("n2", "creating")), marks(ordered("n1", "live"))]).toEqual([[], []]);
+  // the unit lies there already: what is left beside it nobody waits for
+  expect(marks(three().unit("x", "n1", [], { state: "live", restoreFrom: "t" }).observed("n1", "x", {}).trash("t", "site-x", 1, 500).build())).toHaveLength(1);
   expect(marks(ordered("n2", "live"))[0]?.compare[1]).toEqual({ key: "/hc/unit/site-x", modRevision: ordered("n2", "live").units.get("site-x")?.revision });
   expect(marks(three().trash("t", "site-x", 1, 500).build())[0]?.compare[1]).toEqual({ key: "/hc/unit/site-x", modRevision: "0" });
 });
