@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { siteUnit } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
-import { comesBack, keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
+import { isAwaited, keys, recordVersion, type TrashRecord, type UnitRecord } from "../lib/records.js";
 import type { ClusterState } from "../state/cluster-state.js";
 
 /**
@@ -64,8 +64,7 @@ export function registerTrashRoutes(context: Pick<NodeContext, "apiRoutes" | "st
     const trash = JSON.parse(found.value) as TrashRecord;
     const unit = await store.get(keys.unit(trash.unit));
     const record = unit === undefined ? undefined : (JSON.parse(unit.value) as UnitRecord);
-    const lies = view.current().observedUnits;
-    if (trash.nodes.some((node) => comesBack(record, id, node) && lies.get(node)?.has(trash.unit) !== true)) return false;
+    if (isAwaited(trash, record, view.current().observedUnits)) return false;
     if (trash.purge === true) return true;
     const { succeeded } = await store.txn([{ key: found.key, modRevision: found.modRevision }, { key: keys.unit(trash.unit), modRevision: unit?.modRevision ?? "0" }], [{ put: found.key, value: JSON.stringify({ ...trash, purge: true }) }]);
     if (!succeeded) throw new HcError("CONFLICT", `${id}, or ${trash.unit}, changed meanwhile; try again.`);

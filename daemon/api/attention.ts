@@ -6,7 +6,7 @@ import { maintenanceOf } from "../lib/records.js";
 import { defaultReplaceAfterMs } from "../membership/plan-voters.js";
 import { clusterSpecOf } from "../placement/candidates.js";
 import { unseenS } from "../failover/possible-loss.js";
-import { isPostponed, rpoOf } from "../replication/rpo.js";
+import { rpoOf, waitMs } from "../replication/rpo.js";
 import type { StatusFacts } from "./status.js";
 
 type Attention = Status["attention"][number];
@@ -64,7 +64,7 @@ export function attentionOf(facts: StatusFacts, nodes: readonly StatusNode[], un
     if (hold !== undefined) add("warning", `${unit.id} is held for maintenance for ${Math.ceil((hold.untilMs - facts.atMs) / 1000)} s more${hold.reason === "" ? "" : `: ${hold.reason}`}; its requests wait, and fail after 30 s`, `hc release ${unit.name}`);
     if (unit.state === "deleting" || unit.state === "creating") continue;
     // what waits for its snapshot at the worst moment, and what no look could have seen (failover/possible-loss.ts)
-    const waitsS = isPostponed(rpoS(unit.id)) ? Math.ceil(rpoS(unit.id) / 10) + unseenS : 0;
+    const waitsS = waitMs(rpoS(unit.id)) === 0 ? 0 : Math.ceil(waitMs(rpoS(unit.id)) / 1000) + unseenS;
     if (unit.failover?.policy === "safe" && unit.replicas.length > 0 && waitsS > unit.failover.maxLossS) add("warning", `${unit.id} may have ${waitsS} s of writes that no copy has (rpoS ${rpoS(unit.id)}), more than its failover accepts by itself (maxLossS ${unit.failover.maxLossS}): it would wait for a person; raise the one or lower the other`, `hc site show ${unit.name}`);
     for (const replica of unit.replicas) {
       if (replica.state === "away") continue; // told at the node

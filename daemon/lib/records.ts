@@ -63,6 +63,10 @@ export const restoreOf = (record: UnitRecord | undefined): RestoreState | undefi
 export const comesBack = (record: UnitRecord | undefined, id: string, node: string): boolean =>
   record?.restoreFrom === id && (record.state !== "live" || record.home === node || record.replicas.includes(node) || record.move?.target === node);
 
+/** Does the unit still wait for a copy of this trash? Not where its own lies already. `units`: what each node says that it holds. */
+export const isAwaited = ({ id, unit, nodes }: Pick<TrashRecord, "id" | "unit" | "nodes">, record: UnitRecord | undefined, units: ReadonlyMap<string, ReadonlyMap<string, unknown>>): boolean =>
+  nodes.some((node) => comesBack(record, id, node) && units.get(node)?.has(unit) !== true);
+
 /** OWNERSHIP 17: the state of a move lives in the unit's record. */
 export interface MoveState {
   id: string;

@@ -14,8 +14,8 @@ export function rpoOf(state: ClusterState): (unit: string) => number {
   };
 }
 
-/** Pure: may what is written wait for its snapshot? */
-export const isPostponed = (rpoS: number): boolean => rpoS > eachLookS;
+/** Pure: how long what is written may wait for its snapshot, ms: a tenth of the wish, and nine tenths are left for the next look and for the sending; 0 = it never waits. */
+export const waitMs = (rpoS: number): number => (rpoS > eachLookS ? rpoS * 100 : 0);
 
-/** Pure: does what was written become a snapshot at this look? When the oldest write in it is a tenth of the wish old: nine tenths are left for the next look and for the sending. `sinceMs`, `nowMs`: monotonic. */
-export const isDue = (sinceMs: number, nowMs: number, rpoS: number): boolean => !isPostponed(rpoS) || nowMs - sinceMs >= rpoS * 100;
+/** Pure: does what was written become a snapshot at this look? When the oldest write in it has waited for so long. `sinceMs`, `nowMs`: monotonic. */
+export const isDue = (sinceMs: number, nowMs: number, rpoS: number): boolean => waitMs(rpoS) === 0 || nowMs - sinceMs >= waitMs(rpoS);
