@@ -173,7 +173,7 @@ export class ClusterNode {
     };
     this.links = new Links({ node: host.node, peers: this.peers, clock, others: () => cluster.members.map((one) => one.node).filter((node) => node !== host.node) });
     this.health = new EtcdHealth({ etcd, member: this.member, store });
-    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], watchdog: () => this.fence.watchdog()?.state, unitsAtMs: () => Math.min(this.agent?.publishedAtMs?.() ?? 0, this.replication?.lookedAtMs() ?? Number.POSITIVE_INFINITY) }) });
+    this.publisher = new NodePublisher({ node: host.node, store, clock, log, facts: nodeFacts(this.context, { health: this.health, links: this.links, problems: () => [...this.problems(), ...this.fence.problems()], watchdog: () => this.fence.watchdog()?.state, unitsAtMs: () => Math.min(this.agent?.publishedAtMs?.() ?? 0, this.replication?.lookedAtMs() ?? Number.POSITIVE_INFINITY), templates: () => this.agent?.templates?.() }) });
     this.planner = new Planner({ context: this.context, leader: this.leader, liveness: this.liveness });
     this.recovery = new Recovery({ context: this.context, leader: this.leader });
     quorumRoutes({ context: this.context, etcd, member: this.member, guard: this.guard, endpoints: () => store.endpoints(), restart: (why) => this.restart(why) });
@@ -361,9 +361,10 @@ export class ClusterNode {
 
   private async ticks(): Promise<void> {
     const { signal } = this.aborter;
-    while (!signal.aborted) {
+    for (let tick = 0; !signal.aborted; tick += 1) {
       this.fence.look();
-      await this.health.look();
+      // it is published every 2 s
+      if (tick % 2 === 0) await this.health.look();
       await sleepUntilTick(this.options.clock, 1000, signal);
     }
   }

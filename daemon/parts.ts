@@ -18,6 +18,8 @@ export interface AgentPart extends Running, Sampled {
   publishedAtMs?(): number;
   /** What a person should know of the services that all units here share; "" when all is well. */
   problem?(): string;
+  /** "<template>@<version>" → guid of the templates that lie here, as it last saw them; undefined: it has not looked yet. */
+  templates?(): ReadonlyMap<string, string> | undefined;
 }
 
 /** `move` begins a move of a unit at home here, or passes it on to its home; the operation's id. */

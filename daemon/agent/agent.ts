@@ -24,6 +24,8 @@ import { type AgentTools, closeGate } from "./tools.js";
 /** Slow tick: everything is looked at again at least this often, ms; where nothing has changed since the last look. */
 const tickMs = 2_000;
 const restingTickMs = 4_000;
+/** While it rests the services are asked for this often, ms: one that ends is started again by the supervisor; this sees the one that stays down. */
+const restingServicesMs = 8_000;
 /** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
 const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
@@ -82,6 +84,9 @@ export class AgentLoop implements Agent {
   private asked = true;
   private sign = "";
   private wholeRoundAtMs = Number.NEGATIVE_INFINITY;
+  private rested = false;
+  private services: LocalFacts["services"] | undefined;
+  private servicesAtMs = Number.NEGATIVE_INFINITY;
   private readonly startedMs: number;
   private readonly loops: Promise<void>[];
   private readonly endWatch: () => void;
@@ -126,6 +131,9 @@ export class AgentLoop implements Agent {
   }
   public last(): { input: NodeInput; plan: NodePlan } | undefined {
     return this.seen;
+  }
+  public templates(): ReadonlyMap<string, string> | undefined {
+    return this.seen?.input.templates;
   }
   public isBusy(unit: string): boolean {
     return this.runner.isBusy(unit) || this.stale.has(unit);
@@ -220,13 +228,18 @@ export class AgentLoop implements Agent {
     if (!known) return fenceLookMs;
     // what the fencer has unmounted when a session was lost is told by nobody
     const standing = live ? this.context.session.generation : 0;
-    if (standing !== this.standing) this.disk.distrust();
+    if (standing !== this.standing) {
+      this.disk.distrust();
+      this.services = undefined;
+    }
     this.standing = standing;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
     const busy = this.runner.busyKeys();
-    const facts = await lookAround(this.context, this.disk, this.users, live, busy);
+    const facts = await lookAround(this.context, this.disk, this.users, live, busy, this.restingServices());
+    this.services = facts.services;
     const replicas = this.tools.replication.report();
-    if (this.isResting(facts, replicas)) {
+    this.rested = this.isResting(facts, replicas);
+    if (this.rested) {
       this.publisher.still();
       this.count += 1;
       return restingTickMs;
@@ -273,6 +286,15 @@ export class AgentLoop implements Agent {
     for (const listener of [...this.listeners]) listener(input, plan);
     const wait = this.disk.waitMs();
     return Math.min(tickMs, wait ?? tickMs, repeat ?? tickMs);
+  }
+
+  /** What the services were, where nobody woke the loop since, its last round found nothing and they were asked for a moment ago; else undefined. */
+  private restingServices(): LocalFacts["services"] | undefined {
+    const nowMs = this.context.clock.monotonicMs();
+    const { services } = this;
+    if (services !== undefined && this.rested && !this.asked && nowMs - this.servicesAtMs < restingServicesMs) return services;
+    this.servicesAtMs = nowMs;
+    return undefined;
   }
 
   /** Nobody woke the loop, nothing was to be done or to be told of last time, and disk, services and copies are as they were: the round would end as the last one did. A loop's cost grows with changes, not with units. */

@@ -36,8 +36,9 @@ export class UserList {
   }
 }
 
-export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList, live: boolean, busy: ReadonlySet<string>): Promise<LocalFacts> {
-  const [facts, services, users] = await Promise.all([disk.look(live, busy), context.services.states(), userList.list(context)]);
+/** `known`: the services as they were a moment ago, which are not asked for then. */
+export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList, live: boolean, busy: ReadonlySet<string>, known?: LocalFacts["services"]): Promise<LocalFacts> {
+  const [facts, services, users] = await Promise.all([disk.look(live, busy), known ?? context.services.states(), userList.list(context)]);
   return { ...facts, services, users };
 }
 

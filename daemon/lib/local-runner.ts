@@ -1,5 +1,5 @@
-import { spawn } from "node:child_process";
-import { Readable } from "node:stream";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { Readable, type Writable } from "node:stream";
 import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "./command.js";
 import { HcError } from "./errors.js";
 
@@ -18,9 +18,9 @@ export class LocalRunner implements CommandRunner {
       const child = spawn(file, args, {
         cwd: options.cwd,
         env: { ...process.env, LC_ALL: "C.UTF-8", ...options.env },
-        stdio: ["pipe", "pipe", "pipe"],
+        stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
         detached: true,
-      });
+      }) as ChildProcessByStdio<Writable | null, Readable, Readable>;
       let failure: HcError | undefined;
       const out: Buffer[] = [];
       let outBytes = 0;
@@ -57,11 +57,11 @@ export class LocalRunner implements CommandRunner {
       child.stderr.on("data", (chunk: Buffer) => {
         err = Buffer.concat([err, chunk]).subarray(-STDERR_TAIL);
       });
-      child.stdin.on("error", () => undefined); // EPIPE: the program ended without reading; its exit says why
+      child.stdin?.on("error", () => undefined); // EPIPE: the program ended without reading; its exit says why
       if (options.input instanceof Readable) {
         options.input.on("error", () => end(new HcError("COMMAND_FAILED", `${label}: its input ended with an error.`)));
-        options.input.pipe(child.stdin);
-      } else child.stdin.end(options.input ?? "");
+        if (child.stdin !== null) options.input.pipe(child.stdin);
+      } else child.stdin?.end(options.input);
       child.on("close", (code, signal) => {
         finish();
         if (failure !== undefined) return void reject(failure);

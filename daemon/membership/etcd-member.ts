@@ -28,6 +28,8 @@ export interface EtcdMemberOptions {
 export interface PeerEtcd { member: boolean; forced: number }
 
 const learnerPatienceMs = 60_000;
+/** A voter whose own etcd follows a leader asks the others this often whether etcd was begun anew there, ms; one that has none asks at each step. */
+const overtakenMs = 20_000;
 
 /**
  * Keeps this voter's etcd a voting member of the cluster (OWNERSHIP 16). Invariants:
@@ -42,6 +44,8 @@ export class EtcdMember {
   private begun = false;
   private turn: Promise<unknown> = Promise.resolve();
   private learner: { id: string; sinceMs: number } | undefined;
+  /** When the other voters last said that etcd was not begun anew, monotonic ms. */
+  private askedMs = Number.NEGATIVE_INFINITY;
 
   public constructor(private readonly options: EtcdMemberOptions) {}
 
@@ -126,7 +130,9 @@ export class EtcdMember {
     const paths = etcdPaths(this.options.host);
     const initial = await this.readInitial();
     const hasData = await exists(`${paths.data}/member`);
-    const overtaken = initial === undefined ? 0 : await this.overtakenBy(initial.forced ?? 0);
+    const status = await this.ownStatus();
+    const follows = status !== undefined && status.leader !== "0";
+    const overtaken = initial === undefined || (follows && this.options.clock.monotonicMs() - this.askedMs < overtakenMs) ? 0 : await this.overtakenBy(initial.forced ?? 0);
     if (overtaken > 0) {
       log.warn({ forced: overtaken }, "etcd was begun anew on another voter by a person's word: this node's data is put aside, and it joins that one");
       await this.options.platform.stopService(etcdService);
@@ -135,7 +141,7 @@ export class EtcdMember {
       return "set-aside";
     }
     // Known and with its data: start first, ask later; with two of three started like this a cluster that was off comes up.
-    if (initial !== undefined && hasData && !(await this.running())) return this.start(initial);
+    if (initial !== undefined && hasData && status === undefined) return this.start(initial);
     if (initial === undefined && cluster.voters[0] === cluster.node && (await this.mayBeginCluster())) {
       const fresh: EtcdInitial = { version: 1, clusterId: cluster.clusterId, state: "new", initialCluster: `${cluster.node}=${peerUrl(me)}`, memberId: "" };
       await this.setAsideData();
@@ -147,7 +153,7 @@ export class EtcdMember {
     if (initial?.state === "new" && initial.started !== true && !hasData && (await this.mayBeginCluster())) return this.start(initial);
     if (this.options.voters.current().length === 1 && initial?.started === true && !hasData) throw new HcError("INTERNAL", `etcd's data on the only voter ${cluster.node} is lost (${paths.data}); bring it back from a backup. Sites that run go on; nothing is started anew from an empty state.`);
     const members = await etcd.members();
-    const step = joinStep({ node: cluster.node, peerUrl: peerUrl(me), members, hasData, initial, running: await this.running() });
+    const step = joinStep({ node: cluster.node, peerUrl: peerUrl(me), members, hasData, initial, running: status !== undefined });
     switch (step.do) {
       case "start": return this.start(initial as EtcdInitial);
       case "wait":
@@ -229,13 +235,16 @@ export class EtcdMember {
   private async overtakenBy(own: number): Promise<number> {
     const { cluster, peerEtcd, voters } = this.options;
     const asked = [...new Set([...cluster.voters, ...voters.current()])].filter((voter) => voter !== cluster.node);
-    const answers = await Promise.all(asked.map((voter) => peerEtcd(voter).then(({ member, forced }) => (member ? forced : 0), () => 0)));
-    const most = Math.max(0, ...answers);
+    const askedMs = this.options.clock.monotonicMs();
+    const answers = await Promise.all(asked.map((voter) => peerEtcd(voter).then(({ member, forced }) => (member ? forced : 0), () => undefined)));
+    if (!answers.includes(undefined)) this.askedMs = askedMs;
+    const most = Math.max(0, ...answers.filter((answer) => answer !== undefined));
     return most > own ? most : 0;
   }
 
-  private async running(): Promise<boolean> {
-    return this.options.etcd.status(this.ownEndpoint(), 1500).then(() => true, () => false);
+  /** undefined: it does not answer. */
+  private async ownStatus(): Promise<{ leader: string } | undefined> {
+    return this.options.etcd.status(this.ownEndpoint(), 1500).catch(() => undefined);
   }
 
   private async start(initial: EtcdInitial): Promise<string> {
@@ -254,7 +263,7 @@ export class EtcdMember {
     if (changed || state === "failed") await platform.restartService(etcdService);
     else await platform.startService(etcdService);
     const end = clock.monotonicMs() + 15_000;
-    while (!(await this.running())) {
+    while ((await this.ownStatus()) === undefined) {
       if (clock.monotonicMs() > end) throw new HcError("NOT_READY", "etcd was started but does not answer yet; `journalctl -u hcd-etcd` tells why.");
       await clock.sleep(100);
     }

@@ -1,7 +1,7 @@
 import type { Peers, RouteRegistry } from "../context.js";
 import { type Clock, sleepUntilTick } from "../lib/clock.js";
 
-const everyMs = 3000;
+const everyMs = 4000;
 const freshMs = 10_000;
 
 /** Which peers answered on the control port in the last 10 s, and how fast. */

@@ -17,6 +17,8 @@ import { defaultReplaceAfterMs, effectiveVoters, memberNode, memberToRemove, pla
 import type { RawMember } from "./etcd-commands.js";
 
 const lookMs = 2_000;
+/** The leader looks through etcd's members this often, ms; sooner when who votes, lives or shall vote has changed, or while one has to leave. */
+const membersMs = 10_000;
 /** So long without a commit: perhaps all voters that this node knows were replaced while it was away, so it asks every member. */
 const lostMs = 10_000;
 const widenedMs = 30_000;
@@ -50,6 +52,8 @@ export class Voters {
   /** Leader: since when a node has been no voting one, monotonic ms. */
   private readonly down = new Map<string, number>();
   private told = "";
+  /** Whom the leader last found nothing to do for, and when. */
+  private settled = { text: "", atMs: Number.NEGATIVE_INFINITY };
   public replaced = 0;
   private readonly startedMs: number;
 
@@ -122,7 +126,10 @@ export class Voters {
     this.follow(view.current());
     await this.keep();
     const guard = leader.guard();
-    if (guard === undefined) return this.down.clear();
+    if (guard === undefined) {
+      this.settled = { text: "", atMs: Number.NEGATIVE_INFINITY };
+      return this.down.clear();
+    }
     const state = view.current();
     if (precedes(state, guard)) return;
     await this.lead(state, guard);
@@ -196,9 +203,14 @@ export class Voters {
       event("", "voter-replaced", change.to === "" ? `${change.from} votes in etcd no more, and no other node can` : `${change.to} votes in etcd instead of ${change.from === "" ? "nobody" : change.from}`);
       return;
     }
+    const text = JSON.stringify([this.current(), [...alive].sort(), [...voting].sort()]);
+    if (text === this.settled.text && now - this.settled.atMs < membersMs) return;
     const members = await etcd.members();
     const leaving = memberToRemove(this.facts(members));
-    if (leaving === undefined) return this.tell("");
+    if (leaving === undefined) {
+      this.settled = { text, atMs: now };
+      return this.tell("");
+    }
     if ("why" in leaving) return this.tell(leaving.why);
     await etcd.remove(leaving.id);
     log.warn({ member: leaving.id, node: leaving.node }, "etcd: a member without a vote is taken out");

@@ -62,6 +62,8 @@ class NodeSiteServices implements SiteServices {
     this.apache = new Apache({ ...options, paths: this.paths, port: options.host.ports.apache });
   }
 
+  private looks = 0;
+
   public ensureBase(): Promise<void> {
     return this.inTurn(async () => {
       await this.ensureFolders();
@@ -69,9 +71,9 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  /** Asked every few seconds: what sites see of the host is kept as it is there. */
+  /** Asked every few seconds: what sites see of the host is kept as it is there, by every third look. */
   public async baseAnswers(): Promise<boolean> {
-    if (this.options.platform.name === "linux") await this.etc.refresh().catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "what sites see of the host's /etc could not be renewed"));
+    if (this.options.platform.name === "linux" && this.looks++ % 3 === 0) await this.etc.refresh().catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "what sites see of the host's /etc could not be renewed"));
     return this.apache.answers();
   }
 

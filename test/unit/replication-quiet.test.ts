@@ -59,7 +59,7 @@ test("a node on which nothing is written is looked at every third second; a writ
   expect(await seconds(90)).toBe(3);
   dead = false;
   expect(await seconds(3)).toBe(3);
-  expect([0, 4, 5, 19, 20, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3]);
+  expect([0, 4, 5, 19, 20, 39, 40, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3, 4, 4]);
 });
 
 test("a node that meets many written units for the first time asks for their newest snapshots at once, and each has its own age", async () => {

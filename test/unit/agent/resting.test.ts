@@ -30,12 +30,21 @@ test("an idle node goes on with its rounds, but plans, asks and publishes nothin
     return same > 60;
   });
   const [rounds, written, atMs, commands] = [node.agent.rounds(), node.published(), node.agent.publishedAtMs(), new Map(node.text.commands)];
+  const { services } = node.context;
+  const states = services.states.bind(services);
+  let lists = 0;
+  services.states = () => {
+    lists += 1;
+    return states();
+  };
   const plans = new Set([node.agent.last()]);
   for (let look = 0; look < 50; look += 1) {
     await delay(20); // 20 s of the node in all: a whole round comes every 30 s
     plans.add(node.agent.last());
   }
+  services.states = states;
   expect(plans.size).toBeLessThanOrEqual(2);
+  expect(lists).toBeLessThanOrEqual(4);
   const asked = (kind: string): number => (node.text.commands.get(kind) ?? 0) - (commands.get(kind) ?? 0);
   expect(node.agent.rounds() - rounds).toBeGreaterThanOrEqual(5);
   expect(node.published()).toBe(written);

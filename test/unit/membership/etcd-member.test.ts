@@ -2,9 +2,10 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
-import { systemClock } from "../../../daemon/lib/clock.js";
+import { type Clock, systemClock } from "../../../daemon/lib/clock.js";
 import { HcError } from "../../../daemon/lib/errors.js";
 import { type ClusterConfig, defaultPaths, defaultPorts, type HostConfig } from "../../../daemon/lib/node-config.js";
+import { SimClock } from "../../support/sim-clock.js";
 import { EtcdMember, type PeerEtcd } from "../../../daemon/membership/etcd-member.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hc-etcd-member-"));
@@ -12,28 +13,30 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 let count = 0;
 
 /** A voter with data, and with a note of having been through `forced` recoveries. */
-function voter(forced: number, peers: Record<string, PeerEtcd | undefined>) {
+function voter(forced: number, peers: Record<string, PeerEtcd | undefined>, clock: Clock = systemClock, leader: () => string = () => "1") {
   count += 1;
   const state = join(folder, String(count));
   mkdirSync(join(state, "etcd", "member"), { recursive: true });
   writeFileSync(join(state, "etcd-initial.json"), JSON.stringify({ version: 1, clusterId: "c-12345678", state: "existing", initialCluster: "", memberId: "7", started: true, forced }));
   const members = ["n1", "n2", "n3"].map((node) => ({ node, addresses: ["10.0.0.1"], zone: "a", role: "node" as const, ports: defaultPorts }));
   const acts: string[] = [];
+  const asked: string[] = [];
   const member = new EtcdMember({
     host: { version: 1, node: "n1", platform: "linux", zone: "a", role: "node", addresses: ["10.0.0.1"], ports: defaultPorts, paths: { ...defaultPaths, state } } satisfies HostConfig,
     cluster: { version: 1, cluster: "eu", clusterId: "c-12345678", node: "n1", members, voters: ["n1", "n2", "n3"], dataset: "", etcd: { heartbeatMs: 100, electionMs: 1000 } } satisfies ClusterConfig,
     platform: { stopService: async (name: string) => void acts.push(`stop ${name}`) } as never,
     runner: undefined as never,
-    etcd: { status: async () => ({ leader: "1" }), members: async () => { acts.push("members"); throw new HcError("NO_QUORUM", "nobody answers"); } } as never,
-    clock: systemClock, log: pino({ level: "silent" }),
+    etcd: { status: async () => ({ leader: leader() }), members: async () => { acts.push("members"); throw new HcError("NO_QUORUM", "nobody answers"); } } as never,
+    clock, log: pino({ level: "silent" }),
     voters: { current: () => ["n1", "n2", "n3"], confirmed: async () => ["n1", "n2", "n3"], sawCluster: () => false, leaveProblem: () => "" },
     peerEtcd: async (node) => {
+      asked.push(node);
       const answer = peers[node];
       if (answer === undefined) throw new HcError("UNREACHABLE", `${node} cannot be reached`);
       return answer;
     },
   });
-  return { member, acts, state };
+  return { member, acts, asked, state };
 }
 
 test("data from before a recovery that another voter has been through is put aside, and no second cluster is begun though a voter is silent", async () => {
@@ -52,4 +55,28 @@ test.each<[string, Record<string, PeerEtcd | undefined>]>([
   await member.step().catch(() => undefined);
   expect(JSON.parse(readFileSync(join(state, "etcd-initial.json"), "utf8"))).toMatchObject({ forced: 1 });
   expect(existsSync(join(state, "etcd", "member"))).toBe(true);
+});
+
+test("whether etcd was begun anew elsewhere is asked now and then while the own one follows a leader, at each step while it has none or not everybody has answered", async () => {
+  const clock = new SimClock();
+  let leader = "1";
+  const peers: Record<string, PeerEtcd | undefined> = { n2: { member: true, forced: 0 } };
+  const { member, asked } = voter(0, peers, clock, () => leader);
+  const steps = async (count: number): Promise<number> => {
+    asked.length = 0;
+    for (let step = 0; step < count; step += 1) {
+      await member.step().catch(() => undefined);
+      await clock.advance(5_000);
+    }
+    return asked.length;
+  };
+  expect(await steps(4)).toBe(8); // n3 does not answer
+  peers["n3"] = { member: true, forced: 0 };
+  expect(await steps(8)).toBe(4);
+  leader = "0";
+  expect(await steps(3)).toBe(6);
+  leader = "1";
+  peers["n2"] = { member: true, forced: 1 };
+  await clock.advance(20_000);
+  expect(await member.step()).toBe("set-aside");
 });

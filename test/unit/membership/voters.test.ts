@@ -37,9 +37,10 @@ async function setup(folder = mkdtempSync(join(tmpdir(), "hc-voters-"))) {
   let alive = new Set(["n1", "n2", "n4"]);
   let etcd: RawMember[] = names.slice(0, 3).map((name, at) => ({ ID: String(at + 1), name }));
   const removed: string[] = [];
+  let lists = 0;
   const host: HostConfig = { version: 1, node: "n1", platform: "linux", zone: "", role: "node", addresses: ["10.0.0.1"], ports: defaultPorts, paths: { ...defaultPaths, state: folder } };
   const cluster: ClusterConfig = { version: 1, cluster: "eu", clusterId: "c", node: "n1", members, voters: ["n1", "n2", "n3"], dataset: "", etcd: { heartbeatMs: 100, electionMs: 1000 } };
-  const voters = new Voters({ host, cluster, store, view, clock, log, event: () => undefined, silentMs: () => silentMs, leader: { guard: () => ({ key: keys.leader, modRevision: leader }) }, liveness: { alive: () => alive }, etcd: { members: async () => etcd, remove: async (id) => void removed.push(id) } });
+  const voters = new Voters({ host, cluster, store, view, clock, log, event: () => undefined, silentMs: () => silentMs, leader: { guard: () => ({ key: keys.leader, modRevision: leader }) }, liveness: { alive: () => alive }, etcd: { members: async () => { lists += 1; return etcd; }, remove: async (id) => void removed.push(id) } });
   await voters.load();
   const votesNow = (node: string, role: string): void => void state.txn([], [{ put: keys.observedNode(node), value: JSON.stringify({ ...JSON.parse(state.get(keys.observedNode(node))?.value as string), etcd: { role, healthy: true, fsyncMs: null } }) }]);
   /** The loop, by hand: one look every 2 s. */
@@ -49,7 +50,7 @@ async function setup(folder = mkdtempSync(join(tmpdir(), "hc-voters-"))) {
       await voters.look();
     }
   };
-  return { folder, clock, pass, state, voters, asked, removed, votesNow, setAlive: (nodes: string[]) => (alive = new Set(nodes)), setSilent: (ms: number) => (silentMs = ms), setEtcd: (list: RawMember[]) => (etcd = list) };
+  return { folder, clock, pass, lists: () => lists, state, voters, asked, removed, votesNow, setAlive: (nodes: string[]) => (alive = new Set(nodes)), setSilent: (ms: number) => (silentMs = ms), setEtcd: (list: RawMember[]) => (etcd = list) };
 }
 
 test("the leader gives a dead voter's seat to the fourth node after ten minutes, and takes the old member out when the new one votes", async () => {
@@ -95,4 +96,16 @@ test("a node that reaches no voter it knows asks all members, and only those tha
   await clock.advance(40_000);
   await voters.look();
   expect(asked.at(-1)?.map(({ node }) => node)).toEqual(["n1", "n2", "n3"]);
+});
+
+test("the leader lists etcd's members now and then while nothing changes, and at once when who votes or lives changes", async () => {
+  const { pass, lists, votesNow, setAlive } = await setup();
+  await pass(60);
+  expect(lists()).toBe(6);
+  votesNow("n2", "learner");
+  await pass(2);
+  expect(lists()).toBe(7);
+  setAlive(names);
+  await pass(2);
+  expect(lists()).toBe(8);
 });
