@@ -4,6 +4,11 @@ import type { EtcdStore } from "../state/etcd-store.js";
 import { type EtcdCluster, type FsyncTotals, meanFsyncMs } from "./etcd-cluster.js";
 import type { EtcdMember } from "./etcd-member.js";
 
+/** A member that answered a call about keys so short a time ago is as it was, ms. */
+const freshMs = 2_000;
+/** Looks in a row that may rest upon that. */
+const restingLooks = 4;
+
 type Seen = ObservedNode["etcd"] & { why: string };
 
 /** How etcd is, seen from this node: the own member's role and leader for voters, whether any member answers for clients. */
@@ -11,8 +16,9 @@ export class EtcdHealth {
   private seen: Seen = { role: "client", healthy: false, fsyncMs: null, why: "not looked yet" };
   private totals: FsyncTotals | undefined;
   private looks = 0;
+  private rested = 0;
 
-  public constructor(private readonly options: { etcd: EtcdCluster; member: EtcdMember; store: EtcdStore }) {}
+  public constructor(private readonly options: { etcd: Pick<EtcdCluster, "status" | "fsync">; member: Pick<EtcdMember, "hasMember" | "ownEndpoint">; store: Pick<EtcdStore, "endpoints" | "answeredAgoMs"> }) {}
 
   public last(): Seen {
     return this.seen;
@@ -20,6 +26,13 @@ export class EtcdHealth {
 
   public async look(): Promise<void> {
     const { etcd, member, store } = this.options;
+    const role = member.hasMember() ? "voter" : "client";
+    // the session's own calls have just shown it
+    if (this.seen.healthy && this.seen.role === role && this.rested < restingLooks && store.answeredAgoMs(role === "voter" ? member.ownEndpoint().node : undefined) < freshMs) {
+      this.rested += 1;
+      return;
+    }
+    this.rested = 0;
     try {
       if (!member.hasMember()) {
         const endpoint = store.endpoints()[this.looks++ % Math.max(1, store.endpoints().length)];
@@ -29,8 +42,8 @@ export class EtcdHealth {
         return;
       }
       const status = await etcd.status(member.ownEndpoint());
-      // The histogram is read every tenth look: it is 60 KB of text.
-      if (this.looks++ % 10 === 0) {
+      // The histogram is read every third time: it is 60 KB of text.
+      if (this.looks++ % 3 === 0) {
         const now = await etcd.fsync(member.ownEndpoint());
         const mean = meanFsyncMs(this.totals, now);
         this.totals = now;

@@ -115,7 +115,7 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
       guarded(withinMs.presync, `presync of ${unit}`, signal, async (inner) => {
         for (let [round, paused] = [1, false]; ; round += 1) {
           const began = context.clock.monotonicMs();
-          await replication.snapshotNow(unit, inner);
+          await replication.snapshotMade(unit);
           // a target that lacks the template, or that is only just starting, says so: it is asked again for a while
           const { bytes } = await retry(`presync of ${unit} to ${move.target}`, { firstMs: 200, capMs: 2_000, withinMs: paused ? 10_000 : 60_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
           const tookMs = context.clock.monotonicMs() - began;
@@ -149,10 +149,10 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
       guarded(withinHold(withinMs.finalizing), `last increment of ${unit}`, signal, async (inner) => {
         if (inner.aborted) throw new HcError("ABORTED", "The step was cancelled."); // nobody would resume it
         await replication.pause(unit); // it is, since presync
-        const last = await replication.snapshotNow(unit, inner);
-        const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
-        if (sent.guid !== last.guid) throw new HcError("INTERNAL", `${move.target} confirmed snapshot ${sent.guid} of ${unit}, the last one is ${last.guid}.`);
-        lastGuid = last.guid;
+        const last = await replication.snapshotMade(unit);
+        const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner, { atAck: true }));
+        if (sent.snapshot !== last) throw new HcError("INTERNAL", `${move.target} confirmed snapshot ${sent.snapshot} of ${unit}, the last one is ${last}.`);
+        lastGuid = sent.guid;
         found.lastBytes = sent.bytes;
         return `${sent.bytes} bytes while stopped`;
       }),

@@ -62,10 +62,10 @@ export class Sender {
     }
   }
 
-  /** Brings `node` to the newest snapshot that exists now. A copy there that holds another history is asked to put it into its stash first (OWNERSHIP 12). */
-  public async send(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
+  /** Brings `node` to the newest snapshot that exists now. A copy there that holds another history is asked to put it into its stash first (OWNERSHIP 12). `acked` is told what the answer says before what follows it is done. */
+  public async send(unit: string, node: string, signal: AbortSignal, acked?: (sent: Sent) => void): Promise<Sent> {
     try {
-      return await this.attempt(unit, node, signal);
+      return await this.attempt(unit, node, signal, acked);
     } catch (error) {
       const other = otherHistory(error);
       if (other === undefined) throw error;
@@ -73,10 +73,10 @@ export class Sender {
       const { stash } = await this.context.peers.call<{ stash: string }>(node, "POST", `/peer/v1/units/${unit}/stash`, { version: wireVersion, epoch, ...other }, { timeoutMs: 60_000, signal });
       if (stash === "") throw error;
       this.context.log.warn({ unit, peer: node, stash, reason: messageOf(error) }, "the copy held another history, which is in its stash now");
-      return await this.attempt(unit, node, signal);
+      return await this.attempt(unit, node, signal, acked);
     }
   }
-  private async attempt(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
+  private async attempt(unit: string, node: string, signal: AbortSignal, acked?: (sent: Sent) => void): Promise<Sent> {
     const record = this.ownRecord(unit);
     // a home that has just taken over a dead node's units would ask its disk about each of them again and again, for nobody; whoever is back is sent to at once
     if (this.context.view.current().sessions.get(node)?.value.dead === true) throw new HcError("UNREACHABLE", `${node} was declared dead; ${unit} is sent to it when it is back.`);
@@ -87,7 +87,7 @@ export class Sender {
     if (!pair.doubtful)
       try {
         const plan = await this.plan(record, dataset, pair, (local) => this.fromMemory(unit, node, local));
-        if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
+        if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal, acked);
       } catch (error) {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
       }
@@ -100,7 +100,7 @@ export class Sender {
     const plan = await this.plan(record, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
     if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
     if (remote.partial !== undefined && plan.steps.length === 0) await this.context.peers.call(node, "POST", `/peer/v1/units/${unit}/abandon`, { version: partsVersion, epoch: record.epoch }, { timeoutMs: 60_000, signal });
-    return await this.carryOut(record, node, dataset, pair, plan, signal, remote.parts === true ? { partial: remote.partial } : undefined);
+    return await this.carryOut(record, node, dataset, pair, plan, signal, acked, remote.parts === true ? { partial: remote.partial } : undefined);
   }
 
   private fromMemory(unit: string, node: string, local: readonly Snapshot[]): Decision {
@@ -144,8 +144,9 @@ export class Sender {
     });
   }
 
-  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal, parts?: Parts): Promise<Sent> {
+  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal, acked?: (sent: Sent) => void, parts?: Parts): Promise<Sent> {
     let bytes = 0;
+    const sent = (): Sent => ({ guid: plan.target.guid, snapshot: plan.target.name, bytes, kind: plan.decision.kind });
     try {
       if (plan.steps.length > 0) pair.doubtful = true;
       for (const [index, step] of plan.steps.entries()) {
@@ -153,6 +154,7 @@ export class Sender {
         bytes += await this.stream(record, node, dataset, step, { keep, definition: plan.definition, parts: index === 0 || parts === undefined ? parts : { partial: undefined } }, signal);
         this.parts.lag.confirmed(record.unit, node, { guid: step.target.guid, snapshot: step.target.name }, this.context.clock.wallMs());
       }
+      acked?.(sent());
       await pair.holds.keepOnly([plan.target.name], () => this.context.zfs.snapshots(dataset));
       pair.doubtful = false;
     } finally {
@@ -161,7 +163,7 @@ export class Sender {
     this.parts.lag.confirmed(record.unit, node, { guid: plan.target.guid, snapshot: plan.target.name }, this.context.clock.wallMs());
     await this.tidy(record, dataset);
     this.context.log.debug({ unit: record.unit, peer: node, snapshot: plan.target.name, kind: plan.decision.kind, bytes }, "replica confirmed");
-    return { guid: plan.target.guid, snapshot: plan.target.name, bytes, kind: plan.decision.kind };
+    return sent();
   }
 
   /** Sends one snapshot and returns the bytes when the replica has acknowledged its guid. */
@@ -213,6 +215,8 @@ export class Sender {
   /** Once every replica has its own hold: what this node kept for others as a replica, and for nodes that are replicas no more, is let go. */
   private async tidy(record: UnitRecord, dataset: string): Promise<void> {
     const { unit, replicas } = record;
+    // it may have been handed over since the answer came (`acked`): what is held here now is its new home's business
+    if (this.context.view.current().units.get(unit)?.value.home !== record.home) return;
     const key = replicas.join(" ");
     if (this.tidied.get(unit) === key || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
     this.tidied.set(unit, key);

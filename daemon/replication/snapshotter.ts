@@ -175,14 +175,19 @@ export class Snapshotter {
     for (const { unit, name } of wanted) this.told(unit, name);
   }
 
-  /** A snapshot now, of a unit that is ours by its record. */
-  public async now(record: UnitRecord): Promise<SnapshotInfo> {
+  /** A snapshot now, of a unit that is ours by its record; its name. */
+  public async make(record: UnitRecord): Promise<string> {
     const name = this.nextName(record.epoch);
     await this.context.zfs.snapshot([`${this.dataset(record.unit)}@${name}`]);
     this.parts.counters.add("hc_replication_snapshots_total", {});
+    this.told(record.unit, name);
+    return name;
+  }
+  /** The same, with its guid, which is one command more. */
+  public async now(record: UnitRecord): Promise<SnapshotInfo> {
+    const name = await this.make(record);
     const made = (await this.context.zfs.snapshots(this.dataset(record.unit))).find((snapshot) => snapshot.name === name);
     if (made === undefined) throw new HcError("INTERNAL", `${record.unit}@${name} is not there after it was made.`);
-    this.told(record.unit, name);
     return { name: made.name, guid: made.guid, createtxg: made.createtxg, atMs: made.atMs };
   }
 }

@@ -35,6 +35,9 @@ export interface ReplicationOptions {
   verifyMs?: number;
 }
 
+/** Longest time for which a unit that was moved here is left alone before it serves, ms. */
+const arrivalMs = 5_000;
+
 /** Starts replication on this node and registers its peer routes. On a witness (no dataset) it does nothing. */
 export async function startReplication(context: NodeContext, options: ReplicationOptions = {}): Promise<Replication> {
   const { clock, log } = context;
@@ -100,17 +103,33 @@ export async function startReplication(context: NodeContext, options: Replicatio
     }
     return returned;
   }
+  /** unit → epoch that came here by a move, and when that was first seen, monotonic ms. */
+  const arrivals = new Map<string, { epoch: number; sinceMs: number }>();
+  /** Requests wait for this unit, which has just been moved here: its disk is left to its start. Nothing is written to it before it serves, and its former home has all that it holds. */
+  function arrives({ unit, epoch, handed }: UnitRecord): boolean {
+    if (handed?.epoch !== epoch || context.gates.serving.get(unit) === epoch) return false;
+    const nowMs = clock.monotonicMs();
+    const known = arrivals.get(unit);
+    if (known?.epoch === epoch) return nowMs - known.sinceMs < arrivalMs;
+    arrivals.set(unit, { epoch, sinceMs: nowMs });
+    return true;
+  }
   /** Pairs follow the records: new ones are compared at once. */
   function reconcile(): void {
     const returned = back();
-    const pairs = new Map(homes().map((record) => [record.unit, record.replicas.filter((node) => node !== me)]));
+    const here = homes();
+    for (const unit of arrivals.keys()) if (context.view.current().units.get(unit)?.value.home !== me) arrivals.delete(unit);
+    const pairs = new Map(here.map((record) => [record.unit, record.replicas.filter((node) => node !== me)]));
     driver.retain((unit, node) => pairs.get(unit)?.includes(node) ?? false);
     lag.retain(pairs);
     sender.retain((unit, node) => {
       const record = context.view.current().units.get(unit)?.value;
       return record?.home === me && (record.replicas.includes(node) || record.move?.target === node);
     });
-    for (const [unit, nodes] of pairs) for (const node of nodes) if (returned.has(node) || !driver.has(unit, node)) driver.want(unit, node, { now: true });
+    for (const record of here) {
+      if (arrives(record)) continue;
+      for (const node of pairs.get(record.unit) ?? []) if (returned.has(node) || !driver.has(record.unit, node)) driver.want(record.unit, node, { now: true });
+    }
   }
   function verify(): void {
     for (const record of homes()) for (const node of record.replicas) if (node !== me) driver.want(record.unit, node);
@@ -167,7 +186,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
         if (!context.session.isLive() && context.session.held().size === 0) return;
         reconcile();
         // while a unit is made what it was (daemon/vault), what is written is neither the customer's nor whole: no snapshot of it, and no lag
-        await snapshotter.roundIfDue(homes().filter((record) => (restoreOf(record)?.before ?? "") === ""), options.lookMs ?? 1_000, (node) => context.view.current().sessions.get(node)?.value.dead !== true);
+        await snapshotter.roundIfDue(homes().filter((record) => (restoreOf(record)?.before ?? "") === "" && !arrives(record)), options.lookMs ?? 1_000, (node) => context.view.current().sessions.get(node)?.value.dead !== true);
         if (clock.monotonicMs() - verifiedMs > (options.verifyMs ?? 300_000)) {
           verifiedMs = clock.monotonicMs();
           verify();
@@ -185,12 +204,16 @@ export async function startReplication(context: NodeContext, options: Replicatio
     report: () => lag.report(),
     writtenBytes: (unit) => snapshotter.writtenBytes(unit),
     snapshotNow: (unit) => snapshotter.now(sender.ownRecord(unit)),
+    snapshotMade: (unit) => snapshotter.make(sender.ownRecord(unit)),
     snapshotName: (unit) => snapshotter.nameFor(sender.ownRecord(unit)),
     async snapshotTogether(wanted) {
       for (const { unit } of wanted) sender.ownRecord(unit);
       await snapshotter.together(wanted);
     },
-    sendNow: (unit, node, callSignal) => driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal]))),
+    sendNow(unit, node, callSignal, how = {}) {
+      const ends = AbortSignal.any([signal, callSignal]);
+      return new Promise((resolve, reject) => driver.exclusive(unit, node, () => sender.send(unit, node, ends, how.atAck === true ? resolve : undefined)).then(resolve, reject));
+    },
     async flushAll(unit, callSignal) {
       const record = sender.ownRecord(unit);
       await snapshotter.now(record);

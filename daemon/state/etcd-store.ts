@@ -38,10 +38,18 @@ export class EtcdStore implements Store {
   /** Told of each answer about keys; `before`: what it told last before that call was sent. Linearizable: an answer below that comes from an etcd that lost its past. */
   public onAnswer: ((seen: EtcdPoint, before: EtcdPoint | undefined) => void) | undefined;
   private latest: EtcdPoint | undefined;
+  /** Member → when the last call about keys that it answered was sent, performance.now(). */
+  private readonly answers = new Map<string, number>();
 
   public setEndpoints(endpoints: readonly EtcdEndpoint[]): void {
     this.endpointList = endpoints;
     this.at = 0;
+  }
+
+  /** ms since the sending of the last call about keys that this member (undefined: any) answered: it is a voting one then, and follows a leader. */
+  public answeredAgoMs(node?: string): number {
+    const atMs = node === undefined ? Math.max(...this.answers.values()) : (this.answers.get(node) ?? Number.NEGATIVE_INFINITY);
+    return performance.now() - atMs;
   }
 
   public endpoints(): readonly EtcdEndpoint[] {
@@ -139,8 +147,12 @@ export class EtcdStore implements Store {
       const tryMs = repeatable && list.length > 1 ? Math.min(left, Math.max(400, timeoutMs / 3)) : left;
       try {
         const before = this.latest;
+        const sentMs = performance.now();
         const answer = await this.connection.post(endpoint, path, body, tryMs, signal);
-        if (path.startsWith("/v3/kv/")) this.note(answer["header"] as RawHeader | undefined, before);
+        if (path.startsWith("/v3/kv/")) {
+          this.answers.set(endpoint.node, sentMs);
+          this.note(answer["header"] as RawHeader | undefined, before);
+        }
         return answer;
       } catch (error) {
         last = error;

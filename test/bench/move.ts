@@ -17,9 +17,10 @@ import { spread } from "../support/sites-lab.js";
  * the other way by increments afterwards. A site here runs PHP, which speaks no WebSocket: those are tested at the worker (test/unit/proxy-worker.test.ts). `--debug` tells of each step.
  * `--kill [--minutes 60] [--seed 1]`: instead, source, target, leader or a member of etcd is killed in each state of a move (test/support/move-kill.ts), until each has been struck in each state.
  */
-const { values } = parseArgs({ options: { moves: { type: "string", default: "20" }, debug: { type: "boolean", default: false }, kill: { type: "boolean", default: false }, minutes: { type: "string", default: "60" }, seed: { type: "string", default: "1" } } });
+const { values } = parseArgs({ options: { moves: { type: "string", default: "20" }, debug: { type: "boolean", default: false }, kill: { type: "boolean", default: false }, minutes: { type: "string", default: "60" }, seed: { type: "string", default: "1" }, load: { type: "string", default: "1" } } });
+const load = Number(values.load);
 const moves = Number(values.moves);
-const kinds: LoadPlan["kinds"] = { reader: { clients: 90, rate: 55 }, fresh: { clients: 40, rate: 20 }, writer: { clients: 40, rate: 25 }, upload: { clients: 10, rate: 0.5 }, slow: { clients: 20, rate: 1 } };
+const kinds: LoadPlan["kinds"] = { reader: { clients: 90, rate: 55 * load }, fresh: { clients: 40, rate: 20 * load }, writer: { clients: 40, rate: 25 * load }, upload: { clients: 10, rate: 0.5 * load }, slow: { clients: 20, rate: load } };
 const tell = (line: string): void => void process.stderr.write(`${line}\n`);
 /** Between two moves: the copies follow, and requests as they are without a move are seen. */
 const pauseMs = 4_000;

@@ -21,7 +21,7 @@ export interface StreamFault {
   /** The answer of the receiver is lost, after it has done its work. */
   loseAnswer?: boolean;
 }
-interface Node { name: string; zfs: Zfs; up: boolean; live: boolean; stop: AbortController; routes: Map<string, RouteHandler>; replication: Replication | undefined; sent: { to: string; path: string; bytes: number }[] }
+interface Node { name: string; zfs: Zfs; up: boolean; live: boolean; stop: AbortController; routes: Map<string, RouteHandler>; replication: Replication | undefined; /** Unit → epoch under which its gate is open. */ serving: Map<string, number>; sent: { to: string; path: string; bytes: number }[] }
 
 /** Several nodes' replication in one process: shared records, streams handed over in memory through the real framing. */
 export class ReplicationCluster {
@@ -49,7 +49,7 @@ export class ReplicationCluster {
 
   public addNode(name: string, zfs: Zfs): void {
     this.members.push({ node: name } as NodeContext["cluster"]["members"][number]);
-    this.nodes.set(name, { name, zfs, up: false, live: true, stop: new AbortController(), routes: new Map(), replication: undefined, sent: [] });
+    this.nodes.set(name, { name, zfs, up: false, live: true, stop: new AbortController(), routes: new Map(), replication: undefined, serving: new Map(), sent: [] });
   }
   public async start(name: string, options: ReplicationOptions = {}): Promise<Replication> {
     const node = this.node(name);
@@ -107,6 +107,7 @@ export class ReplicationCluster {
       session: fixedSession(1, () => node.live),
       peers: this.peersOf?.(name) ?? this.peers(name),
       unitLocks: new Locks(),
+      gates: { serving: node.serving } as unknown as NodeContext["gates"],
       peerRoutes: this.registryOf?.(name) ?? { route: (method, pattern, handler) => void node.routes.set(`${method} ${pattern}`, handler) },
       apiRoutes: { route: () => undefined },
       event: (unit, event, detail) => void this.events.push({ unit, event, detail }),

@@ -264,6 +264,66 @@ test("streams that must not be taken: not from the home, of a lower epoch, of a 
   await w.cluster.replication("n1").sendNow("site-a", "n2", never);
 });
 
+test("what a move waits for ends with the target's answer: that of the base is let go afterwards, and the pair is busy until then", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const replication = w.cluster.replication("n1");
+  await replication.pause("site-a");
+  w.zfs("n1").write(`${root}/site-a`, "page", "last");
+  const last = await replication.snapshotMade("site-a");
+  const { release } = w.zfs("n1");
+  const order: string[] = [];
+  let letGo = (): void => undefined;
+  const mayRelease = new Promise<void>((resolve) => (letGo = resolve));
+  w.zfs("n1").release = async (tag, snapshot) => {
+    order.push("release begins");
+    await mayRelease;
+    await release(tag, snapshot);
+    order.push("released");
+  };
+  const sent = await replication.sendNow("site-a", "n2", never, { atAck: true });
+  expect([sent.snapshot, sent.guid]).toEqual([last, await w.newest("n2", "site-a")]);
+  const next = replication.sendNow("site-a", "n2", never).then(({ bytes }) => order.push(`next sends ${bytes}`));
+  await w.clock.advance(1_000);
+  expect(order).toEqual(["release begins"]);
+  letGo();
+  await next;
+  expect(order).toEqual(["release begins", "released", "next sends 0"]);
+});
+
+test("a unit that was just moved here is neither looked at nor sent before it serves, but for 5 s at most", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const move = async (from: string, to: string, epoch: number): Promise<void> => {
+    const replication = w.cluster.replication(from);
+    await replication.pause("site-a");
+    await w.zfs(from).unmount(`${root}/site-a`);
+    await replication.snapshotMade("site-a");
+    await replication.sendNow("site-a", to, never);
+    w.cluster.putUnit({ unit: "site-a", home: to, replicas: [from], epoch, handed: { epoch, since: 1 } });
+    replication.resume("site-a");
+    await w.zfs(from).set(`${root}/site-a`, { readonly: "on" });
+    await w.zfs(to).set(`${root}/site-a`, { readonly: "off" });
+    await w.zfs(to).mount(`${root}/site-a`);
+    w.zfs(to).write(`${root}/site-a`, "page", `of epoch ${epoch}`);
+  };
+  const same = (): boolean => w.zfs("n1").digest(`${root}/site-a`) === w.zfs("n2").digest(`${root}/site-a`);
+  await move("n1", "n2", 2);
+  await w.clock.advance(3_000);
+  expect(same()).toBe(false);
+  w.cluster.node("n2").serving.set("site-a", 2);
+  await w.clock.advance(2_100);
+  expect(same()).toBe(true);
+  // one that never serves
+  await move("n2", "n1", 3);
+  await w.clock.advance(3_000);
+  expect(same()).toBe(false);
+  await w.clock.advance(5_000);
+  expect(same()).toBe(true);
+});
+
 test("a changed byte anywhere in the stream is never acknowledged", async () => {
   w = await world(["n1", "n2"]);
   await site(w, ["n2"]);
