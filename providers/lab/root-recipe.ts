@@ -25,7 +25,11 @@ export const maskedUnits = [
   "getty.target", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "phpsessionclean.timer", "systemd-firstboot.service",
 ] as const;
 
-export const zfsFuseSettings = "max-arc-size = 64\nstack-size = 512\nenable-xattr\n";
+/**
+ * zfs-fuse's zfsrc. The cache is what it takes at most, MB. With 64 a few uploads filled the part of it that writes may take: a snapshot or hold then waited seconds for its transaction group while the machine was
+ * idle, and every request with it (seen by `bench:move`: 3 to 8 s).
+ */
+export const zfsFuseSettings = "max-arc-size = 256\nstack-size = 512\nenable-xattr\n";
 
 export interface NodeBinary { path: string; version: string }
 /** The Node.js of the npm package `node`, a dependency of ours; it runs the daemon in the nodes. */
