@@ -19,7 +19,7 @@ test("a node without an identity serves version and identity only", async () => 
   const hosts = await Promise.all(nodes().map((node, number) => prepareNode(node, number < 2 ? "a" : "b")));
   cluster = await makeCluster(lab, hosts);
   const [n1] = nodes() as [TestNode];
-  await eventually("API answers", 20_000, () => api(n1, "GET", "/v1/version"), ({ status }) => status === 200);
+  await Promise.all(nodes().map((node) => eventually(`the API of ${node.name} answers`, 30_000, () => api(node, "GET", "/v1/version"), ({ status }) => status === 200)));
   expect((await api(n1, "GET", "/v1/version")).body).toMatchObject({ node: "n1", clustered: false });
   expect(await api(n1, "GET", "/v1/status")).toMatchObject({ status: 503, body: { error: { code: "NOT_READY" } } });
   expect((await n1.sh("stat -c %a:%U /run/hybridcluster/hcd.sock")).trim()).toBe("600:root");
