@@ -13,7 +13,7 @@ let project: HcProject;
 let address: Record<string, string>;
 
 const status = (): Promise<Status> => project.status();
-const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["why", "ledger"]]);
+const eventually = <T>(what: string, withinMs: number, look: () => Promise<T | undefined>): Promise<T> => project.eventually(what, withinMs, look, [["status"], ["why", "ledger"]], nodes);
 const inside = (node: string, line: string): Promise<string> => project.inside(node, line);
 const unitWhen = (what: string, withinMs: number, fits: (unit: StatusUnit) => boolean): Promise<StatusUnit> => eventually(what, withinMs, async () => {
   const unit = (await status()).units.find(({ id }) => id === "site-ledger");

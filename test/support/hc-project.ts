@@ -83,9 +83,9 @@ export class HcProject {
       await delay(200);
     }
   }
-  /** What each node's hcd has said lately, without its chatter. */
+  /** What each node's hcd has said lately, without its chatter, and what its threads and those of zfs-fuse wait in: a node that hangs says nothing. */
   public async journals(nodes: readonly string[]): Promise<string> {
-    const line = "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -30 | cut -c1-500";
+    const line = "journalctl -u hcd -n 400 -o cat --no-pager | grep -v '\"level\":20' | tail -30 | cut -c1-500; for pid in $(pgrep -f '[h]cd.cjs control') $(pgrep -x zfs-fuse); do echo \"$(cat /proc/$pid/comm): $(for task in /proc/$pid/task/*; do cat $task/wchan; echo; done | sort | uniq -c | tr '\\n' ' ')\"; done";
     return (await Promise.all(nodes.map(async (node) => `${node}:\n${await this.inside(node, line).catch((error: Error) => error.message)}`))).join("\n");
   }
   /** An operation of the engine with its events. */
