@@ -12,7 +12,7 @@ import { BaseWatch } from "./base-watch.js";
 import { emptyMemory } from "./memory.js";
 import type { NodeInput } from "./model.js";
 import { unitDataset } from "./names.js";
-import { type LocalFacts, lookAround, nodeInput, UserList } from "./observe.js";
+import { type LocalFacts, lookAround, nodeInput, ServiceList, UserList } from "./observe.js";
 import { planNode } from "./plan.js";
 import { roleOf } from "./plan-unit.js";
 import { Publisher } from "./publish.js";
@@ -24,8 +24,6 @@ import { type AgentTools, closeGate } from "./tools.js";
 /** Slow tick: everything is looked at again at least this often, ms; where nothing has changed since the last look. */
 const tickMs = 2_000;
 const restingTickMs = 4_000;
-/** While it rests the services are asked for this often, ms: one that ends is started again by the supervisor; this sees the one that stays down. */
-const restingServicesMs = 8_000;
 /** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
 const wholeRoundMs = 30_000;
 /** How often the own session is compared with the clock, ms. */
@@ -71,6 +69,7 @@ export class AgentLoop implements Agent {
   private wakers: (() => void)[] = [];
   private woken = true;
   private readonly users = new UserList();
+  private readonly services = new ServiceList();
   private readonly disk: DiskView;
   private readonly base: BaseWatch;
   /** Keys whose part of the last picture was older than their last change. */
@@ -85,8 +84,6 @@ export class AgentLoop implements Agent {
   private sign = "";
   private wholeRoundAtMs = Number.NEGATIVE_INFINITY;
   private rested = false;
-  private services: LocalFacts["services"] | undefined;
-  private servicesAtMs = Number.NEGATIVE_INFINITY;
   private readonly startedMs: number;
   private readonly loops: Promise<void>[];
   private readonly endWatch: () => void;
@@ -230,13 +227,12 @@ export class AgentLoop implements Agent {
     const standing = live ? this.context.session.generation : 0;
     if (standing !== this.standing) {
       this.disk.distrust();
-      this.services = undefined;
+      this.services.forget();
     }
     this.standing = standing;
     // what a sequence changes while the disk is looked at is seen half: its key waits for the round that its end wakes
     const busy = this.runner.busyKeys();
-    const facts = await lookAround(this.context, this.disk, this.users, live, busy, this.restingServices());
-    this.services = facts.services;
+    const facts = await lookAround(this.context, { disk: this.disk, services: this.services, users: this.users }, live, busy, this.rested && !this.asked);
     const replicas = this.tools.replication.report();
     this.rested = this.isResting(facts, replicas);
     if (this.rested) {
@@ -286,15 +282,6 @@ export class AgentLoop implements Agent {
     for (const listener of [...this.listeners]) listener(input, plan);
     const wait = this.disk.waitMs();
     return Math.min(tickMs, wait ?? tickMs, repeat ?? tickMs);
-  }
-
-  /** What the services were, where nobody woke the loop since, its last round found nothing and they were asked for a moment ago; else undefined. */
-  private restingServices(): LocalFacts["services"] | undefined {
-    const nowMs = this.context.clock.monotonicMs();
-    const { services } = this;
-    if (services !== undefined && this.rested && !this.asked && nowMs - this.servicesAtMs < restingServicesMs) return services;
-    this.servicesAtMs = nowMs;
-    return undefined;
   }
 
   /** Nobody woke the loop, nothing was to be done or to be told of last time, and disk, services and copies are as they were: the round would end as the last one did. A loop's cost grows with changes, not with units. */

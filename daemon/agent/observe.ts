@@ -12,6 +12,8 @@ import { isUnitName } from "./names.js";
 const userPrefix = "hc-";
 /** Age at which the list of users is asked for again, ms. */
 const usersMs = 30_000;
+/** While the loop rests the services are asked for this often, ms: one that ends is started again by the supervisor; this sees the one that stays down. */
+const restingServicesMs = 8_000;
 
 /** What is on this node's disk, and what runs. */
 export interface LocalFacts extends DiskFacts {
@@ -36,9 +38,26 @@ export class UserList {
   }
 }
 
-/** `known`: the services as they were a moment ago, which are not asked for then. */
-export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, disk: DiskView, userList: UserList, live: boolean, busy: ReadonlySet<string>, known?: LocalFacts["services"]): Promise<LocalFacts> {
-  const [facts, services, users] = await Promise.all([disk.look(live, busy), known ?? context.services.states(), userList.list(context)]);
+/** Services end by themselves too: asked for at each look, more seldom while the loop rests. */
+export class ServiceList {
+  private known: LocalFacts["services"] | undefined;
+  private atMs = 0;
+  public forget(): void {
+    this.known = undefined;
+  }
+  public async list({ services, clock }: Pick<NodeContext, "services" | "clock">, resting: boolean): Promise<LocalFacts["services"]> {
+    const nowMs = clock.monotonicMs();
+    if (this.known === undefined || !resting || nowMs - this.atMs >= restingServicesMs) {
+      this.known = await services.states();
+      this.atMs = nowMs;
+    }
+    return this.known;
+  }
+}
+
+/** `resting`: nobody has asked for this look, and the last one found nothing new. */
+export async function lookAround(context: Pick<NodeContext, "services" | "platform" | "clock">, lists: { disk: DiskView; services: ServiceList; users: UserList }, live: boolean, busy: ReadonlySet<string>, resting: boolean): Promise<LocalFacts> {
+  const [facts, services, users] = await Promise.all([lists.disk.look(live, busy), lists.services.list(context, resting), lists.users.list(context)]);
   return { ...facts, services, users };
 }
 

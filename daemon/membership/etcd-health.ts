@@ -34,7 +34,7 @@ export class EtcdHealth {
     }
     this.rested = 0;
     try {
-      if (!member.hasMember()) {
+      if (role === "client") {
         const endpoint = store.endpoints()[this.looks++ % Math.max(1, store.endpoints().length)];
         if (endpoint === undefined) throw new Error("no voter is known");
         const status = await etcd.status(endpoint);
