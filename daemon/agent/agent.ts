@@ -1,4 +1,5 @@
 import type { NodeContext } from "../context.js";
+import { sleepUntilTick } from "../lib/clock.js";
 import { errorCode, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 import type { AgentPart, Sampled } from "../parts.js";
@@ -26,8 +27,8 @@ const tickMs = 2_000;
 const restingTickMs = 4_000;
 /** A round in which nothing has changed since the last one plans and publishes nothing new; a whole one comes at least this often, ms. */
 const wholeRoundMs = 30_000;
-/** How often the own session is compared with the clock, ms. */
-const fenceLookMs = 200;
+/** How often the own session is compared with the clock, ms: with the other loops of this process (failover, events, the workers' deadline). */
+const fenceLookMs = 250;
 /** Rest between two rounds, ms; while many sequences run. */
 const roundGapMs = 20;
 const manyBusy = 4;
@@ -305,7 +306,7 @@ export class AgentLoop implements Agent {
     const look = (): ReadonlySet<string> | undefined => (session.isLive() ? undefined : new Set(session.held().keys()));
     let before = look();
     while (!this.signal.aborted) {
-      await clock.sleep(fenceLookMs, this.signal).catch(() => undefined);
+      await sleepUntilTick(clock, fenceLookMs, this.signal);
       const now = look();
       const fewer = now !== undefined && (before === undefined || [...before].some((unit) => !now.has(unit)));
       if (fewer) {

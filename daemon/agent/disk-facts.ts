@@ -10,6 +10,8 @@ export interface DiskFacts { datasets: readonly Dataset[]; snapshots: ReadonlyMa
 const wholeMs = 2_000;
 /** The same where it is known what this process changes: only others' doings are found by it. Its datasets, and (a hundred times as many) their snapshots. */
 const datasetsMs = 8_000;
+/** Datasets, while the host's table of mounts is as it was at the last look: that somebody unmounts one is seen by the table, and the rest (a property, a dataset that a person made) can wait. */
+const mountedDatasetsMs = 30_000;
 const snapshotsMs = 60_000;
 /** What replication does is looked at this often, ms: lists of snapshots are published as hints, and nobody waits for them. */
 const touchedMs = 10_000;
@@ -28,7 +30,7 @@ const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "c
 
 /**
  * What lies on this node's disk, as far as the agent plans from it. A look at everything costs with the number of units; a change costs a look at what changed:
- * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s, all snapshots every minute
+ * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s (30 s while nothing is mounted or unmounted), all snapshots every minute
  * (more seldom where that takes long, so that looking takes at most a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
  */
 export class DiskView {
@@ -48,7 +50,9 @@ export class DiskView {
   private count = 0;
   private touchedTree = false;
   private readonly changes: ZfsChanges | undefined;
-  public constructor(private readonly context: Pick<NodeContext, "zfs" | "cluster" | "clock" | "changes">) {
+  /** The host's mounts when the datasets were looked at last. */
+  private mounts: string | undefined;
+  public constructor(private readonly context: Pick<NodeContext, "zfs" | "cluster" | "clock" | "changes"> & { platform?: Pick<NodeContext["platform"], "mounts"> }) {
     this.changes = context.changes;
   }
 
@@ -99,8 +103,11 @@ export class DiskView {
     for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;
     const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
     const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > Math.max(manyUnits, this.datasets.size / manyWaitedShare);
+    const mounts = this.context.platform?.mounts?.();
+    const datasetsDue = known && rested(Math.max(this.datasetsAtMs, this.endedMs), mounts !== undefined && mounts === this.mounts ? mountedDatasetsMs : datasetsMs);
+    if (whole || datasetsDue) this.mounts = mounts;
     if (whole) await this.lookAtAll();
-    else if (known && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs) && !(await this.lookAtDatasets())) await this.lookAtAll();
+    else if (datasetsDue && !(await this.lookAtDatasets())) await this.lookAtAll();
     else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);
     return { datasets: [...this.datasets.values()], snapshots: this.snapshots };
   }

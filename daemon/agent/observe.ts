@@ -13,7 +13,7 @@ const userPrefix = "hc-";
 /** Age at which the list of users is asked for again, ms. */
 const usersMs = 30_000;
 /** While the loop rests the services are asked for this often, ms: one that ends is started again by the supervisor; this sees the one that stays down. */
-const restingServicesMs = 8_000;
+const restingServicesMs = 15_000;
 
 /** What is on this node's disk, and what runs. */
 export interface LocalFacts extends DiskFacts {

@@ -106,7 +106,10 @@ export class Failover {
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
     let changed: AbortController | undefined;
-    const end = context.view.onChange(() => changed?.abort());
+    // only who leads has anything to do
+    const end = context.view.onChange(() => {
+      if (this.options.leader.guard() !== undefined) changed?.abort();
+    });
     while (!signal.aborted) {
       changed = new AbortController();
       await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));

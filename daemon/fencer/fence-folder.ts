@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { machineMs } from "../lib/clock.js";
 import { type FenceNote, type FenceOrder, type FencerSign, type Reading, readNote, readOrder, readSign } from "./parse-fence.js";
 
@@ -46,7 +46,8 @@ function replace(path: string, value: object): void {
 function readable<T>(path: string, parse: (text: string | undefined) => Reading<T>): Reading<T> {
   let text: string | undefined;
   try {
-    text = readFileSync(path, "utf8");
+    // mostly there is no note, and several ask each second: an error with its stack costs ten times as much
+    if (statSync(path, { throwIfNoEntry: false }) !== undefined) text = readFileSync(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") return { kind: "unreadable", why: (error as Error).message };
   }

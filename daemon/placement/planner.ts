@@ -4,6 +4,7 @@ import type { NodeContext } from "../context.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
 import { isRecovering } from "../state/cluster-state.js";
+import { basisOf, type PlanBasis, sameBasis } from "./plan-basis.js";
 import { type ClusterPlan, planCluster, type PlannedWrite } from "./plan-cluster.js";
 import { Reach } from "./reach.js";
 
@@ -11,6 +12,8 @@ import { Reach } from "./reach.js";
 const roundLimit = 64;
 const parallel = 8;
 const tickMs = 1000;
+/** A picture from which nothing was to be done is planned from again after this time, ms: what goes by the calendar (marks, maintenance, the trash) waits so long at most. */
+const restMs = 5_000;
 const trimEveryMs = 60_000;
 /** Silence after which a node's work is given to others. */
 const goneMs = 60_000;
@@ -32,6 +35,8 @@ export class Planner {
   private writtenRevision = 0n;
   private trimmedMs = Number.NEGATIVE_INFINITY;
   private wake: (() => void) | undefined;
+  /** From what nothing was to be done last, and when. */
+  private rested: { basis: PlanBasis; atMs: number } | undefined;
   private readonly reach = new Reach();
   private readonly ordered = new Map<string, number>();
   /** Orders a move (daemon/migration); set when that has started. */
@@ -51,6 +56,7 @@ export class Planner {
     if (guard === undefined) {
       this.reach.clear();
       this.problems = {};
+      this.rested = undefined;
       return 0;
     }
     const state = context.view.current();
@@ -60,8 +66,13 @@ export class Planner {
     const gone = new Set([...state.nodes.keys()].filter((node) => liveness.silentMs(node) > goneMs));
     const lost = new Set([...gone].filter((node) => liveness.silentMs(node) > lostMs));
     const alive = liveness.alive(state);
-    const plan = planCluster({ state, alive, gone, lost, ...this.reach.look(state, alive, context.clock.monotonicMs()), atMs: context.clock.wallMs() });
+    const nowMs = context.clock.monotonicMs();
+    const reach = this.reach.look(state, alive, nowMs);
+    const basis = basisOf(state, [guard.modRevision, alive, gone, lost, reach.unreachable, reach.steady, reach.broken]);
+    if (this.rested !== undefined && nowMs - this.rested.atMs < restMs && sameBasis(this.rested.basis, basis)) return 0;
+    const plan = planCluster({ state, alive, gone, lost, ...reach, atMs: context.clock.wallMs() });
     this.problems = plan.problems;
+    this.rested = plan.writes.length + plan.moves.length === 0 ? { basis, atMs: nowMs } : undefined;
     let made = 0;
     const todo = plan.writes.slice(0, roundLimit);
     const worker = async (): Promise<void> => {

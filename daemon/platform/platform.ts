@@ -56,6 +56,8 @@ export interface Platform {
   /** Our users ("hc-…"). */
   listUsers(prefix: string): Promise<{ user: string; uid: number; gid: number }[]>;
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
+  /** All that is mounted, as one text that is another one when something was mounted or unmounted since. Costs no process; missing where that is not to be had. */
+  mounts?(): string;
   /** Differs from boot to boot; "" where the system has no such thing. */
   bootId(): Promise<string>;
 }

@@ -2,7 +2,7 @@ import { chmod, chown, mkdir, readFile, stat, unlink, writeFile } from "node:fs/
 import { createServer, type Socket } from "node:net";
 import type { NodeContext, Running } from "../context.js";
 import { writeFileAtomic } from "../lib/atomic-file.js";
-import { machineMs } from "../lib/clock.js";
+import { machineMs, sleepUntilTick } from "../lib/clock.js";
 import { messageOf } from "../lib/errors.js";
 import { Together } from "../lib/together.js";
 import { readAccessLog } from "./access-log-tail.js";
@@ -108,10 +108,22 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
       failed = reason;
     }
   };
+  /** What all workers were told last; undefined: something that has to be told again with each beat. */
+  let told: string | undefined;
   const sendDeadline = (): void => {
     tryRefresh();
+    told = undefined;
     const message = deadline();
     for (const socket of sockets) send(socket, message);
+  };
+  /** With nothing held and nothing promised there is the session's deadline alone: it moves with each sign of life, and is told once. */
+  const beatDeadline = (): void => {
+    tryRefresh();
+    const { gates, session } = context;
+    const plain = gates.isAdopted && gates.held().length === 0 && session.held().size === 0 ? `${session.generation} ${table?.generation} ${session.deadlineMs()}` : undefined;
+    if (plain !== undefined && plain === told) return;
+    sendDeadline();
+    told = plain;
   };
   /** Many units that stop at once are one table. */
   let due: Promise<void> | undefined;
@@ -123,13 +135,19 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     });
     return due;
   });
-  const beat = setInterval(() => {
-    sendDeadline();
-    workers.beat();
-  }, beatMs);
+  const beating = new AbortController();
+  const beats = (async () => {
+    while (!beating.signal.aborted) {
+      await sleepUntilTick(context.clock, beatMs, beating.signal);
+      if (beating.signal.aborted) return;
+      beatDeadline();
+      workers.beat();
+    }
+  })();
   const close = async (): Promise<void> => {
     unwatch();
-    clearInterval(beat);
+    beating.abort();
+    await beats;
     for (const socket of sockets) socket.destroy();
     await new Promise<void>((resolve) => server.close(() => resolve()));
   };

@@ -9,7 +9,9 @@ import type { Store } from "../state/store.js";
 import { brokenBecause, type EtcdMemory, furthest, type MemoryFile, readMemory } from "./etcd-memory.js";
 
 /** The memory is written this often, ms, when etcd moved on. A backup younger than that is found by the other nodes, or by the epochs on the disks. */
-const writeEveryMs = 5_000;
+const writeEveryMs = 15_000;
+/** What must not wait for that is looked for this often, ms: the generation of a new session, another lineage. */
+const lookEveryMs = 5_000;
 /** How long the others' memories are waited for at the start, ms: a restart of hcd must not cost its session. */
 const askMs = 800;
 
@@ -36,6 +38,8 @@ export interface EtcdGuardOptions {
 export class EtcdGuard {
   private memory: EtcdMemory | undefined;
   private written = "";
+  private writtenMark = "";
+  private writtenMs = Number.NEGATIVE_INFINITY;
   private opened = 0n;
   /** It is over for this process: another etcd answers, or will. */
   private told = false;
@@ -92,8 +96,8 @@ export class EtcdGuard {
   /** Writes the memory now and then, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await sleepUntilTick(this.options.clock, writeEveryMs, signal);
-      if (this.judged && !this.told) await this.save().catch((error: unknown) => this.options.log.warn({ err: error }, "what is known of etcd could not be written down"));
+      await sleepUntilTick(this.options.clock, lookEveryMs, signal);
+      if (this.judged && !this.told && (this.mark() !== this.writtenMark || this.options.clock.monotonicMs() - this.writtenMs >= writeEveryMs - lookEveryMs / 2)) await this.save().catch((error: unknown) => this.options.log.warn({ err: error }, "what is known of etcd could not be written down"));
     }
   }
   /** The picture changed: a recovery that others have opened is joined, if it is of the etcd that was judged; a watch does not say so, an answer does (`follow`). */
@@ -145,11 +149,19 @@ export class EtcdGuard {
     if (BigInt(seen.revision) > BigInt(this.memory.revision)) this.memory = { ...this.memory, revision: seen.revision, generation: Math.max(this.memory.generation, this.options.generation()) };
   }
 
+  /** All of the memory but how far etcd is. */
+  private mark(): string {
+    return JSON.stringify({ ...this.memory, revision: "" });
+  }
+
   private async save(): Promise<void> {
     if (this.memory === undefined) return;
     const text = JSON.stringify(this.memory);
     if (text === this.written) return;
+    const [mark, nowMs] = [this.mark(), this.options.clock.monotonicMs()];
     await this.options.file.write(this.memory);
     this.written = text;
+    this.writtenMark = mark;
+    this.writtenMs = nowMs;
   }
 }

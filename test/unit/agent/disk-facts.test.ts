@@ -6,7 +6,7 @@ import type { Zfs } from "../../../daemon/zfs/zfs.js";
 import { SimClock } from "../../support/sim-clock.js";
 
 const root = "hpool/hc";
-async function setUp(units: readonly string[] = ["site-a", "site-b"], changes?: ZfsChanges) {
+async function setUp(units: readonly string[] = ["site-a", "site-b"], changes?: ZfsChanges, mounts?: () => string) {
   const clock = new SimClock();
   const plain = createFakeZfs({ seed: "one" });
   const real = changes === undefined ? plain : noticed(plain, changes);
@@ -22,7 +22,7 @@ async function setUp(units: readonly string[] = ["site-a", "site-b"], changes?: 
     return act(...args);
   };
   const zfs = { ...real, datasets: counted("datasets", (name: string) => real.datasets(name)), look: counted("look", (name: string) => real.look(name)), allSnapshots: counted("all", (name: string) => real.allSnapshots(name)) } as Zfs;
-  const disk = new DiskView({ zfs, clock, cluster: { dataset: root } as ClusterConfig, ...(changes === undefined ? {} : { changes }) });
+  const disk = new DiskView({ zfs, clock, cluster: { dataset: root } as ClusterConfig, ...(changes === undefined ? {} : { changes }), ...(mounts === undefined ? {} : { platform: { mounts } }) });
   const look = async (): Promise<{ names: string[]; asked: string[] }> => {
     asked.length = 0;
     const looking = disk.look();
@@ -217,4 +217,23 @@ describe("where it is known what this process changes", () => {
     expect(asked.filter((line) => line.startsWith("look "))).toHaveLength(40);
     expect(asked.filter((line) => !line.startsWith("look "))).toEqual(["datasets ."]);
   });
+});
+
+test("while the host's mounts are as they were, the datasets are looked at every 30 s; when one came or went, as soon as they may be", async () => {
+  let mounts = "/hc /hc/site-a";
+  const { clock, look } = await setUp(undefined, new ZfsChanges(), () => mounts);
+  expect((await look()).asked).toEqual(whole);
+  await clock.advance(20_000);
+  expect((await look()).asked).toEqual([]);
+  mounts = "/hc";
+  expect((await look()).asked).toEqual(["datasets ."]);
+  expect((await look()).asked).toEqual([]);
+  // changed again at once: not sooner than without the table
+  mounts = "/hc /hc/site-b";
+  await clock.advance(4_000);
+  expect((await look()).asked).toEqual([]);
+  await clock.advance(4_000);
+  expect((await look()).asked).toEqual(["datasets ."]);
+  await clock.advance(30_000);
+  expect((await look()).asked).toEqual(["datasets ."]);
 });

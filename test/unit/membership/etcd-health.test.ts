@@ -13,7 +13,10 @@ function health(hasMember: boolean) {
       fsync: async () => ({ seconds: 0, count: 0 }),
     },
     member: { hasMember: () => hasMember, ownEndpoint: () => own },
-    store: { endpoints: () => [{ ...own, node: "n2" }], answeredAgoMs: (node) => (facts.of.push(node), facts.agoMs) },
+    store: { endpoints: () => [{ ...own, node: "n2" }], answeredAgoMs: (node) => {
+      facts.of.push(node);
+      return facts.agoMs;
+    } },
   });
   return { facts, seen };
 }

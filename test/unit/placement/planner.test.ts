@@ -16,8 +16,10 @@ async function setup() {
   const view = new WatchedView(store, log);
   await view.start(new AbortController().signal);
   let guard: { key: string; modRevision: string } | undefined = { key: keys.leader, modRevision: leader };
-  const planner = new Planner({ context: { store, view, clock: new SimClock(), log, event: () => undefined } as unknown as NodeContext, leader: { guard: () => guard }, liveness: { alive: () => new Set(), silentMs: () => 0 } });
-  return { state, put, planner, leave: () => (guard = undefined), ahead: (revision: string) => (guard = { key: keys.leader, modRevision: revision }) };
+  const clock = new SimClock();
+  const seen = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const planner = new Planner({ context: { store, view, clock, log, event: () => undefined } as unknown as NodeContext, leader: { guard: () => guard }, liveness: { alive: () => new Set(), silentMs: () => 0 } });
+  return { state, put, planner, clock, seen, leave: () => (guard = undefined), ahead: (revision: string) => (guard = { key: keys.leader, modRevision: revision }) };
 }
 
 test("the leader carries the plan out; nobody else does", async () => {
@@ -42,4 +44,24 @@ test("no plan from a picture older than the own election", async () => {
   ahead("999");
   expect(await planner.step()).toBe(0);
   expect(state.get(keys.customer("acme"))).toBeUndefined();
+});
+
+test("a picture from which nothing was to be done is planned from again when it changes, and when the calendar may have moved on", async () => {
+  const { state, put, planner, clock, seen } = await setup();
+  expect(await planner.step()).toBe(1);
+  // expires by the calendar alone, and nobody holds it
+  put(keys.trash("t1"), { version: 1, id: "t1", unit: "site-old", epoch: 1, nodes: ["n1"], deletedAtMs: 0, expiresAtMs: clock.wallMs() + 1_000, document: { version: 1, kind: "site", name: "old", origin: "git", spec: { template: "x" } } });
+  await seen();
+  expect(await planner.step()).toBe(0);
+  const purge = (): unknown => (JSON.parse(state.get(keys.trash("t1"))?.value ?? "{}") as { purge?: boolean }).purge;
+  await clock.advance(2_000);
+  expect(await planner.step()).toBe(0);
+  expect(purge()).toBeUndefined();
+  await clock.advance(4_000);
+  expect(await planner.step()).toBe(1);
+  expect(purge()).toBe(true);
+  // a change is planned from at once
+  put(keys.desired("customer", "other"), { version: 1, kind: "customer", name: "other", origin: "git", spec: { displayName: "", contact: "" } });
+  await seen();
+  expect(await planner.step()).toBe(1);
 });
