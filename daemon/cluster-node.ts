@@ -156,7 +156,7 @@ export class ClusterNode {
     this.leader = new Leader({ node: host.node, store, view: this.view, session: this.session, liveness: this.liveness, clock, log });
     this.events = new EventWriter(store, host.node, clock, log);
     this.voters = new Voters({ host, cluster, store, etcd, view: this.view, leader: this.leader, liveness: this.liveness, clock, log, event: (unit, event, detail) => this.events.add(unit, event, detail), silentMs: () => this.session.silentMs() });
-    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, voters: this.voters, peerEtcd: async (node) => {
+    this.member = new EtcdMember({ host, cluster, platform, runner, etcd, clock, log, voters: this.voters, answeredAgoMs: () => store.answeredAgoMs(host.node), peerEtcd: async (node) => {
       const { member, forced = 0 } = await askEtcd(node, 3000);
       return { member, forced };
     } });

@@ -16,6 +16,7 @@ export class EventWriter {
   private readonly queue: EventRecord[] = [];
   private number = 0;
   private running = false;
+  private added: (() => void) | undefined;
   public dropped = 0;
 
   public constructor(private readonly store: Store, private readonly node: string, private readonly clock: Clock, private readonly log: Logger) {}
@@ -27,6 +28,7 @@ export class EventWriter {
       this.queue.shift();
       this.dropped += 1;
     }
+    this.added?.();
   }
 
   public get waiting(): number {
@@ -57,10 +59,16 @@ export class EventWriter {
   }
 
   public async run(signal: AbortSignal): Promise<void> {
+    const stop = (): void => this.added?.();
+    signal.addEventListener("abort", stop, { once: true });
     while (!signal.aborted) {
       await this.flush();
+      if (this.queue.length === 0 && !signal.aborted) await new Promise<void>((resolve) => (this.added = resolve));
+      this.added = undefined;
+      // more may come at once, and what etcd has not taken waits
       await sleepUntilTick(this.clock, 250, signal);
     }
+    signal.removeEventListener("abort", stop);
     await this.flush();
   }
 }

@@ -15,6 +15,8 @@ import { defaultFailoversPerHour, defaultPolicy, failoverRest, promoted, refusal
 import { possibleLossS } from "./possible-loss.js";
 
 const tickMs = 250;
+/** Who does not lead looks this often whether it does, ms. */
+const restingTickMs = 1_000;
 /** What is due and is not done, because this node does not lead, is not asked for more often. */
 const leastMs = 20;
 /** Units that are sealed and written at once: what their copies' nodes do for them goes together (daemon/lib/together.ts). */
@@ -106,15 +108,15 @@ export class Failover {
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
     let changed: AbortController | undefined;
-    // only who leads has anything to do
+    const leads = (): boolean => this.options.leader.guard() !== undefined;
     const end = context.view.onChange(() => {
-      if (this.options.leader.guard() !== undefined) changed?.abort();
+      if (leads()) changed?.abort();
     });
     while (!signal.aborted) {
       changed = new AbortController();
       await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));
       // the moment of a death is not missed by a part of a tick
-      await context.clock.sleep(Math.max(leastMs, Math.min(untilTick(context.clock, tickMs), nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
+      await context.clock.sleep(Math.max(leastMs, Math.min(untilTick(context.clock, leads() ? tickMs : restingTickMs), nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
     }
     end();
     await this.settled();

@@ -7,8 +7,11 @@ import { isNoRoom } from "./reserve.js";
 const everyMs = 2000;
 /** OWNERSHIP 7. */
 const trustedMs = 10_000;
+/** A write without an answer for so long, ms, may have been lost on its way: another one is tried beside it, and no third (each keeps one of the process' few threads for file work). */
+const againMs = 15_000;
+const atOnce = 2;
 
-/** Writes and fsyncs a small file every 2 s, and says since when that has worked. A write that hangs never ends the loop's caller. */
+/** Writes and fsyncs a small file every 2 s, and says since when that has worked. */
 export class DiskProbe {
   private lastOkMs = Number.NEGATIVE_INFINITY;
   private error = "not probed yet";
@@ -47,8 +50,15 @@ export class DiskProbe {
   }
 
   public async run(signal: AbortSignal): Promise<void> {
+    const running = new Set<Promise<void>>();
+    const stopped = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
     while (!signal.aborted) {
-      await this.probe();
+      const probing = this.probe().finally(() => running.delete(probing));
+      running.add(probing);
+      const ended = new AbortController();
+      const late = running.size < atOnce ? [this.clock.sleep(againMs, AbortSignal.any([signal, ended.signal])).catch(() => undefined)] : [];
+      await Promise.race([stopped, ...running, ...late]);
+      ended.abort();
       await sleepUntilTick(this.clock, everyMs, signal);
     }
   }

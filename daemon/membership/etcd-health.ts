@@ -18,7 +18,7 @@ export class EtcdHealth {
   private looks = 0;
   private rested = 0;
 
-  public constructor(private readonly options: { etcd: Pick<EtcdCluster, "status" | "fsync">; member: Pick<EtcdMember, "hasMember" | "ownEndpoint">; store: Pick<EtcdStore, "endpoints" | "answeredAgoMs"> }) {}
+  public constructor(private readonly options: { etcd: Pick<EtcdCluster, "status" | "fsync">; member: Pick<EtcdMember, "hasMember" | "ownEndpoint">; store: Pick<EtcdStore, "endpoints" | "answeredAgoMs" | "preferFirst"> }) {}
 
   public last(): Seen {
     return this.seen;
@@ -50,6 +50,8 @@ export class EtcdHealth {
         if (mean !== null) this.seen = { ...this.seen, fsyncMs: mean };
       }
       const healthy = status.leader !== "0";
+      // a node's calls that have gone on to another voter would never come back, and say nothing of the own one
+      if (healthy && !status.learner && this.seen.healthy && store.endpoints()[0]?.node === member.ownEndpoint().node) store.preferFirst();
       this.seen = { role: status.learner ? "learner" : "voter", healthy, fsyncMs: this.seen.fsyncMs, why: healthy ? "" : "there is no leader" };
     } catch (error) {
       this.seen = { ...this.seen, role: member.hasMember() ? this.seen.role : "client", healthy: false, why: messageOf(error) };

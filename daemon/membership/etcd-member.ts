@@ -21,6 +21,8 @@ export interface EtcdMemberOptions {
   log: Logger;
   /** Who votes (voters.ts): as this node knows, as etcd has it now, whether this node ever saw the cluster, and why the own member must not leave yet. */
   voters: { current(): readonly string[]; confirmed(): Promise<readonly string[]>; sawCluster(): boolean; leaveProblem(members: readonly RawMember[], id: string): string };
+  /** ms since the sending of the last call about keys that the own member answered: it votes, and follows a leader. Default: it never did. */
+  answeredAgoMs?(): number;
   /** Asks another voter's hcd about its etcd. Throws when it cannot be asked. */
   peerEtcd(node: string): Promise<PeerEtcd>;
 }
@@ -28,6 +30,10 @@ export interface EtcdMemberOptions {
 export interface PeerEtcd { member: boolean; forced: number }
 
 const learnerPatienceMs = 60_000;
+/** A voter that has nothing to do looks again after this time, ms; so many of these looks in a row rest upon the answers of its member to the session, each not older than `freshMs`. */
+const lookMs = 5_000;
+const restingLooks = 3;
+const freshMs = 2_000;
 /** A voter whose own etcd follows a leader asks the others this often whether etcd was begun anew there, ms; one that has none asks at each step. */
 const overtakenMs = 20_000;
 
@@ -88,13 +94,20 @@ export class EtcdMember {
 
   /** Starts what can be started at once, then repeats steps until this node votes, or until its member is gone when it shall not; afterwards watches that it stays so. */
   public async run(signal: AbortSignal): Promise<void> {
+    let rested = 0;
     while (!signal.aborted) {
       let pauseMs = 200;
+      if (this.problemText === "" && this.isVoter() && rested < restingLooks && (this.options.answeredAgoMs?.() ?? Number.POSITIVE_INFINITY) < freshMs) {
+        rested += 1;
+        await this.options.clock.sleep(lookMs, signal).catch(() => undefined);
+        continue;
+      }
+      rested = 0;
       try {
         const step = await this.alone(() => (this.isVoter() ? this.step() : this.retire()));
         if (step === "none") {
           this.problemText = "";
-          pauseMs = this.isVoter() ? 5000 : 1000;
+          pauseMs = this.isVoter() ? lookMs : 1000;
         }
       } catch (error) {
         this.problemText = messageOf(error);

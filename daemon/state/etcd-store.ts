@@ -46,6 +46,11 @@ export class EtcdStore implements Store {
     this.at = 0;
   }
 
+  /** The first endpoint answers again: what went on to another one comes back. */
+  public preferFirst(): void {
+    this.at = 0;
+  }
+
   /** ms since the sending of the last call about keys that this member (undefined: any) answered: it is a voting one then, and follows a leader. */
   public answeredAgoMs(node?: string): number {
     const atMs = node === undefined ? Math.max(...this.answers.values()) : (this.answers.get(node) ?? Number.NEGATIVE_INFINITY);

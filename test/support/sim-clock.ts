@@ -12,6 +12,10 @@ export class SimClock implements Clock {
   public wallMs(): number {
     return this.startWallMs + this.nowMs;
   }
+  /** Sleeps that have not ended. */
+  public waiting(): number {
+    return this.timers.length;
+  }
   public sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return void reject(new HcError("ABORTED", "The wait was cancelled."));

@@ -67,3 +67,29 @@ test("without quorum two hundred wait, then the oldest are dropped and counted",
   await writer.flush();
   expect((await readEvents(store, { unit: null, limit: 1 }))[0]?.event).toBe("e249");
 });
+
+test("the loop writes what is added within a tick, tries again what etcd has not taken, asks nobody while there is nothing, and ends with the last written", async () => {
+  const store = new MemoryStore(new MemoryState());
+  const clock = new SimClock();
+  const writer = new EventWriter(store, "n1", clock, log);
+  const end = new AbortController();
+  const running = writer.run(end.signal);
+  const newest = async (): Promise<string | undefined> => (await readEvents(store, { unit: null, limit: 1 }))[0]?.event;
+  await clock.advance(10_000);
+  expect(clock.waiting()).toBe(0);
+  writer.add("", "one", "");
+  await clock.advance(400);
+  expect(await newest()).toBe("one");
+  store.cut();
+  writer.add("", "two", "");
+  await clock.advance(2_000);
+  expect(writer.waiting).toBe(1);
+  store.heal();
+  await clock.advance(400);
+  expect(await newest()).toBe("two");
+  await clock.advance(1_000);
+  writer.add("", "three", "");
+  end.abort();
+  await running;
+  expect(await newest()).toBe("three");
+});

@@ -1,7 +1,7 @@
 import { EtcdHealth } from "../../../daemon/membership/etcd-health.js";
 
 function health(hasMember: boolean) {
-  const facts = { leader: "1", learner: false, agoMs: Number.POSITIVE_INFINITY, asked: [] as string[], of: [] as (string | undefined)[], down: false };
+  const facts = { leader: "1", learner: false, agoMs: Number.POSITIVE_INFINITY, asked: [] as string[], preferred: 0, of: [] as (string | undefined)[], down: false };
   const own = { node: "n1", address: "127.0.0.1", port: 2379 };
   const seen = new EtcdHealth({
     etcd: {
@@ -13,9 +13,11 @@ function health(hasMember: boolean) {
       fsync: async () => ({ seconds: 0, count: 0 }),
     },
     member: { hasMember: () => hasMember, ownEndpoint: () => own },
-    store: { endpoints: () => [{ ...own, node: "n2" }], answeredAgoMs: (node) => {
+    store: { endpoints: () => (hasMember ? [own, { ...own, node: "n2" }] : [{ ...own, node: "n2" }]), answeredAgoMs: (node) => {
       facts.of.push(node);
       return facts.agoMs;
+    }, preferFirst: () => {
+      facts.preferred += 1;
     } },
   });
   return { facts, seen };
@@ -52,4 +54,22 @@ test("a node without a member goes by whoever answers its calls", async () => {
   facts.agoMs = 900;
   for (let look = 0; look < 5; look += 1) await seen.look();
   expect([facts.asked, new Set(facts.of), seen.last().role]).toEqual([["n2"], new Set([undefined]), "client"]);
+});
+
+test("calls that went on to another voter come back to the own member when it has been well for two looks, and not to one that only learns or follows nobody", async () => {
+  const { facts, seen } = health(true);
+  await seen.look();
+  expect(facts.preferred).toBe(0);
+  await seen.look();
+  expect(facts.preferred).toBe(1);
+  facts.leader = "0";
+  await seen.look();
+  facts.leader = "1";
+  await seen.look(); // well again, for one look
+  facts.learner = true;
+  await seen.look();
+  expect(facts.preferred).toBe(1);
+  const client = health(false);
+  for (let look = 0; look < 3; look += 1) await client.seen.look();
+  expect(client.facts.preferred).toBe(0);
 });

@@ -13,7 +13,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 let count = 0;
 
 /** A voter with data, and with a note of having been through `forced` recoveries. */
-function voter(forced: number, peers: Record<string, PeerEtcd | undefined>, clock: Clock = systemClock, leader: () => string = () => "1") {
+function voter(forced: number, peers: Record<string, PeerEtcd | undefined>, clock: Clock = systemClock, leader: () => string = () => "1", answeredAgoMs?: () => number) {
   count += 1;
   const state = join(folder, String(count));
   mkdirSync(join(state, "etcd", "member"), { recursive: true });
@@ -29,6 +29,7 @@ function voter(forced: number, peers: Record<string, PeerEtcd | undefined>, cloc
     etcd: { status: async () => ({ leader: leader() }), members: async () => { acts.push("members"); throw new HcError("NO_QUORUM", "nobody answers"); } } as never,
     clock, log: pino({ level: "silent" }),
     voters: { current: () => ["n1", "n2", "n3"], confirmed: async () => ["n1", "n2", "n3"], sawCluster: () => false, leaveProblem: () => "" },
+    ...(answeredAgoMs === undefined ? {} : { answeredAgoMs }),
     peerEtcd: async (node) => {
       asked.push(node);
       const answer = peers[node];
@@ -79,4 +80,21 @@ test("whether etcd was begun anew elsewhere is asked now and then while the own 
   peers["n2"] = { member: true, forced: 1 };
   await clock.advance(20_000);
   expect(await member.step()).toBe("set-aside");
+});
+
+test("a voter whose member has just answered the session is looked at every fourth time; one that has not, each time", async () => {
+  const clock = new SimClock();
+  let agoMs = 900;
+  const { member, acts } = voter(0, { n2: { member: true, forced: 0 }, n3: { member: true, forced: 0 } }, clock, undefined, () => agoMs);
+  acts.push("begun");
+  Object.assign(member, { step: async () => { acts.push(`step ${clock.monotonicMs()}`); return "none"; } });
+  const end = new AbortController();
+  const running = member.run(end.signal);
+  await clock.advance(40_000);
+  expect(acts).toEqual(["begun", "step 0", "step 20000", "step 40000"]);
+  agoMs = 2_500;
+  await clock.advance(15_000);
+  expect(acts.slice(4)).toEqual(["step 45000", "step 50000", "step 55000"]);
+  end.abort();
+  await running;
 });
