@@ -11,7 +11,7 @@ import { isUnitName } from "./names.js";
 /** Users of customers; the number part of the contract with CustomerRecord.user. */
 const userPrefix = "hc-";
 /** Age at which the list of users is asked for again, ms. */
-const usersMs = 30_000;
+const usersMs = 120_000;
 /** While the loop rests the services are asked for this often, ms: one that ends is started again by the supervisor; this sees the one that stays down. */
 const restingServicesMs = 15_000;
 

@@ -142,7 +142,7 @@ export class EtcdStore implements Store {
   public async call(path: string, body: unknown, timeoutMs: number, repeatable: boolean, signal?: AbortSignal): Promise<Record<string, unknown>> {
     const end = performance.now() + timeoutMs;
     const list = this.endpointList;
-    let last: unknown = new TryFailed("no member is known", true, undefined, false);
+    let last: unknown;
     for (let tries = 0; tries < Math.max(1, list.length) * (repeatable ? 2 : 1); tries += 1) {
       const left = end - performance.now();
       const index = this.at % Math.max(1, list.length);
@@ -167,6 +167,6 @@ export class EtcdStore implements Store {
         if (signal?.aborted || !unavailable || (!error.notRun && !repeatable)) break;
       }
     }
-    throw etcdError(`${path} at ${list.map((one) => one.node).join(", ")}`, last);
+    throw etcdError(`${path} at ${list.map((one) => one.node).join(", ")}`, last ?? new TryFailed("no member is known", true, undefined, false));
   }
 }
