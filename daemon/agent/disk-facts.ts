@@ -104,7 +104,8 @@ export class DiskView {
     const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
     const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > Math.max(manyUnits, this.datasets.size / manyWaitedShare);
     const mounts = this.context.platform?.mounts?.();
-    const datasetsDue = known && rested(Math.max(this.datasetsAtMs, this.endedMs), mounts !== undefined && mounts === this.mounts ? mountedDatasetsMs : datasetsMs);
+    // who waits for a unit that was just mounted or unmounted here does not wait for all the others too
+    const datasetsDue = known && due === 0 && rested(Math.max(this.datasetsAtMs, this.endedMs), mounts !== undefined && mounts === this.mounts ? mountedDatasetsMs : datasetsMs);
     if (whole || datasetsDue) this.mounts = mounts;
     if (whole) await this.lookAtAll();
     else if (datasetsDue && !(await this.lookAtDatasets())) await this.lookAtAll();

@@ -47,7 +47,11 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     if (record.state !== "creating") throw new HcError("NOT_HOME", `${unit} is ${record.state}: no new dataset is made for it.`);
     await context.zfs.clone(snapshot, dataset, properties);
   },
-  "set-properties": ({ context }, { dataset, properties }) => context.zfs.set(dataset, properties),
+  async "set-properties"({ context }, { dataset, properties }) {
+    // each waits for its own write of the pool; such that are only notes take one together. A quota comes before what says that it was taken
+    if (Object.keys(properties).every((name) => name.startsWith(property("")))) await Promise.all(Object.entries(properties).map(([name, value]) => context.zfs.set(dataset, { [name]: value })));
+    else await context.zfs.set(dataset, properties);
+  },
   async "stash-tail"({ context, replication }, { unit }) {
     const record = context.view.current().units.get(unit)?.value;
     if (record === undefined || record.home !== context.cluster.node || record.homeGeneration !== 0) throw new HcError("NOT_HOME", `${unit} is not to be taken over by ${context.cluster.node}.`);

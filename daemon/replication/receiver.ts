@@ -268,7 +268,7 @@ export class Receiver {
     return after;
   }
 
-  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first; the old ones are left to the next stream when it waits already (requests may wait for it: a move's last one). */
+  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first; the old ones are left to the next stream when it waits already (requests may wait for it: a move's last one), and to the own sends when this node is about to be home. */
   private async moveHolds(dataset: string, head: StreamHead, record: UnitRecord, all: readonly Snapshot[], signal: AbortSignal): Promise<void> {
     const full = (snapshot: Snapshot): string => `${dataset}@${snapshot.name}`;
     const kept = all.filter((snapshot) => snapshot.guid !== head.guid && head.keep.includes(snapshot.guid));
@@ -278,7 +278,7 @@ export class Receiver {
     const guids = new Set(kept.map((snapshot) => snapshot.guid));
     for (const snapshot of all) {
       if (snapshot.userrefs === 0 || snapshot.guid === head.guid) continue;
-      if (signal.aborted) return void this.kept.set(head.unit, { epoch: head.epoch, guids: new Set([...(before?.epoch === head.epoch ? before.guids : []), ...guids]) });
+      if (signal.aborted || this.takesOver(head.unit)) return void this.kept.set(head.unit, { epoch: head.epoch, guids: new Set([...(before?.epoch === head.epoch ? before.guids : []), ...guids]) });
       await this.context.zfs.release(holdTag(record.home), full(snapshot));
       if (kept.includes(snapshot)) continue;
       const stray = snapshot.userrefs > 1 || this.released.has(snapshot.guid); // held by one more, or let go of once before: holds of earlier roles
@@ -290,6 +290,13 @@ export class Receiver {
     }
     if (this.released.size > maxRemembered) this.released.clear();
     this.kept.set(head.unit, { epoch: head.epoch, guids });
+  }
+
+  /** Is the unit on its way here, and stopped at its home? Requests wait for it, and whatever the pool does now. */
+  private takesOver(unit: string): boolean {
+    const record = this.context.view.current().units.get(unit)?.value;
+    const { node } = this.context.host;
+    return record?.home === node || (record?.move?.target === node && record.move.phase === "stopping");
   }
 
   public isReceiving(unit: string): boolean {
