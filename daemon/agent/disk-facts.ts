@@ -106,10 +106,11 @@ export class DiskView {
     const mounts = this.context.platform?.mounts?.();
     // who waits for a unit that was just mounted or unmounted here does not wait for all the others too
     const datasetsDue = known && due === 0 && rested(Math.max(this.datasetsAtMs, this.endedMs), mounts !== undefined && mounts === this.mounts ? mountedDatasetsMs : datasetsMs);
-    if (whole || datasetsDue) this.mounts = mounts;
     if (whole) await this.lookAtAll();
     else if (datasetsDue && !(await this.lookAtDatasets())) await this.lookAtAll();
     else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);
+    // as they were before the look, and only when it succeeded
+    if (whole || datasetsDue) this.mounts = mounts;
     return { datasets: [...this.datasets.values()], snapshots: this.snapshots };
   }
 

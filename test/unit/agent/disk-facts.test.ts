@@ -221,7 +221,7 @@ describe("where it is known what this process changes", () => {
 
 test("while the host's mounts are as they were, the datasets are looked at every 30 s; when one came or went, as soon as they may be", async () => {
   let mounts = "/hc /hc/site-a";
-  const { clock, look } = await setUp(undefined, new ZfsChanges(), () => mounts);
+  const { clock, look, fail } = await setUp(undefined, new ZfsChanges(), () => mounts);
   expect((await look()).asked).toEqual(whole);
   await clock.advance(20_000);
   expect((await look()).asked).toEqual([]);
@@ -233,6 +233,10 @@ test("while the host's mounts are as they were, the datasets are looked at every
   await clock.advance(4_000);
   expect((await look()).asked).toEqual([]);
   await clock.advance(4_000);
+  // a look that fails has seen nothing
+  fail(true);
+  await expect(look()).rejects.toThrow("the pool is gone");
+  fail(false);
   expect((await look()).asked).toEqual(["datasets ."]);
   await clock.advance(30_000);
   expect((await look()).asked).toEqual(["datasets ."]);
