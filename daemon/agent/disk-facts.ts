@@ -103,9 +103,10 @@ export class DiskView {
     for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;
     const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
     const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > Math.max(manyUnits, this.datasets.size / manyWaitedShare);
-    const mounts = this.context.platform?.mounts?.();
     // who waits for a unit that was just mounted or unmounted here does not wait for all the others too
-    const datasetsDue = known && due === 0 && rested(Math.max(this.datasetsAtMs, this.endedMs), mounts !== undefined && mounts === this.mounts ? mountedDatasetsMs : datasetsMs);
+    const datasetsMay = known && due === 0 && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs);
+    const mounts = whole || datasetsMay ? this.context.platform?.mounts?.() : undefined;
+    const datasetsDue = datasetsMay && (mounts === undefined || mounts !== this.mounts || rested(Math.max(this.datasetsAtMs, this.endedMs), mountedDatasetsMs));
     if (whole) await this.lookAtAll();
     else if (datasetsDue && !(await this.lookAtDatasets())) await this.lookAtAll();
     else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);

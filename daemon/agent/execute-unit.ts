@@ -49,8 +49,10 @@ export const executeUnit: Pick<Executors, UnitActions> = {
   },
   async "set-properties"({ context }, { dataset, properties }) {
     // each waits for its own write of the pool; such that are only notes take one together. A quota comes before what says that it was taken
-    if (Object.keys(properties).every((name) => name.startsWith(property("")))) await Promise.all(Object.entries(properties).map(([name, value]) => context.zfs.set(dataset, { [name]: value })));
-    else await context.zfs.set(dataset, properties);
+    if (!Object.keys(properties).every((name) => name.startsWith(property("")))) return await context.zfs.set(dataset, properties);
+    // the step is over when all are: one that still ran would write over what a later step sets
+    const set = await Promise.allSettled(Object.entries(properties).map(([name, value]) => context.zfs.set(dataset, { [name]: value })));
+    for (const one of set) if (one.status === "rejected") throw one.reason;
   },
   async "stash-tail"({ context, replication }, { unit }) {
     const record = context.view.current().units.get(unit)?.value;

@@ -1,12 +1,10 @@
 import { messageOf } from "../lib/errors.js";
 import type { ObservedNode } from "../lib/records.js";
-import type { EtcdStore } from "../state/etcd-store.js";
+import { type EtcdStore, freshMs } from "../state/etcd-store.js";
 import { type EtcdCluster, type FsyncTotals, meanFsyncMs } from "./etcd-cluster.js";
 import type { EtcdMember } from "./etcd-member.js";
 
-/** A member that answered a call about keys so short a time ago is as it was, ms. */
-const freshMs = 2_000;
-/** Looks in a row that may rest upon that. */
+/** Looks in a row that may rest upon what a member has just answered. */
 const restingLooks = 4;
 
 type Seen = ObservedNode["etcd"] & { why: string };

@@ -7,6 +7,7 @@ import type { Logger } from "../lib/log.js";
 import type { ClusterConfig, HostConfig } from "../lib/node-config.js";
 import type { Platform } from "../platform/platform.js";
 import type { EtcdEndpoint } from "../state/etcd-connection.js";
+import { freshMs } from "../state/etcd-store.js";
 import type { EtcdCluster } from "./etcd-cluster.js";
 import { etcdArgv, etcdDefinition, type EtcdInitial, type RawMember, etcdPaths, etcdService, etcdUser, initialCluster, joinStep, peerUrl } from "./etcd-commands.js";
 import { memberNode } from "./plan-voters.js";
@@ -33,7 +34,6 @@ const learnerPatienceMs = 60_000;
 /** A voter that has nothing to do looks again after this time, ms; so many of these looks in a row rest upon the answers of its member to the session, each not older than `freshMs`. */
 const lookMs = 5_000;
 const restingLooks = 3;
-const freshMs = 2_000;
 /** A voter whose own etcd follows a leader asks the others this often whether etcd was begun anew there, ms; one that has none asks at each step. */
 const overtakenMs = 20_000;
 

@@ -110,11 +110,14 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
   };
   /** What all workers were told last; undefined: something that has to be told again with each beat. */
   let told: string | undefined;
+  const tell = (): void => {
+    const message = deadline();
+    for (const socket of sockets) send(socket, message);
+  };
   const sendDeadline = (): void => {
     tryRefresh();
     told = undefined;
-    const message = deadline();
-    for (const socket of sockets) send(socket, message);
+    tell();
   };
   /** With nothing held and nothing promised there is the session's deadline alone: it moves with each sign of life, and is told once. */
   const beatDeadline = (): void => {
@@ -122,8 +125,8 @@ export async function startProxyControl(context: NodeContext, user: { uid: numbe
     const { gates, session } = context;
     const plain = gates.isAdopted && gates.held().length === 0 && session.held().size === 0 ? `${session.generation} ${table?.generation} ${session.deadlineMs()}` : undefined;
     if (plain !== undefined && plain === told) return;
-    sendDeadline();
     told = plain;
+    tell();
   };
   /** Many units that stop at once are one table. */
   let due: Promise<void> | undefined;

@@ -37,8 +37,7 @@ export interface EtcdGuardOptions {
  */
 export class EtcdGuard {
   private memory: EtcdMemory | undefined;
-  private written = "";
-  private writtenMark = "";
+  private written: EtcdMemory | undefined;
   private writtenMs = Number.NEGATIVE_INFINITY;
   private opened = 0n;
   /** It is over for this process: another etcd answers, or will. */
@@ -97,7 +96,7 @@ export class EtcdGuard {
   public async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await sleepUntilTick(this.options.clock, lookEveryMs, signal);
-      if (this.judged && !this.told && (this.mark() !== this.writtenMark || this.options.clock.monotonicMs() - this.writtenMs >= writeEveryMs - lookEveryMs / 2)) await this.save().catch((error: unknown) => this.options.log.warn({ err: error }, "what is known of etcd could not be written down"));
+      if (this.judged && !this.told && this.isDue()) await this.save().catch((error: unknown) => this.options.log.warn({ err: error }, "what is known of etcd could not be written down"));
     }
   }
   /** The picture changed: a recovery that others have opened is joined, if it is of the etcd that was judged; a watch does not say so, an answer does (`follow`). */
@@ -149,19 +148,19 @@ export class EtcdGuard {
     if (BigInt(seen.revision) > BigInt(this.memory.revision)) this.memory = { ...this.memory, revision: seen.revision, generation: Math.max(this.memory.generation, this.options.generation()) };
   }
 
-  /** All of the memory but how far etcd is. */
-  private mark(): string {
-    return JSON.stringify({ ...this.memory, revision: "" });
+  /** Is there more to write than how far etcd is, or has that waited long enough? */
+  private isDue(): boolean {
+    const waited = this.options.clock.monotonicMs() - this.writtenMs >= writeEveryMs - lookEveryMs / 2;
+    return waited || JSON.stringify({ ...this.memory, revision: "" }) !== JSON.stringify({ ...this.written, revision: "" });
   }
 
   private async save(): Promise<void> {
-    if (this.memory === undefined) return;
-    const text = JSON.stringify(this.memory);
-    if (text === this.written) return;
-    const [mark, nowMs] = [this.mark(), this.options.clock.monotonicMs()];
-    await this.options.file.write(this.memory);
-    this.written = text;
-    this.writtenMark = mark;
+    const { memory } = this;
+    // replaced when it changes
+    if (memory === undefined || memory === this.written) return;
+    const nowMs = this.options.clock.monotonicMs();
+    await this.options.file.write(memory);
+    this.written = memory;
     this.writtenMs = nowMs;
   }
 }

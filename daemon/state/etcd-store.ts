@@ -10,6 +10,8 @@ interface RawHeader { revision?: string; cluster_id?: string }
 export interface EtcdPoint { etcdCluster: string; revision: string }
 interface RawWatch { result?: { header?: RawHeader; canceled?: boolean; compact_revision?: string; events?: { type?: string; kv?: RawKv }[] }; error?: unknown }
 
+/** A member that answered a call about keys so short a time ago is as it was, ms (`EtcdStore.answeredAgoMs`). */
+export const freshMs = 2_000;
 const CALL_MS = 2000;
 const PAGE = 2000;
 /** Sessions change each second: a watch of `/hc/` that is silent this long has lost its member. */
