@@ -13,12 +13,17 @@ const poolHealthMs = 30_000;
 /** A pool whose free space hardly changed between two looks, and which is far from full, is looked at with its health only. Parts of the whole. */
 const stillShare = 0.005;
 const roomyShare = 0.2;
+/** A pool with less room than this is known to be full. A part of the whole. */
+const fullShare = 0.05;
 
 /** Pure: may the next look at this pool wait? `before`: what the look before that showed. */
 export function poolRests(pool: NonNullable<ObservedNode["pool"]>, before: ObservedNode["pool"]): boolean {
   const [size, free] = [Number(pool.sizeBytes), Number(pool.freeBytes)];
   return before !== null && free > roomyShare * size && Math.abs(free - Number(before.freeBytes)) < stillShare * size;
 }
+
+/** Pure: a command was refused for want of room. Does what is known of the pool explain it? */
+export const explainsRefusal = (pool: NonNullable<ObservedNode["pool"]>): boolean => Number(pool.freeBytes) < fullShare * Number(pool.sizeBytes);
 
 /** Where the facts of `NodePublisher` come from. */
 export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; links: Links; problems(): string[]; watchdog(): ObservedNode["watchdog"]; unitsAtMs(): number; templates(): ReadonlyMap<string, string> | undefined }): NodeFacts {
@@ -29,10 +34,14 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
   let pool: ObservedNode["pool"] = null;
   let [poolAtMs, healthAtMs] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
   let rests = false;
+  let refusals = 0;
   return {
     pool: async () => {
       const nowMs = clock.monotonicMs();
-      if (pool !== null && nowMs - poolAtMs < (rests ? poolHealthMs : poolMs)) return pool;
+      const refused = context.changes?.refusals ?? 0;
+      const surprised = refused !== refusals && pool !== null && !explainsRefusal(pool);
+      if (pool !== null && !surprised && nowMs - poolAtMs < (rests ? poolHealthMs : poolMs)) return pool;
+      refusals = refused;
       const known = nowMs - healthAtMs < poolHealthMs ? pool?.health : undefined;
       const before = pool;
       pool = await readPool(runner, cluster.dataset, known);

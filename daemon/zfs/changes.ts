@@ -1,3 +1,4 @@
+import { zfsFailure } from "./errors.js";
 import type { Zfs } from "./zfs.js";
 
 /** More names than this are "everything". */
@@ -10,6 +11,8 @@ const maxNames = 2_000;
 export class ZfsChanges {
   private names = new Set<string>();
   private all = false;
+  /** How many commands were refused for want of room so far: whoever knows the size of the pool from an earlier look is wrong then. */
+  public refusals = 0;
 
   /** A dataset or snapshot. */
   public note(name: string): void {
@@ -35,6 +38,9 @@ export function noticed(zfs: Zfs, changes: ZfsChanges): Zfs {
     telling[name] = async (...args) => {
       try {
         return await act(...args);
+      } catch (error) {
+        if (zfsFailure(error) === "space") changes.refusals += 1;
+        throw error;
       } finally {
         for (const one of [args[0]].flat()) changes.note(String(one));
         if (name === "rename" || name === "clone") changes.note(String(args[1]));

@@ -1,3 +1,4 @@
+import { HcError } from "../../daemon/lib/errors.js";
 import { noticed, ZfsChanges } from "../../daemon/zfs/changes.js";
 import { createFakeZfs } from "../../daemon/zfs/fake-zfs.js";
 
@@ -29,4 +30,15 @@ test("too many names are everything, and then it begins anew", () => {
   expect(changes.take()).toBeUndefined();
   changes.note("hpool/hc/site-a@1");
   expect([...(changes.take() ?? [])]).toEqual(["hpool/hc/site-a"]);
+});
+
+test("what is refused for want of room is counted, no other refusal is", async () => {
+  const changes = new ZfsChanges();
+  const plain = createFakeZfs({ seed: "a" });
+  const full = { ...plain, snapshot: () => Promise.reject(new HcError("LIMIT_EXCEEDED", "out of space", { context: { zfs: "space" } })) };
+  const zfs = noticed(full, changes);
+  await expect(zfs.destroy("hpool/none")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  expect(changes.refusals).toBe(0);
+  await expect(zfs.snapshot(["hpool@1"])).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+  expect(changes.refusals).toBe(1);
 });
