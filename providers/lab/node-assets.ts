@@ -7,7 +7,7 @@ export const labAssets = resolve(__dirname, "../../../templates/lab");
 interface Asset { asset: string; path: string; mode: number }
 const assets: readonly Asset[] = [
   { asset: "zfs-fuse.service", path: "etc/systemd/system/zfs-fuse.service", mode: 0o644 },
-  ...["zfs", "zpool", "zfs-up", "zfs-stale", "zfs-down"].map((asset) => ({ asset, path: `usr/local/sbin/${asset}`, mode: 0o755 })),
+  ...["zfs", "zfs-translated", "zpool", "zfs-up", "zfs-stale", "zfs-down"].map((asset) => ({ asset, path: `usr/local/sbin/${asset}`, mode: 0o755 })),
 ];
 
 /**

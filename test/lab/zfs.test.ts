@@ -1,4 +1,5 @@
 import { createZfs } from "../../daemon/zfs/create-zfs.js";
+import { zfsCommands as commands } from "../../daemon/zfs/commands.js";
 import { probeCapabilities } from "../../daemon/zfs/capabilities.js";
 import { withLab } from "../support/lab.js";
 import { zfsContract } from "../contract/zfs.js";
@@ -13,4 +14,24 @@ test("capabilities of the lab's zfs: none of the later features", async () => {
   expect(await createZfs(node.runner).resumable()).toBe(false);
   // the pool is there, so a probe that changed anything would show
   expect((await createZfs(node.runner).datasets("hpool")).some((dataset) => dataset.name.includes("probe"))).toBe(false);
+});
+
+test("command lines that the lab hands straight to its zfs are answered as by the translation of all others", async () => {
+  const node = lab.node("n1");
+  await node.sh("zfs create hpool/shim; zfs create hpool/shim/a; zfs create hpool/shim/b; zfs snapshot hpool/shim/a@1; zfs hold x hpool/shim/a@1; zfs snapshot hpool/shim/a@2; zfs set hybridcluster:unit=a hpool/shim/a; echo one > /hpool/shim/a/file; zfs unmount hpool/shim/b");
+  const [both, ab, none] = [["hpool/shim/a", "hpool/shim/b"], "hpool/shim/a", "hpool/shim/none"];
+  const asked = [
+    commands.datasets("hpool/shim"), commands.datasets(none), commands.dataset(both), commands.dataset([none]), commands.look(both), commands.look([ab]), commands.look([none]), commands.snapshots(both), commands.snapshots(["hpool/shim/b"]), commands.snapshots([none]),
+    commands.allSnapshots("hpool/shim"), commands.guid(ab), commands.guid("hpool/shim/a@1"), commands.guid(none), commands.written("hpool/shim"), commands.written(ab), commands.written(none), commands.mounted(), commands.partials("hpool/shim"),
+    ["zfs", "get", "-Hp", "-o", "property,value", "used,available,guid", "hpool"],
+    // refused
+    commands.snapshot([`${none}@1`]), commands.snapshot(["hpool/shim/a@1"]), commands.set("quota=1", [ab]), commands.set("hybridcluster:unit=a", [none]), commands.destroy(none), commands.destroy("hpool/shim"), commands.destroy("hpool/shim/a@1"), commands.rollback("hpool/shim/a@1"), commands.promote(ab),
+    commands.send(`${ab}@3`, undefined), commands.send(`${ab}@2`, `${ab}@3`), commands.hold("x", ["hpool/shim/a@1"]), commands.release("y", ["hpool/shim/a@1"]), commands.unmount("hpool/shim/b"), commands.inherit(none, "hybridcluster:unit"), commands.rename(none, "hpool/shim/c"), commands.mount(none),
+  ];
+  const compare = 'same() { local one=0 two=0; zfs "$@" > /tmp/1 2> /tmp/2 || one=$?; zfs-translated "$@" > /tmp/3 2> /tmp/4 || two=$?; [ $one = $two ] && cmp -s /tmp/1 /tmp/3 && cmp -s /tmp/2 /tmp/4 || { echo "zfs $*: $one and $two"; cat /tmp/[1-4]; }; }';
+  const answers = await node.sh([compare, ...asked.map((argv) => `same ${argv.slice(1).map((word) => `'${word}'`).join(" ")}`)].join("\n"));
+  expect(answers.trim()).toBe("");
+  // done, and seen by the real command
+  expect(await node.sh(`zfs set hybridcluster:home=n1 hpool/shim/a hpool/shim/b; zfs send hpool/shim/a@1 | zfs receive -u hpool/shim/c; zfs send -i hpool/shim/a@1 hpool/shim/a@2 | zfs receive -u hpool/shim/c; zfs rollback hpool/shim/a@2; ls /hpool/shim/a; zfs release x hpool/shim/a@1; zfs destroy hpool/shim/a@1
+    /usr/sbin/zfs get -H -o name,value hybridcluster:home hpool/shim/a hpool/shim/b; /usr/sbin/zfs list -H -o name -t snapshot -r hpool/shim; zfs destroy -r hpool/shim`)).toBe("hpool/shim/a\tn1\nhpool/shim/b\tn1\nhpool/shim/a@2\nhpool/shim/c@1\nhpool/shim/c@2\n");
 });
