@@ -4,7 +4,7 @@ import { errorCode } from "./errors.js";
 const most = 100;
 
 /**
- * Calls that come while one runs go together into the next one: an idle node answers each at once, and a busy one starts a process for many of them instead of for each (a zfs command costs
+ * Calls that come in one turn, or while one runs, go together into the next one: an idle node answers each at once, and a busy one starts a process for many of them instead of for each (a zfs command costs
  * 10–30 ms of CPU before it does anything). Invariants: a call is answered by a command that began after it was made; one command at a time; when one for several fails,
  * each is asked by itself, so that one name's trouble is told to its own caller only; a command that did not end in time is the pool's trouble, and everybody's.
  */
@@ -16,11 +16,12 @@ export class Together<Item, Answer> {
   public call(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ item, resolve, reject });
-      if (!this.running) void this.drain();
+      if (this.running) return;
+      this.running = true;
+      queueMicrotask(() => void this.drain()); // what is asked in this same turn goes along
     });
   }
   private async drain(): Promise<void> {
-    this.running = true;
     while (this.waiting.length > 0) {
       const calls = this.waiting.splice(0, most);
       try {

@@ -150,7 +150,7 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
         if (inner.aborted) throw new HcError("ABORTED", "The step was cancelled."); // nobody would resume it
         await replication.pause(unit); // it is, since presync
         const last = await replication.snapshotMade(unit);
-        const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner, { atAck: true }));
+        const sent = await retry(`last increment of ${unit} to ${move.target}`, { firstMs: 100, capMs: 1_000, withinMs: 20_000, signal: inner }, () => replication.sendNow(unit, move.target, inner));
         if (sent.snapshot !== last) throw new HcError("INTERNAL", `${move.target} confirmed snapshot ${sent.snapshot} of ${unit}, the last one is ${last}.`);
         lastGuid = sent.guid;
         found.lastBytes = sent.bytes;

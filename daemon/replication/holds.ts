@@ -1,10 +1,11 @@
 import { zfsFailure } from "../zfs/errors.js";
 import type { Snapshot, Zfs } from "../zfs/zfs.js";
+import type { HoldBook } from "./hold-book.js";
 
 /**
  * Common ground (DESIGN invariant 5). At home: `hc:<replica>` on the newest snapshot that the replica has, and on those that it may have got since. On a
  * replica: `hc:<home>` on the newest snapshot, `hc:keep` on those that the home keeps for other replicas (this node may become home). The
- * holds of a tag are never released before its new ones are made.
+ * holds of a tag are never released before its new ones are made, and those of a send or receive a little later (hold-book.ts).
  */
 export const holdTag = (otherNode: string): string => `hc:${otherNode}`;
 export const keepTag = "hc:keep";
@@ -15,12 +16,7 @@ export async function releaseHolds(zfs: Zfs, dataset: string, nodes: readonly st
     if (zfsFailure(error) === "missing") return [];
     throw error;
   });
-  await releaseTags(zfs, dataset, snapshots, [keepTag, ...nodes.map(holdTag)]);
-}
-
-/** Releases `tags` from those of `snapshots` that are held. */
-export async function releaseTags(zfs: Zfs, dataset: string, snapshots: readonly Snapshot[], tags: readonly string[]): Promise<void> {
-  for (const snapshot of snapshots) if (snapshot.userrefs > 0) for (const tag of tags) await zfs.release(tag, `${dataset}@${snapshot.name}`);
+  for (const snapshot of snapshots) if (snapshot.userrefs > 0) for (const tag of [keepTag, ...nodes.map(holdTag)]) await zfs.release(tag, `${dataset}@${snapshot.name}`);
 }
 
 /** The home's book of what it holds for one replica of one unit. */
@@ -28,7 +24,7 @@ export class PairHolds {
   /** Names that may carry the tag; undefined = not known (after a start), so every held snapshot may. */
   private names: Set<string> | undefined;
   public constructor(
-    private readonly zfs: Zfs,
+    private readonly book: HoldBook,
     private readonly dataset: string,
     private readonly tag: string,
   ) {}
@@ -39,14 +35,14 @@ export class PairHolds {
   public async hold(names: readonly string[]): Promise<void> {
     for (const name of names) {
       if (this.names?.has(name) === true) continue;
-      await this.zfs.hold(this.tag, `${this.dataset}@${name}`);
+      await this.book.hold(this.tag, `${this.dataset}@${name}`);
       this.names?.add(name);
     }
   }
   /** From now on only `kept` are held for the pair. */
   public async keepOnly(kept: readonly string[], local: () => Promise<readonly Snapshot[]>): Promise<void> {
     const held = this.names === undefined ? (await local()).filter((snapshot) => snapshot.userrefs > 0).map((snapshot) => snapshot.name) : [...this.names];
-    for (const name of held) if (!kept.includes(name)) await this.zfs.release(this.tag, `${this.dataset}@${name}`);
+    for (const name of held) if (!kept.includes(name)) this.book.releaseLater(this.tag, `${this.dataset}@${name}`);
     this.names = new Set(kept);
   }
 }

@@ -9,6 +9,7 @@ import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
+import type { HoldBook } from "./hold-book.js";
 import { holdTag, keepTag } from "./holds.js";
 import type { Counters } from "./metrics.js";
 import { Partials } from "./partials.js";
@@ -41,7 +42,7 @@ export class Receiver {
   private readonly partials: Partials;
   public constructor(
     private readonly context: ReceiverContext,
-    private readonly parts: { counters: Counters; wantTemplate(name: string, version: string, from: string): void },
+    private readonly parts: { counters: Counters; holds: HoldBook; wantTemplate(name: string, version: string, from: string): void },
   ) {
     this.stasher = new Stasher(context);
     this.partials = new Partials(context);
@@ -268,25 +269,26 @@ export class Receiver {
     return after;
   }
 
-  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first; the old ones are left to the next stream when it waits already (requests may wait for it: a move's last one), and to the own sends when this node is about to be home. */
+  /** Held from now on: the newest snapshot for the home, and what the home keeps for others. New holds first; the old ones go later, and are left to the next stream when it waits already (requests may wait for it: a move's last one), and to the own sends when this node is about to be home. */
   private async moveHolds(dataset: string, head: StreamHead, record: UnitRecord, all: readonly Snapshot[], signal: AbortSignal): Promise<void> {
+    const { holds } = this.parts;
     const full = (snapshot: Snapshot): string => `${dataset}@${snapshot.name}`;
     const kept = all.filter((snapshot) => snapshot.guid !== head.guid && head.keep.includes(snapshot.guid));
-    await this.context.zfs.hold(holdTag(record.home), `${dataset}@${head.snapshot}`);
+    await holds.hold(holdTag(record.home), `${dataset}@${head.snapshot}`);
     const before = this.kept.get(head.unit);
-    for (const snapshot of kept) if (before?.epoch !== head.epoch || !before.guids.has(snapshot.guid)) await this.context.zfs.hold(keepTag, full(snapshot));
+    for (const snapshot of kept) if (before?.epoch !== head.epoch || !before.guids.has(snapshot.guid)) await holds.hold(keepTag, full(snapshot));
     const guids = new Set(kept.map((snapshot) => snapshot.guid));
     for (const snapshot of all) {
-      if (snapshot.userrefs === 0 || snapshot.guid === head.guid) continue;
+      if (snapshot.userrefs === 0 || snapshot.guid === head.guid ) continue;
       if (signal.aborted || this.takesOver(head.unit)) return void this.kept.set(head.unit, { epoch: head.epoch, guids: new Set([...(before?.epoch === head.epoch ? before.guids : []), ...guids]) });
-      await this.context.zfs.release(holdTag(record.home), full(snapshot));
-      if (kept.includes(snapshot)) continue;
-      const stray = snapshot.userrefs > 1 || this.released.has(snapshot.guid); // held by one more, or let go of once before: holds of earlier roles
-      const keptBefore = before?.guids.has(snapshot.guid) === true;
-      if (stray || keptBefore) await this.context.zfs.release(keepTag, full(snapshot));
-      if (stray) for (const node of record.replicas) await this.context.zfs.release(holdTag(node), full(snapshot));
+      const [isKept, keptBefore, leaves] = [kept.includes(snapshot), before?.guids.has(snapshot.guid) === true, holds.isLeaving(full(snapshot))];
+      if (!isKept || !keptBefore) holds.releaseLater(holdTag(record.home), full(snapshot));
+      if (isKept) continue;
+      const stray = !leaves && (snapshot.userrefs > 1 || this.released.has(snapshot.guid)); // held by one more, or let go of once before: holds of earlier roles
+      if (stray || keptBefore) holds.releaseLater(keepTag, full(snapshot));
+      if (stray) for (const node of record.replicas) holds.releaseLater(holdTag(node), full(snapshot));
       if (stray) this.released.delete(snapshot.guid);
-      else if (!keptBefore) this.released.add(snapshot.guid);
+      else if (!keptBefore && !leaves) this.released.add(snapshot.guid);
     }
     if (this.released.size > maxRemembered) this.released.clear();
     this.kept.set(head.unit, { epoch: head.epoch, guids });

@@ -30,10 +30,10 @@ export interface Replication extends Running {
   /**
    * Sends until `node` has confirmed the newest snapshot that exists now (an increment where there is common ground, else from the template's snapshot, else full);
    * works while paused; one attempt, no back-off. `node` is a replica of the record or the target of its move.
-   * `bytes` is what went over the wire (0: it had it already). `atAck`: resolves with the node's answer; what is tidied up after it goes on, and the pair is busy until it has ended.
+   * `bytes` is what went over the wire (0: it had it already).
    * Throws DIVERGED, UNREACHABLE, NOT_READY, …
    */
-  sendNow(unit: string, node: string, signal: AbortSignal, how?: { atAck?: boolean }): Promise<{ guid: string; snapshot: string; bytes: number }>;
+  sendNow(unit: string, node: string, signal: AbortSignal): Promise<{ guid: string; snapshot: string; bytes: number }>;
   /** Snapshot, then `sendNow` to every replica of the record; the outcome of each ("" = confirmed, else the error's message). */
   flushAll(unit: string, signal: AbortSignal): Promise<Record<string, string>>;
   /** No more snapshots and sends of this unit by themselves; resolves when those that run have ended. Not kept over a restart of hcd. */

@@ -4,7 +4,8 @@ import type { UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
-import { holdTag, keepTag, PairHolds, releaseTags } from "./holds.js";
+import type { HoldBook } from "./hold-book.js";
+import { holdTag, keepTag, PairHolds } from "./holds.js";
 import type { InUse } from "./in-use.js";
 import type { LagBook } from "./lag.js";
 import { type Decision, decide, type Origin, type Step, stepsOf } from "./logic.js";
@@ -35,7 +36,7 @@ export class Sender {
   private readonly tidied = new Map<string, string>();
   public constructor(
     private readonly context: SenderContext,
-    private readonly parts: { lag: LagBook; counters: Counters; rate: RateLimit; inUse: InUse },
+    private readonly parts: { lag: LagBook; counters: Counters; rate: RateLimit; inUse: InUse; holds: HoldBook },
   ) {}
 
   /** The record of a unit that is at home here, with a live session. Throws NOT_HOME. */
@@ -62,10 +63,10 @@ export class Sender {
     }
   }
 
-  /** Brings `node` to the newest snapshot that exists now. A copy there that holds another history is asked to put it into its stash first (OWNERSHIP 12). `acked` is told what the answer says before what follows it is done. */
-  public async send(unit: string, node: string, signal: AbortSignal, acked?: (sent: Sent) => void): Promise<Sent> {
+  /** Brings `node` to the newest snapshot that exists now. A copy there that holds another history is asked to put it into its stash first (OWNERSHIP 12). */
+  public async send(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
     try {
-      return await this.attempt(unit, node, signal, acked);
+      return await this.attempt(unit, node, signal);
     } catch (error) {
       const other = otherHistory(error);
       if (other === undefined) throw error;
@@ -73,21 +74,21 @@ export class Sender {
       const { stash } = await this.context.peers.call<{ stash: string }>(node, "POST", `/peer/v1/units/${unit}/stash`, { version: wireVersion, epoch, ...other }, { timeoutMs: 60_000, signal });
       if (stash === "") throw error;
       this.context.log.warn({ unit, peer: node, stash, reason: messageOf(error) }, "the copy held another history, which is in its stash now");
-      return await this.attempt(unit, node, signal, acked);
+      return await this.attempt(unit, node, signal);
     }
   }
-  private async attempt(unit: string, node: string, signal: AbortSignal, acked?: (sent: Sent) => void): Promise<Sent> {
+  private async attempt(unit: string, node: string, signal: AbortSignal): Promise<Sent> {
     const record = this.ownRecord(unit);
     // a home that has just taken over a dead node's units would ask its disk about each of them again and again, for nobody; whoever is back is sent to at once
     if (this.context.view.current().sessions.get(node)?.value.dead === true) throw new HcError("UNREACHABLE", `${node} was declared dead; ${unit} is sent to it when it is back.`);
     const dataset = `${this.context.cluster.dataset}/${unit}`;
     const key = `${unit}\0${node}`;
-    const pair = this.pairs.get(key) ?? { holds: new PairHolds(this.context.zfs, dataset, holdTag(node)), doubtful: true };
+    const pair = this.pairs.get(key) ?? { holds: new PairHolds(this.parts.holds, dataset, holdTag(node)), doubtful: true };
     this.pairs.set(key, pair);
     if (!pair.doubtful)
       try {
         const plan = await this.plan(record, dataset, pair, (local) => this.fromMemory(unit, node, local));
-        if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal, acked);
+        if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
       } catch (error) {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
       }
@@ -100,7 +101,7 @@ export class Sender {
     const plan = await this.plan(record, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
     if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
     if (remote.partial !== undefined && plan.steps.length === 0) await this.context.peers.call(node, "POST", `/peer/v1/units/${unit}/abandon`, { version: partsVersion, epoch: record.epoch }, { timeoutMs: 60_000, signal });
-    return await this.carryOut(record, node, dataset, pair, plan, signal, acked, remote.parts === true ? { partial: remote.partial } : undefined);
+    return await this.carryOut(record, node, dataset, pair, plan, signal, remote.parts === true ? { partial: remote.partial } : undefined);
   }
 
   private fromMemory(unit: string, node: string, local: readonly Snapshot[]): Decision {
@@ -124,7 +125,7 @@ export class Sender {
     return this.locks.run(dataset, async () => {
       // one command for the snapshots and for what goes along with them
       const seen = await this.context.zfs.look(dataset);
-      const local = seen?.snapshots ?? [];
+      const local = this.parts.holds.withoutWaiting(dataset, seen?.snapshots ?? []);
       const decision = choose(local);
       if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;
       const target = local.find((snapshot) => snapshot.guid === decision.target.guid) as Snapshot;
@@ -144,9 +145,8 @@ export class Sender {
     });
   }
 
-  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal, acked?: (sent: Sent) => void, parts?: Parts): Promise<Sent> {
+  private async carryOut(record: UnitRecord, node: string, dataset: string, pair: Pair, plan: Plan, signal: AbortSignal, parts?: Parts): Promise<Sent> {
     let bytes = 0;
-    const sent = (): Sent => ({ guid: plan.target.guid, snapshot: plan.target.name, bytes, kind: plan.decision.kind });
     try {
       if (plan.steps.length > 0) pair.doubtful = true;
       for (const [index, step] of plan.steps.entries()) {
@@ -154,7 +154,6 @@ export class Sender {
         bytes += await this.stream(record, node, dataset, step, { keep, definition: plan.definition, parts: index === 0 || parts === undefined ? parts : { partial: undefined } }, signal);
         this.parts.lag.confirmed(record.unit, node, { guid: step.target.guid, snapshot: step.target.name }, this.context.clock.wallMs());
       }
-      acked?.(sent());
       await pair.holds.keepOnly([plan.target.name], () => this.context.zfs.snapshots(dataset));
       pair.doubtful = false;
     } finally {
@@ -163,7 +162,7 @@ export class Sender {
     this.parts.lag.confirmed(record.unit, node, { guid: plan.target.guid, snapshot: plan.target.name }, this.context.clock.wallMs());
     await this.tidy(record, dataset);
     this.context.log.debug({ unit: record.unit, peer: node, snapshot: plan.target.name, kind: plan.decision.kind, bytes }, "replica confirmed");
-    return sent();
+    return { guid: plan.target.guid, snapshot: plan.target.name, bytes, kind: plan.decision.kind };
   }
 
   /** Sends one snapshot and returns the bytes when the replica has acknowledged its guid. */
@@ -215,13 +214,13 @@ export class Sender {
   /** Once every replica has its own hold: what this node kept for others as a replica, and for nodes that are replicas no more, is let go. */
   private async tidy(record: UnitRecord, dataset: string): Promise<void> {
     const { unit, replicas } = record;
-    // it may have been handed over since the answer came (`acked`): what is held here now is its new home's business
+    // it may have been handed over since the answer came: what is held here now is its new home's business
     if (this.context.view.current().units.get(unit)?.value.home !== record.home) return;
     const key = replicas.join(" ");
     if (this.tidied.get(unit) === key || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
     this.tidied.set(unit, key);
     const strangers = this.context.cluster.members.map((member) => member.node).filter((node) => !replicas.includes(node));
-    await releaseTags(this.context.zfs, dataset, await this.context.zfs.snapshots(dataset), [keepTag, ...strangers.map(holdTag)]);
+    for (const snapshot of await this.context.zfs.snapshots(dataset)) if (snapshot.userrefs > 0) for (const tag of [keepTag, ...strangers.map(holdTag)]) this.parts.holds.releaseLater(tag, `${dataset}@${snapshot.name}`);
   }
 }
 

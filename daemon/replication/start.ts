@@ -4,6 +4,7 @@ import { restoreOf, type UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
 import { isRecovering } from "../state/cluster-state.js";
 import { Driver } from "./driver.js";
+import { HoldBook } from "./hold-book.js";
 import { InUse } from "./in-use.js";
 import { zfsFailure } from "../zfs/errors.js";
 import { LagBook, noRoom } from "./lag.js";
@@ -31,6 +32,8 @@ export interface ReplicationOptions {
   lookMs?: number;
   pruneMs?: number;
   templateMs?: number;
+  /** Holds that may go are let go of together, ms (default 5000). */
+  releaseMs?: number;
   /** A pair that is up to date is compared again this often, ms (default 300 000): a replica may have lost its copy. */
   verifyMs?: number;
 }
@@ -48,10 +51,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
   const lag = new LagBook(() => clock.monotonicMs());
   const inUse = new InUse();
   const rate = new RateLimit(options.rateBytesPerS ?? 0, clock);
-  const sender = new Sender(context, { lag, counters, rate, inUse });
+  const holds = new HoldBook(context.zfs, log);
+  const sender = new Sender(context, { lag, counters, rate, inUse, holds });
   const puller = new TemplatePuller(context, counters);
   const source = new TemplateSource(context, rate);
-  const receiver = new Receiver(context, { counters, wantTemplate: (name, version, from) => puller.want(name, version, from) });
+  const receiver = new Receiver(context, { counters, holds, wantTemplate: (name, version, from) => puller.want(name, version, from) });
 
   const driver = new Driver({
     async attempt(unit, node, attemptSignal) {
@@ -192,6 +196,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
           verify();
         }
       }),
+      every(options.releaseMs ?? 5_000, "holds", () => holds.flush()),
       every(options.templateMs ?? 1_000, "templates", () => puller.round(signal)),
       every(options.pruneMs ?? 60_000, "prune", async () => {
         await receiver.sweep();
@@ -210,10 +215,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
       for (const { unit } of wanted) sender.ownRecord(unit);
       await snapshotter.together(wanted);
     },
-    sendNow(unit, node, callSignal, how = {}) {
-      const ends = AbortSignal.any([signal, callSignal]);
-      return new Promise((resolve, reject) => driver.exclusive(unit, node, () => sender.send(unit, node, ends, how.atAck === true ? resolve : undefined)).then(resolve, reject));
-    },
+    sendNow: (unit, node, callSignal) => driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal]))),
     async flushAll(unit, callSignal) {
       const record = sender.ownRecord(unit);
       await snapshotter.now(record);
@@ -240,7 +242,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
     stashTail: (unit, record) => receiver.stashTail(unit, record),
     metrics(): MetricSample[] {
       const lags = [...lag.report()].flatMap(([unit, replicas]) => Object.entries(replicas).flatMap(([node, item]) => [{ name: "hc_replication_lag_seconds", labels: { unit, replica: node }, value: item.lagS }, ...(item.paused === true ? [{ name: "hc_replication_paused", labels: { unit, replica: node }, value: 1 }] : [])]));
-      return [...counters.samples(), ...lags, { name: "hc_replication_sends_running", labels: {}, value: driver.runningCount }, { name: "hc_replication_sends_waiting", labels: {}, value: driver.waitingCount }];
+      return [...counters.samples(), ...lags, { name: "hc_replication_sends_running", labels: {}, value: driver.runningCount }, { name: "hc_replication_sends_waiting", labels: {}, value: driver.waitingCount }, { name: "hc_replication_releases_waiting", labels: {}, value: holds.waitingCount }];
     },
     async stop() {
       stopping.abort();

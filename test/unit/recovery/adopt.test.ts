@@ -12,6 +12,7 @@ import { keys, type UnitRecord } from "../../../daemon/lib/records.js";
 import { type AdoptParts, adoptHere, findOwned, type IsAlive } from "../../../daemon/recovery/adopt.js";
 import { lookAtDisk } from "../../../daemon/recovery/disk-routes.js";
 import { planTransfer, transfer } from "../../../daemon/recovery/transfer.js";
+import { HoldBook } from "../../../daemon/replication/hold-book.js";
 import { Counters } from "../../../daemon/replication/metrics.js";
 import { Receiver } from "../../../daemon/replication/receiver.js";
 import { MemoryStore } from "../../../daemon/state/memory-store.js";
@@ -126,7 +127,7 @@ test("a copy that was left out of a recovery and knows a later epoch: its histor
   const home = { ...(await lookAtDisk(node, "hpool/hc"))[0]!, epoch: 6, home: "n1" };
   const peers = { call: async (_node: string, _method: string, path: string) => (path === "/peer/v1/disk" ? { version: 1, node: "n1", lineage: 1, units: [home] } : { version: 1, exists: true, mounted: true, epoch: 6, holdsOrigin: false, snapshots: path.includes("site-shop") && _node === "n1" ? [list[0]].map((one) => ({ name: one!.name, guid: one!.guid, createtxg: one!.createtxg, atMs: one!.atMs })) : list.map(({ name, guid, createtxg, atMs }) => ({ name, guid, createtxg, atMs })) }) };
   await new Promise((resolve) => setImmediate(resolve));
-  const receiver = new Receiver(node, { counters: new Counters(), wantTemplate: () => undefined });
+  const receiver = new Receiver(node, { counters: new Counters(), holds: new HoldBook(node.zfs, node.log), wantTemplate: () => undefined });
   // the home looks while the copy is taken apart
   const looks: ReturnType<Receiver["snapshots"]>[] = [];
   zfs.onOperation = (operation) => {
