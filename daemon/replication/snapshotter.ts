@@ -28,7 +28,7 @@ export interface SnapshotterParts {
 export const mayRecord = (record: Pick<UnitRecord, "unit" | "homeGeneration">, session: Pick<Session, "generation" | "owns">): boolean => record.homeGeneration === session.generation && session.owns(record.unit);
 
 /** Pure: how many times longer than usual the next look may wait, after so many in a row that found nothing written. What is written first is then seen up to 3 s later than in a busy hour. */
-export const restAfter = (quietLooks: number): number => (quietLooks < 5 ? 1 : quietLooks < 20 ? 2 : quietLooks < 40 ? 3 : 4);
+export const restAfter = (quietLooks: number): number => (quietLooks < 3 ? 1 : quietLooks < 8 ? 2 : quietLooks < 15 ? 3 : 4);
 /** The same where no copy is there to be sent to: a snapshot keeps a point in time for the vault then, which is by the minute. */
 export const restAlone = 30;
 

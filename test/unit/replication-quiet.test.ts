@@ -12,7 +12,7 @@ function snapshotterOn(clock: SimClock, lag: LagBook, zfs: Partial<NodeContext["
   return new Snapshotter(context, { lag, counters: new Counters(), isPaused: () => isPaused, rpo: () => () => 10, record: find, made: () => undefined, failed: () => undefined });
 }
 
-test("a node on which nothing is written is looked at every third second; a write, a new home and a failure bring it back to each", async () => {
+test("a node on which nothing is written is looked at every fourth second; a write, a new home and a failure bring it back to each", async () => {
   const clock = new SimClock();
   let looks = 0;
   let written = "0";
@@ -36,9 +36,9 @@ test("a node on which nothing is written is looked at every third second; a writ
     }
     return looks - before;
   };
-  expect(await seconds(5)).toBe(5);
-  expect(await seconds(30)).toBe(15);
-  expect(await seconds(30)).toBe(10);
+  expect(await seconds(3)).toBe(3);
+  expect(await seconds(10)).toBe(5);
+  expect(await seconds(18)).toBe(6);
   written = "4096";
   expect(await seconds(3)).toBe(1); // at most 3 s after it was written
   expect(await seconds(3)).toBe(3);
@@ -48,7 +48,7 @@ test("a node on which nothing is written is looked at every third second; a writ
   expect(await seconds(1)).toBe(1);
   await seconds(60);
   fails = true;
-  expect(await seconds(3)).toBe(1);
+  expect(await seconds(4)).toBe(1);
   expect(await seconds(3)).toBe(3);
   fails = false;
   written = "4096";
@@ -59,7 +59,7 @@ test("a node on which nothing is written is looked at every third second; a writ
   expect(await seconds(90)).toBe(3);
   dead = false;
   expect(await seconds(3)).toBe(3);
-  expect([0, 4, 5, 19, 20, 39, 40, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3, 4, 4]);
+  expect([0, 2, 3, 7, 8, 14, 15, 1e6].map(restAfter)).toEqual([1, 1, 2, 2, 3, 3, 4, 4]);
 });
 
 test("a node that meets many written units for the first time asks for their newest snapshots at once, and each has its own age", async () => {

@@ -119,7 +119,7 @@ test("lag grows while a replica is away, counted from the oldest write it lacks,
   }
   const away = w.cluster.replication("n1").report().get("site-a")?.["n2"];
   expect(away?.lagS).toBeGreaterThan(56);
-  expect(away?.lagS).toBeLessThan(62);
+  expect(away?.lagS).toBeLessThan(64); // a resting home looks every 4 s: what it sees first may be as old as the look before
   expect(away?.error).toContain("n2");
   await w.cluster.start("n2");
   await w.clock.advance(15_000);
