@@ -16,7 +16,7 @@ import { isOpen, planAlerts } from "./plan-alerts.js";
 import { type AlertSettings, safeReason, settingsOf } from "./receivers.js";
 import { type Senders, senders as realSenders } from "./send.js";
 
-const tickMs = 1_000;
+const tickMs = 2_000;
 /** A round's time, at most this part of all time: the picture of 50,000 units is looked at less often. */
 const shareOfTime = 20;
 /** Conditions of this age are written down for the next leader, so often at most, and at most so many (the oldest). */
