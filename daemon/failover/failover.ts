@@ -16,7 +16,7 @@ import { defaultFailoversPerHour, defaultPolicy, failoverRest, promoted, refusal
 import { possibleLossS } from "./possible-loss.js";
 
 const tickMs = 250;
-/** Who does not lead looks this often whether it does, ms. */
+/** Without a unit that waits it looks this often, ms; who does not lead, whether it does. */
 const restingTickMs = 1_000;
 /** What is due and is not done, because this node does not lead, is not asked for more often. */
 const leastMs = 20;
@@ -105,11 +105,12 @@ export class Failover {
     return new Map([...this.waiting].map(([unit, { why }]) => [unit, why]));
   }
 
-  /** Looks at each lasting change of the picture, four times a second and when a death is due, until the signal fires. */
+  /** Looks at each lasting change of the picture, when a death is due, each second, and four times a second while units wait for a new home, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
     let changed: AbortController | undefined;
     const leads = (): boolean => this.options.leader.guard() !== undefined;
+    const isBusy = (): boolean => leads() && this.running.size + this.waiting.size > 0;
     const end = onLastingChange(context.view, () => {
       if (leads()) changed?.abort();
     });
@@ -117,7 +118,7 @@ export class Failover {
       changed = new AbortController();
       await this.step().catch((error: unknown) => context.log.warn({ err: error }, "failover: round failed"));
       // the moment of a death is not missed by a part of a tick
-      await context.clock.sleep(Math.max(leastMs, Math.min(untilTick(context.clock, leads() ? tickMs : restingTickMs), nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
+      await context.clock.sleep(Math.max(leastMs, Math.min(untilTick(context.clock, isBusy() ? tickMs : restingTickMs), nextDeathMs(context.view.current(), (node) => this.options.liveness.silentMs(node)))), AbortSignal.any([signal, changed.signal])).catch(() => undefined);
     }
     end();
     await this.settled();

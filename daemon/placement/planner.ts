@@ -14,7 +14,7 @@ const roundLimit = 64;
 const parallel = 8;
 const tickMs = 1000;
 /** A picture from which nothing was to be done is planned from again after this time, ms: what goes by the calendar (marks, maintenance, the trash) waits so long at most. */
-const restMs = 5_000;
+const restMs = 10_000;
 const trimEveryMs = 60_000;
 /** Silence after which a node's work is given to others. */
 const goneMs = 60_000;

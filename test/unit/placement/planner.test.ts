@@ -57,7 +57,7 @@ test("a picture from which nothing was to be done is planned from again when it 
   await clock.advance(2_000);
   expect(await planner.step()).toBe(0);
   expect(purge()).toBeUndefined();
-  await clock.advance(4_000);
+  await clock.advance(9_000);
   expect(await planner.step()).toBe(1);
   expect(purge()).toBe(true);
   // a change is planned from at once
