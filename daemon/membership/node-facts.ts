@@ -16,6 +16,9 @@ const roomyShare = 0.2;
 /** A pool with less room than this is known to be full. A part of the whole. */
 const fullShare = 0.05;
 
+/** A refusal that the pool does not explain (somebody's quota) does not have it looked at more often, ms. */
+const surprisedMs = 5_000;
+
 /** Pure: may the next look at this pool wait? `before`: what the look before that showed. */
 export function poolRests(pool: NonNullable<ObservedNode["pool"]>, before: ObservedNode["pool"]): boolean {
   const [size, free] = [Number(pool.sizeBytes), Number(pool.freeBytes)];
@@ -39,7 +42,7 @@ export function nodeFacts(context: NodeContext, parts: { health: EtcdHealth; lin
     pool: async () => {
       const nowMs = clock.monotonicMs();
       const refused = context.changes?.refusals ?? 0;
-      const surprised = refused !== refusals && pool !== null && !explainsRefusal(pool);
+      const surprised = refused !== refusals && pool !== null && !explainsRefusal(pool) && nowMs - poolAtMs >= surprisedMs;
       if (pool !== null && !surprised && nowMs - poolAtMs < (rests ? poolHealthMs : poolMs)) return pool;
       refusals = refused;
       const known = nowMs - healthAtMs < poolHealthMs ? pool?.health : undefined;

@@ -26,20 +26,23 @@ export class HoldBook {
     return this.waiting.size;
   }
   public async hold(tag: string, snapshot: string): Promise<void> {
-    this.waiting.get(snapshot)?.delete(tag);
-    if (this.leaving.get(snapshot)?.has(tag) === true) await this.flushing;
+    while (this.leaving.get(snapshot)?.has(tag) === true) await this.flushing;
+    this.waiting.get(snapshot)?.delete(tag); // after that: a release that failed waits again
     await this.zfs.hold(tag, snapshot);
     if (this.made.size > most) this.made.clear();
     this.made.add(`${tag} ${snapshot}`);
   }
   private async release(tag: string, snapshot: string): Promise<void> {
+    this.made.delete(`${tag} ${snapshot}`); // from now on nobody knows, also when it fails
     await this.zfs.release(tag, snapshot);
-    this.made.delete(`${tag} ${snapshot}`);
   }
   public releaseLater(tag: string, snapshot: string): void {
     if (this.leaving.get(snapshot)?.has(tag) === true) return;
+    this.wait(tag, snapshot);
+    if (this.waiting.size > most && this.leaving.size === 0) void this.flush();
+  }
+  private wait(tag: string, snapshot: string): void {
     this.waiting.set(snapshot, (this.waiting.get(snapshot) ?? new Set()).add(tag));
-    if (this.waiting.size > most) void this.flush();
   }
   /** Is a hold of it on its way out? */
   public isLeaving(snapshot: string): boolean {
@@ -56,19 +59,19 @@ export class HoldBook {
       return tags === 0 ? snapshot : { ...snapshot, userrefs: Math.max(0, snapshot.userrefs - tags) };
     });
   }
-  /** Lets go of everything that waits. What fails waits again. */
+  /** Lets go of everything that waits, one tag after the other. What fails waits again, and counts as held. */
   public flush(): Promise<void> {
     this.flushing = this.flushing.then(async () => {
-      this.leaving = this.waiting;
+      const leaving = this.waiting;
+      this.leaving = leaving;
       this.waiting = new Map();
-      const releases = [...this.leaving].flatMap(([snapshot, tags]) => [...tags].map(async (tag) => {
-        await this.release(tag, snapshot).catch((error: unknown) => {
-          tags.delete(tag);
+      for (const tag of new Set([...leaving.values()].flatMap((tags) => [...tags]))) {
+        const snapshots = [...leaving].filter(([, tags]) => tags.has(tag)).map(([snapshot]) => snapshot);
+        await Promise.all(snapshots.map((snapshot) => this.release(tag, snapshot).catch((error: unknown) => {
           this.log.debug({ snapshot, tag, reason: messageOf(error) }, "a hold could not be let go of; tried again");
-          this.releaseLater(tag, snapshot);
-        });
-      }));
-      await Promise.all(releases);
+          this.wait(tag, snapshot);
+        })));
+      }
       this.leaving = new Map();
     });
     return this.flushing;

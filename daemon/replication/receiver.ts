@@ -276,7 +276,7 @@ export class Receiver {
     const kept = all.filter((snapshot) => snapshot.guid !== head.guid && head.keep.includes(snapshot.guid));
     await holds.hold(holdTag(record.home), `${dataset}@${head.snapshot}`);
     const before = this.kept.get(head.unit);
-    for (const snapshot of kept) if (before?.epoch !== head.epoch || !before.guids.has(snapshot.guid)) await holds.hold(keepTag, full(snapshot));
+    await Promise.all(kept.filter(({ guid }) => before?.epoch !== head.epoch || !before.guids.has(guid)).map((snapshot) => holds.hold(keepTag, full(snapshot))));
     const guids = new Set(kept.map((snapshot) => snapshot.guid));
     for (const snapshot of all) {
       if (snapshot.userrefs === 0 || snapshot.guid === head.guid ) continue;

@@ -87,7 +87,7 @@ export class Sender {
     this.pairs.set(key, pair);
     if (!pair.doubtful)
       try {
-        const plan = await this.plan(record, dataset, pair, (local) => this.fromMemory(unit, node, local));
+        const plan = await this.plan(record, node, dataset, pair, (local) => this.fromMemory(unit, node, local));
         if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
       } catch (error) {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
@@ -98,7 +98,7 @@ export class Sender {
     const query = new URLSearchParams({ ...(origin === undefined ? {} : { template: record.origin.template, version: record.origin.version, guid: origin.guid }), ...(inParts ? { wire: String(partsVersion) } : {}) }).toString();
     const answer = await this.context.peers.call(node, "GET", `/peer/v1/units/${unit}/snapshots${query === "" ? "" : `?${query}`}`, undefined, { timeoutMs: 15_000, signal });
     const remote = readUnitSnapshots(answer, node);
-    const plan = await this.plan(record, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
+    const plan = await this.plan(record, node, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
     if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
     if (remote.partial !== undefined && plan.steps.length === 0) await this.context.peers.call(node, "POST", `/peer/v1/units/${unit}/abandon`, { version: partsVersion, epoch: record.epoch }, { timeoutMs: 60_000, signal });
     return await this.carryOut(record, node, dataset, pair, plan, signal, remote.parts === true ? { partial: remote.partial } : undefined);
@@ -121,7 +121,7 @@ export class Sender {
   }
 
   /** Look, decide and hold. Undefined: nothing to send that is known of. */
-  private plan(record: UnitRecord, dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
+  private plan(record: UnitRecord, node: string, dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
     return this.locks.run(dataset, async () => {
       // one command for the snapshots and for what goes along with them
       const seen = await this.context.zfs.look(dataset);
@@ -134,7 +134,9 @@ export class Sender {
       const names = [...base, target.name, ...steps.map((step) => step.target.name)];
       const endUse = this.parts.inUse.use([...names.map((name) => `${dataset}@${name}`), ...(decision.kind === "from-origin" ? [decision.origin.snapshot] : [])]);
       try {
-        const keep = pair.holds.heldForOthers(local);
+        // what is held here beside this pair's own is ground that another copy needs; of two copies there is no other (and what is just being let go of would look like it)
+        const isShared = [...record.replicas, ...(record.move === undefined ? [] : [record.move.target])].some((other) => other !== node && other !== record.home);
+        const keep = isShared ? pair.holds.heldForOthers(local) : [];
         await pair.holds.hold(names);
         if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
         return { decision, steps, target, keep, definition: seen?.dataset.user["definition"], endUse };

@@ -33,7 +33,7 @@ const changing = ["create", "clone", "snapshot", "set", "inherit", "rename", "de
 /** `zfs`, telling `changes` of everything that is done through it: after it ended, well or not, as a failed command may have changed something. */
 export function noticed(zfs: Zfs, changes: ZfsChanges): Zfs {
   const telling = { ...zfs } as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
-  for (const name of changing) {
+  for (const name of [...changing, "hold"] as const) {
     const act = zfs[name] as (...args: unknown[]) => Promise<unknown>;
     telling[name] = async (...args) => {
       try {
@@ -42,7 +42,7 @@ export function noticed(zfs: Zfs, changes: ZfsChanges): Zfs {
         if (zfsFailure(error) === "space") changes.refusals += 1;
         throw error;
       } finally {
-        for (const one of [args[0]].flat()) changes.note(String(one));
+        if (name !== "hold") for (const one of [args[0]].flat()) changes.note(String(one));
         if (name === "rename" || name === "clone") changes.note(String(args[1]));
       }
     };

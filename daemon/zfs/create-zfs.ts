@@ -4,7 +4,7 @@ import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
 import { probeResumeTokens } from "./capabilities.js";
 import { zfsCommands as commands } from "./commands.js";
-import { type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
+import { recognize, type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
 import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten, parseToken, parseTokens } from "./parse.js";
 import { Together, TogetherBy } from "../lib/together.js";
 import type { Dataset, Sending, Snapshot, Zfs } from "./zfs.js";
@@ -75,9 +75,13 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     return datasets.map((dataset) => found.get(dataset) ?? []);
   });
   /** Holds and releases of one tag; there are a few tags for each other node. */
+  /** zfs goes on with the other snapshots when one refuses: a command that met only such refusals has done its work. */
   const tagged = (command: (tag: string, snapshots: readonly string[]) => string[], success: readonly ZfsFailure[]): ((tag: string, snapshot: string) => Promise<void>) => {
     const calls = new TogetherBy<string, void>(async (tag, snapshots) => {
-      await once(command(tag, unique(snapshots)));
+      const argv = command(tag, unique(snapshots));
+      const result = await runner.run(argv, { timeoutMs: shortMs });
+      const refusals = result.stderr.split("\n").filter((line) => line !== "").map((line) => recognize(line)?.failure);
+      if (result.code !== 0 && (refusals.length === 0 || refusals.some((failure) => failure === undefined || !success.includes(failure)))) throw zfsError(argv, result);
       return snapshots.map(() => undefined);
     });
     return (tag, snapshot) => allowing(success, calls.call(tag, snapshot));
