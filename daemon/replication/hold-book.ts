@@ -27,7 +27,8 @@ export class HoldBook {
   }
   public async hold(tag: string, snapshot: string): Promise<void> {
     while (this.leaving.get(snapshot)?.has(tag) === true) await this.flushing;
-    this.waiting.get(snapshot)?.delete(tag); // after that: a release that failed waits again
+    const tags = this.waiting.get(snapshot); // after that: a release that failed waits again
+    if (tags?.delete(tag) === true && tags.size === 0) this.waiting.delete(snapshot);
     await this.zfs.hold(tag, snapshot);
     if (this.made.size > most) this.made.clear();
     this.made.add(`${tag} ${snapshot}`);

@@ -77,3 +77,27 @@ test("a release that fails waits again; one of a snapshot that is gone is done",
   await book.flush();
   expect([book.waitingCount, await refs(zfs)]).toEqual([0, [0, 0]]);
 });
+
+test("a release that fails does not take a hold away that was asked for meanwhile, and counts as held from then on", async () => {
+  const zfs = await disk();
+  let fail = (): void => undefined;
+  const failed = new Promise<void>((_, reject) => {
+    fail = () => reject(new HcError("COMMAND_TIMEOUT", "the pool stands still"));
+  });
+  let release = (): Promise<void> => failed;
+  const book = new HoldBook({ hold: (tag, snapshot) => zfs.hold(tag, snapshot), release: () => release() }, log);
+  for (const name of ["1", "2"]) {
+    await book.hold("hc:n2", `${dataset}@${name}`);
+    book.releaseLater("hc:n2", `${dataset}@${name}`);
+  }
+  const flushed = book.flush();
+  await new Promise(setImmediate);
+  const held = book.hold("hc:n2", `${dataset}@1`);
+  fail();
+  await Promise.all([flushed, held]);
+  expect([book.isLeaving(`${dataset}@1`), book.isLeaving(`${dataset}@2`)]).toEqual([false, true]);
+  expect(book.withoutWaiting(dataset, await zfs.snapshots(dataset)).map(({ userrefs }) => userrefs)).toEqual([1, 1]);
+  release = () => zfs.release("hc:n2", `${dataset}@2`);
+  await book.flush();
+  expect(await refs(zfs)).toEqual([1, 0]);
+});
