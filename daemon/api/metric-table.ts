@@ -46,6 +46,7 @@ export const metricTable = {
   hc_replication_paused: ["gauge", "1 while replication of a unit to a copy waits for room on a full pool."],
   hc_replication_sends_running: ["gauge", "Streams that are being sent."],
   hc_replication_sends_waiting: ["gauge", "Copies that wait for their turn to be sent to."],
+  hc_replication_releases_waiting: ["gauge", "Snapshots with holds that may go: they go together every five seconds."],
   hc_replication_failures_total: ["counter", "Sends that failed, by peer and error code."],
   hc_replication_snapshots_total: ["counter", "Snapshots made because something was written."],
   hc_replication_pruned_total: ["counter", "Snapshots destroyed by retention."],

@@ -279,7 +279,7 @@ export class Receiver {
     await Promise.all(kept.filter(({ guid }) => before?.epoch !== head.epoch || !before.guids.has(guid)).map((snapshot) => holds.hold(keepTag, full(snapshot))));
     const guids = new Set(kept.map((snapshot) => snapshot.guid));
     for (const snapshot of all) {
-      if (snapshot.userrefs === 0 || snapshot.guid === head.guid ) continue;
+      if (snapshot.userrefs === 0 || snapshot.guid === head.guid) continue;
       if (signal.aborted || this.takesOver(head.unit)) return void this.kept.set(head.unit, { epoch: head.epoch, guids: new Set([...(before?.epoch === head.epoch ? before.guids : []), ...guids]) });
       const [isKept, keptBefore, leaves] = [kept.includes(snapshot), before?.guids.has(snapshot.guid) === true, holds.isLeaving(full(snapshot))];
       if (!isKept || !keptBefore) holds.releaseLater(holdTag(record.home), full(snapshot));

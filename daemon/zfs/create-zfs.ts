@@ -74,14 +74,17 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     const found = parseSnapshots(await once(commands.snapshots(unique(datasets))));
     return datasets.map((dataset) => found.get(dataset) ?? []);
   });
-  /** Holds and releases of one tag; there are a few tags for each other node. */
-  /** zfs goes on with the other snapshots when one refuses: a command that met only such refusals has done its work. */
+  /**
+   * Holds and releases of one tag; there are a few tags for each other node. zfs goes on with the other snapshots when one refuses (zfs_do_hold_rele_impl): a command that met no refusal but those that mean "it is so already" has done
+   * its work.
+   */
   const tagged = (command: (tag: string, snapshots: readonly string[]) => string[], success: readonly ZfsFailure[]): ((tag: string, snapshot: string) => Promise<void>) => {
     const calls = new TogetherBy<string, void>(async (tag, snapshots) => {
       const argv = command(tag, unique(snapshots));
       const result = await runner.run(argv, { timeoutMs: shortMs });
+      if (result.code === 0) return snapshots.map(() => undefined);
       const refusals = result.stderr.split("\n").filter((line) => line !== "").map((line) => recognize(line)?.failure);
-      if (result.code !== 0 && (refusals.length === 0 || refusals.some((failure) => failure === undefined || !success.includes(failure)))) throw zfsError(argv, result);
+      if (refusals.length === 0 || refusals.some((failure) => failure === undefined || !success.includes(failure))) throw zfsError(argv, result);
       return snapshots.map(() => undefined);
     });
     return (tag, snapshot) => allowing(success, calls.call(tag, snapshot));

@@ -78,6 +78,11 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       const held = await Promise.allSettled(asked.map((dataset) => one.zfs.hold("hc:n2", `${dataset}@a`)));
       expect(held.map((hold) => (hold.status === "fulfilled" ? "held" : errorCode(hold.reason)))).toEqual(["held", "held", "held", "NOT_FOUND", "held", "held", "held"]);
       expect((await Promise.all(datasets.map((dataset) => one.zfs.snapshots(dataset)))).flat().map(({ userrefs }) => userrefs)).toEqual([1, 1, 1]);
+      // where the tag is on some already, the others get it too
+      await one.zfs.hold("hc:n3", `${asked[0]}@a`);
+      await Promise.all(datasets.map((dataset) => one.zfs.hold("hc:n3", `${dataset}@a`)));
+      expect((await Promise.all(datasets.map((dataset) => one.zfs.snapshots(dataset)))).flat().map(({ userrefs }) => userrefs)).toEqual([2, 2, 2]);
+      await Promise.all(datasets.map((dataset) => one.zfs.release("hc:n3", `${dataset}@a`)));
       // one that is not held, and one that is not there, are no failure of the others
       await Promise.all([one.zfs.release("hc:n2", `${one.root}@none`), one.zfs.release("hc:n2", `${asked[0]}@gone`), ...asked.map((dataset) => one.zfs.release("hc:n2", `${dataset}@a`))]);
       expect((await Promise.all(datasets.map((dataset) => one.zfs.snapshots(dataset)))).flat().map(({ userrefs }) => userrefs)).toEqual([0, 0, 0]);
