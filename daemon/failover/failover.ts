@@ -8,7 +8,6 @@ import type { Liveness } from "../membership/liveness.js";
 import { clusterSpecOf } from "../placement/candidates.js";
 import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
 import { type ClusterState, desiredOf, fencedByPerson, isRecovering, precedes } from "../state/cluster-state.js";
-import { onLastingChange } from "../state/lasting-changes.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
 import { nextDeathMs, planDeath } from "./plan-death.js";
@@ -105,13 +104,13 @@ export class Failover {
     return new Map([...this.waiting].map(([unit, { why }]) => [unit, why]));
   }
 
-  /** Looks at each lasting change of the picture, when a death is due, each second, and four times a second while units wait for a new home, until the signal fires. */
+  /** Looks at each change of the picture, when a death is due, each second, and four times a second while units wait for a new home, until the signal fires. */
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
     let changed: AbortController | undefined;
     const leads = (): boolean => this.options.leader.guard() !== undefined;
     const isBusy = (): boolean => leads() && this.running.size + this.waiting.size > 0;
-    const end = onLastingChange(context.view, () => {
+    const end = context.view.onChange(() => {
       if (leads()) changed?.abort();
     });
     while (!signal.aborted) {

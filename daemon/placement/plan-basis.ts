@@ -1,9 +1,11 @@
 import type { ObservedNode } from "../lib/records.js";
 import type { ClusterState } from "../state/cluster-state.js";
-import { spoken } from "../state/lasting-changes.js";
 
 /** What a plan was made from, as far as it does not go by the calendar. */
 export interface PlanBasis { parts: readonly unknown[]; text: string }
+
+/** Parts of the picture that each sign of life replaces: they count by what they say. */
+const spoken: ReadonlySet<keyof ClusterState> = new Set(["revision", "sessions", "observedNodes"]);
 
 /** Of what a node tells of itself the ages and measured values are left out from which nothing is placed. */
 function lasting(node: ObservedNode): object {
@@ -13,7 +15,7 @@ function lasting(node: ObservedNode): object {
 
 /** Pure. `standing`: who leads, lives, is gone, cannot be reached, … */
 export function basisOf(state: ClusterState, standing: readonly (string | ReadonlySet<string>)[]): PlanBasis {
-  // what each sign of life replaces counts by what it says
+  // maps and records are replaced when they change (state/apply.ts)
   const parts = (Object.keys(state) as (keyof ClusterState)[]).sort().filter((part) => !spoken.has(part)).map((part) => state[part]);
   const sessions = [...state.sessions].map(([node, { value }]) => [node, value.generation, value.dead]);
   return { parts, text: JSON.stringify([standing.map((one) => (typeof one === "string" ? one : [...one].sort())), sessions, [...state.observedNodes.values()].map(lasting)]) };

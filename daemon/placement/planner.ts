@@ -4,7 +4,6 @@ import type { NodeContext } from "../context.js";
 import type { Leader } from "../membership/leader.js";
 import type { Liveness } from "../membership/liveness.js";
 import { isRecovering } from "../state/cluster-state.js";
-import { onLastingChange } from "../state/lasting-changes.js";
 import { basisOf, type PlanBasis, sameBasis } from "./plan-basis.js";
 import { type ClusterPlan, planCluster, type PlannedWrite } from "./plan-cluster.js";
 import { Reach } from "./reach.js";
@@ -91,7 +90,7 @@ export class Planner {
 
   public async run(signal: AbortSignal): Promise<void> {
     const { context } = this.options;
-    const end = onLastingChange(context.view, () => this.wake?.());
+    const end = context.view.onChange(() => this.wake?.());
     try {
       while (!signal.aborted) {
         const woken = new AbortController();

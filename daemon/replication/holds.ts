@@ -10,13 +10,16 @@ import type { HoldBook } from "./hold-book.js";
 export const holdTag = (otherNode: string): string => `hc:${otherNode}`;
 export const keepTag = "hc:keep";
 
+/** Pure: what may be held by these tags, as pairs of tag and full name. */
+export const mayHold = (dataset: string, snapshots: readonly Snapshot[], tags: readonly string[]): [tag: string, snapshot: string][] => snapshots.filter(({ userrefs }) => userrefs > 0).flatMap(({ name }) => tags.map((tag): [string, string] => [tag, `${dataset}@${name}`]));
+
 /** Lets go of everything that was held for these nodes, e.g. before a trash copy is purged. A dataset that is gone is success. */
 export async function releaseHolds(zfs: Zfs, dataset: string, nodes: readonly string[]): Promise<void> {
   const snapshots = await zfs.snapshots(dataset).catch((error: unknown) => {
     if (zfsFailure(error) === "missing") return [];
     throw error;
   });
-  for (const snapshot of snapshots) if (snapshot.userrefs > 0) for (const tag of [keepTag, ...nodes.map(holdTag)]) await zfs.release(tag, `${dataset}@${snapshot.name}`);
+  for (const [tag, snapshot] of mayHold(dataset, snapshots, [keepTag, ...nodes.map(holdTag)])) await zfs.release(tag, snapshot);
 }
 
 /** The home's book of what it holds for one replica of one unit. */
