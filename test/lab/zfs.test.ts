@@ -35,3 +35,12 @@ test("command lines that the lab hands straight to its zfs are answered as by th
   expect(await node.sh(`zfs set hybridcluster:home=n1 hpool/shim/a hpool/shim/b; zfs send hpool/shim/a@1 | zfs receive -u hpool/shim/c; zfs send -i hpool/shim/a@1 hpool/shim/a@2 | zfs receive -u hpool/shim/c; zfs rollback hpool/shim/a@2; ls /hpool/shim/a; zfs release x hpool/shim/a@1; zfs destroy hpool/shim/a@1
     /usr/sbin/zfs get -H -o name,value hybridcluster:home hpool/shim/a hpool/shim/b; /usr/sbin/zfs list -H -o name -t snapshot -r hpool/shim; zfs destroy -r hpool/shim`)).toBe("hpool/shim/a\tn1\nhpool/shim/b\tn1\nhpool/shim/a@2\nhpool/shim/c@1\nhpool/shim/c@2\n");
 });
+
+test("a forced unmount of what is in use is refused as by OpenZFS on Linux, and the node's other mounts go on answering", async () => {
+  const node = lab.node("n1");
+  await node.sh("zfs create hpool/busy; zfs create hpool/other");
+  const forced = 'zfs unmount -f hpool/busy 2>&1 || echo "exit $?"';
+  const answers = await node.sh(`exec 3> /hpool/busy/open; echo one >&3; ${forced}; cat /hpool/busy/open; exec 3>&-; ${forced}; echo two > /hpool/other/file; timeout 10 zfs mount hpool/busy; cat /hpool/busy/open /hpool/other/file`);
+  expect(answers).toMatch(/^.*target is busy.*\n.*\nexit 1\none\none\ntwo\n$/);
+  await node.sh("zfs destroy hpool/busy; zfs destroy hpool/other");
+});
