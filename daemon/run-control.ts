@@ -1,14 +1,17 @@
 import { App } from "./app.js";
 import { logged } from "./lib/command.js";
-import { LocalRunner } from "./lib/local-runner.js";
 import { createLogger } from "./lib/log.js";
 import type { HostConfig } from "./lib/node-config.js";
+import { ShellRunner } from "./lib/shell-runner.js";
 import { realParts } from "./real-parts.js";
+
+/** hcd runs before what it starts (`Nice=-10`, templates/host): a hundred zfs commands of fifty sites that start are not in the way of its sign of life. */
+const commandNiceness = 0;
 
 /** hcd.cjs control: the control process, until a signal ends it. */
 export async function runControl(host: HostConfig): Promise<void> {
   const log = createLogger("hcd");
-  const app = new App({ host, log, runner: logged(new LocalRunner(), log), parts: realParts, restart: () => process.exit(1) });
+  const app = new App({ host, log, runner: logged(new ShellRunner(commandNiceness), log), parts: realParts, restart: () => process.exit(1) });
   let ending = false;
   const end = (signal: string): void => {
     if (ending) return;

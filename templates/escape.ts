@@ -1,4 +1,5 @@
 import { HcError } from "../daemon/lib/errors.js";
+import { quote } from "../daemon/lib/quote.js";
 
 /** Escaping for each syntax that a template of ours writes. Each throws INVALID_INPUT for what its syntax cannot hold; property tests in test/unit/templates. */
 
@@ -11,7 +12,7 @@ const control = /[\u0000-\u001f\u007f]/;
 export function shellWord(value: unknown): string {
   const text = String(value);
   if (text.includes("\0")) refuse("a shell line", text);
-  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`;
+  return quote(text);
 }
 
 /** One argument of ExecStart= and the like (systemd.service(5) "Command lines"): quoting, %-specifiers and $-variables. */

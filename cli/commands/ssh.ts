@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HcError } from "../../daemon/lib/errors.js";
 import type { Connection } from "../../providers/schemas/connection.js";
-import { quoteAll } from "../../providers/ssh/quote.js";
+import { quoteAll } from "../../daemon/lib/quote.js";
 import { command } from "../context.js";
 
 /** argv of the OpenSSH client for a node, with its pinned host key. Pure. */

@@ -1,26 +1,33 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { setPriority } from "node:os";
 import { Readable, type Writable } from "node:stream";
 import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "./command.js";
 import { HcError } from "./errors.js";
 
-const STDERR_TAIL = 64 * 1024;
+export const stderrTail = 64 * 1024;
+export const defaultOutputBytes = 16 * 1024 * 1024;
+export const commandEnvironment = (): NodeJS.ProcessEnv => ({ ...process.env, LC_ALL: "C.UTF-8" });
 
 /** Runs programs on this machine, each in a process group of its own, so that a deadline ends its children too. */
 export class LocalRunner implements CommandRunner {
+  /** `niceness` of what is run (nice(1), -20 to 19); without it that of this process. */
+  public constructor(private readonly niceness?: number) {}
+
   public run(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
     const [file, ...args] = argv;
     if (file === undefined) throw new HcError("INTERNAL", "run: empty argv");
     const started = performance.now();
     const label = redact(argv.slice(0, 6).join(" "), options.secrets);
-    const limit = options.maxOutputBytes ?? 16 * 1024 * 1024;
+    const limit = options.maxOutputBytes ?? defaultOutputBytes;
     return new Promise((resolve, reject) => {
       if (options.signal?.aborted) return void reject(new HcError("ABORTED", `${label}: cancelled before it began.`));
       const child = spawn(file, args, {
         cwd: options.cwd,
-        env: { ...process.env, LC_ALL: "C.UTF-8", ...options.env },
+        env: { ...commandEnvironment(), ...options.env },
         stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
         detached: true,
       }) as ChildProcessByStdio<Writable | null, Readable, Readable>;
+      if (this.niceness !== undefined && child.pid !== undefined) beNice(child.pid, this.niceness);
       let failure: HcError | undefined;
       const out: Buffer[] = [];
       let outBytes = 0;
@@ -55,7 +62,7 @@ export class LocalRunner implements CommandRunner {
         child.stdout.pipe(options.output);
       }
       child.stderr.on("data", (chunk: Buffer) => {
-        err = Buffer.concat([err, chunk]).subarray(-STDERR_TAIL);
+        err = Buffer.concat([err, chunk]).subarray(-stderrTail);
       });
       child.stdin?.on("error", () => undefined); // EPIPE: the program ended without reading; its exit says why
       if (options.input instanceof Readable) {
@@ -68,5 +75,13 @@ export class LocalRunner implements CommandRunner {
         resolve({ code: code ?? 128, signal, stdout: Buffer.concat(out).toString("utf8"), stderr: err.toString("utf8"), durationMs: performance.now() - started });
       });
     });
+  }
+}
+
+export function beNice(pid: number, niceness: number): void {
+  try {
+    setPriority(pid, niceness);
+  } catch {
+    // it has ended already, or may not be less nice than this process
   }
 }

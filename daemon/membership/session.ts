@@ -11,6 +11,8 @@ export { fenceMs };
 /** OWNERSHIP "Numbers". */
 export const heartbeatMs = 1000;
 export const tryMs = 400;
+/** After so many tries in vain, one for each of three members of etcd, each gets twice the time: where everything is slow (a hundred sites that start), giving up early, and another TLS handshake, only makes it slower. */
+const quickTries = 3;
 
 export interface SessionOptions {
   node: string;
@@ -53,6 +55,8 @@ export class NodeSession implements Session {
   private revision = "0";
   private answeredAt = Number.NEGATIVE_INFINITY;
   private span = { sinceMs: Number.POSITIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
+  /** Tries since the last answer. */
+  private inVain = 0;
   private pending: { text: string; revision: string; firstSentAt: number } | undefined;
   private problemText = "no sign of life has committed yet";
   /** In each heartbeat: else one that another process of this node wrote would be taken for an own one whose answer was lost. */
@@ -178,7 +182,8 @@ export class NodeSession implements Session {
     // Tries of one heartbeat are the same text on the same revision: at most one of them commits.
     const text = JSON.stringify(value);
     if (this.pending?.text !== text || this.pending.revision !== revision) this.pending = { text, revision, firstSentAt: sentAt };
-    const result = await store.txn([{ key: keys.session(node), modRevision: revision }, { key: keys.fence(node), modRevision: "0" }], [{ put: keys.session(node), value: text }], { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
+    const result = await store.txn([{ key: keys.session(node), modRevision: revision }, { key: keys.fence(node), modRevision: "0" }], [{ put: keys.session(node), value: text }], { timeoutMs: this.inVain < quickTries ? tryMs : 2 * tryMs, ...(signal === undefined ? {} : { signal }) }).catch((error: unknown) => messageOf(error));
+    this.inVain = typeof result === "string" ? this.inVain + 1 : 0;
     if (typeof result === "string") return this.failed(`etcd has not committed the sign of life: ${result}`);
     this.answered(sentAt);
     if (result.succeeded) return this.committed(next, result.revision, sentAt);

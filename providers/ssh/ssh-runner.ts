@@ -4,7 +4,7 @@ import { delay, withDeadline } from "../../daemon/lib/abort.js";
 import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "../../daemon/lib/command.js";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
 import { connectionTo, type SshTarget } from "./pool.js";
-import { quote, quoteAll } from "./quote.js";
+import { quote, quoteAll } from "../../daemon/lib/quote.js";
 
 const stderrTail = 64 * 1024;
 /** To open a channel on a connection that stands. */

@@ -8,13 +8,13 @@ export type Usage = Record<string, Used>;
 const hertz = 100; // sysconf(_SC_CLK_TCK) of Linux on all its platforms that Debian has
 
 /** Pure: /proc/PID/stat, proc(5). The name may hold blanks and brackets. */
-export function parseStat(line: string): { pid: number; name: string; cpuS: number; commandsS: number } | undefined {
+export function parseStat(line: string): { pid: number; parent: number; name: string; cpuS: number; commandsS: number } | undefined {
   const match = /^(\d+) \((.*)\) (.*)$/s.exec(line.trim());
   if (match === null) return undefined;
   const fields = (match[3] as string).split(" ");
   // fields[0] is the state, field 3 of proc(5): utime, stime, cutime, cstime are 14 to 17
   const time = (from: number): number => (Number(fields[from]) + Number(fields[from + 1])) / hertz;
-  return { pid: Number(match[1]), name: match[2] as string, cpuS: time(11), commandsS: time(13) };
+  return { pid: Number(match[1]), parent: Number(fields[1]), name: match[2] as string, cpuS: time(11), commandsS: time(13) };
 }
 
 function programOf(name: string, commandLine: string): string {
@@ -34,11 +34,14 @@ export async function usageOf(node: TestNode, memory = false): Promise<Usage> {
   for (const line of stats.split("\n")) {
     const seen = parseStat(line);
     if (seen === undefined) continue;
-    const program = programOf(seen.name, commandLines.get(seen.pid) ?? "");
+    // the shells that run hcd's commands (daemon/lib/shell-runner.ts) are commands of it
+    const parent = seen.name === "sh" ? programOf("", commandLines.get(seen.parent) ?? "") : "others";
+    const isShell = parent !== "others";
+    const program = isShell ? parent : programOf(seen.name, commandLines.get(seen.pid) ?? "");
     usage[program] ??= { cpuS: 0, commandsS: 0, pssBytes: 0, processes: 0 };
     const sum = usage[program];
-    sum.cpuS += seen.cpuS;
-    sum.commandsS += seen.commandsS;
+    sum.cpuS += isShell ? 0 : seen.cpuS;
+    sum.commandsS += seen.commandsS + (isShell ? seen.cpuS : 0);
     sum.pssBytes += kept.get(seen.pid) ?? 0;
     sum.processes += 1;
   }

@@ -18,6 +18,6 @@ test("the lag of a site is the age of its oldest write that no copy has", () => 
 });
 
 test("a line of /proc/PID/stat whose name holds blanks and brackets", () => {
-  expect(parseStat("42 (a (b) c) S 1 42 42 0 -1 4194560 100 200 0 0 150 50 30 20 20 0 1 0 100 1000 10")).toEqual({ pid: 42, name: "a (b) c", cpuS: 2, commandsS: 0.5 });
+  expect(parseStat("42 (a (b) c) S 1 42 42 0 -1 4194560 100 200 0 0 150 50 30 20 20 0 1 0 100 1000 10")).toEqual({ pid: 42, parent: 1, name: "a (b) c", cpuS: 2, commandsS: 0.5 });
   expect(parseStat("")).toBeUndefined();
 });

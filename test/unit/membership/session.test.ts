@@ -47,6 +47,22 @@ test("a node that is fenced by order loses its session at the next beat, says wh
   expect([session.isLive(), session.generation]).toEqual([true, 2]);
 });
 
+test("a sign of life is tried at each member of etcd quickly, then with more patience, and quickly again after an answer", async () => {
+  const { session, store } = setup();
+  const patience: (number | undefined)[] = [];
+  const txn = store.txn.bind(store);
+  store.txn = (compare, ops, options) => {
+    patience.push(options?.timeoutMs);
+    return txn(compare, ops, options);
+  };
+  expect(await session.beat()).toBe(true);
+  store.cut();
+  for (let beats = 0; beats < 5; beats += 1) expect(await session.beat()).toBe(false);
+  store.heal();
+  expect([await session.beat(), await session.beat()]).toEqual([true, true]);
+  expect(patience).toEqual([400, 400, 400, 400, 800, 800, 800, 400]);
+});
+
 test("without commits the session ends exactly at its deadline, and a later commit does not bring that generation back", async () => {
   const { clock, session, store, record } = setup();
   expect(await session.beat()).toBe(true);

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
-import { quote, quoteAll } from "../../../providers/ssh/quote.js";
+import { quote, quoteAll } from "../../../daemon/lib/quote.js";
 import { remoteLine } from "../../../providers/ssh/ssh-runner.js";
 
 const sh = (line: string, input = ""): string => spawnSync("/bin/sh", ["-c", line], { input, encoding: "utf8" }).stdout;
