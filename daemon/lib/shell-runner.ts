@@ -83,6 +83,9 @@ function isProgram(path: string): boolean {
   }
 }
 
+/** The text after the mark, and what was written before it. */
+interface Ended { code: string; output: Buffer }
+
 /** One output of a shell, read until the end of a command is told on it. */
 class Output {
   private parts: Buffer[] = [];
@@ -91,28 +94,28 @@ class Output {
 
   public constructor(private readonly mark: string, private readonly keep: (parts: Buffer[], bytes: number) => Buffer[] | undefined) {}
 
-  /** The text after the mark, and what was written before it. */
-  public next(): Promise<{ code: string; output: Buffer }> {
+  public next(): Promise<Ended> {
     this.parts = [];
     this.bytes = 0;
     return new Promise((resolve) => (this.end = (code, output) => resolve({ code, output })));
   }
-  /** False when it was too much, or when nothing runs that could have written it. */
-  public take(chunk: Buffer): boolean {
-    if (this.end === undefined) return false;
+  /** "stray": of a child that outlived its command. */
+  public take(chunk: Buffer): "kept" | "over" | "stray" {
+    if (this.end === undefined) return "stray";
     this.parts.push(chunk);
     this.bytes += chunk.length;
     const tail = this.tail();
     const at = tail.lastIndexOf(this.mark);
-    if (at >= 0 && tail.endsWith("\n")) {
-      const all = Buffer.concat(this.parts);
-      this.end(tail.slice(at + this.mark.length, -1), all.subarray(0, all.length - (tail.length - at)));
-      this.end = undefined;
-      return true;
+    const [, code, rest] = at < 0 ? [] : (/^(\d*)\n(.*)$/s.exec(tail.slice(at + this.mark.length)) ?? []);
+    if (code === undefined) {
+      const kept = this.keep(this.parts, this.bytes);
+      this.parts = kept ?? [];
+      return kept === undefined ? "over" : "kept";
     }
-    const kept = this.keep(this.parts, this.bytes);
-    this.parts = kept ?? [];
-    return kept !== undefined;
+    const all = Buffer.concat(this.parts);
+    this.end(code, all.subarray(0, all.length - (tail.length - at)));
+    this.end = undefined;
+    return rest === "" ? "kept" : "stray";
   }
   /** The last bytes: an end may come in pieces. */
   private tail(): string {
@@ -135,7 +138,9 @@ class Shell {
   private readonly out: Output;
   private readonly err: Output;
   private limit = defaultOutputBytes;
+  /** While a command runs: what is done when it writes too much, and when its shell has ended. */
   private over: (() => void) | undefined;
+  private onClose: (() => void) | undefined;
   private how = "";
   public isEnded = false;
 
@@ -147,22 +152,21 @@ class Shell {
       this.child.on("close", (code, signal) => {
         this.how ||= signal === null ? `exit ${code}` : `signal ${signal}`;
         this.isEnded = true;
+        this.onClose?.();
         resolve();
       });
     });
     this.out = new Output(this.mark, (parts, bytes) => (bytes > this.limit + endBytes ? undefined : parts));
     this.err = new Output(this.mark, (parts, bytes) => (bytes > 2 * stderrTail ? [Buffer.concat(parts).subarray(-(stderrTail + endBytes))] : parts));
     this.child.stdin.on("error", () => undefined); // the shell is gone: "close" tells
-    const spoiled = (): void => {
-      if (this.over !== undefined) this.over();
-      else this.kill();
-    };
-    this.child.stdout.on("data", (chunk: Buffer) => {
-      if (!this.out.take(chunk)) spoiled();
-    });
-    this.child.stderr.on("data", (chunk: Buffer) => {
-      if (!this.err.take(chunk)) spoiled();
-    });
+    for (const [stream, output] of [[this.child.stdout, this.out], [this.child.stderr, this.err]] as const)
+      stream.on("data", (chunk: Buffer) => {
+        const taken = output.take(chunk);
+        if (taken === "over") this.over?.();
+        if (taken !== "stray") return;
+        this.isEnded = true; // not for another command
+        if (this.over === undefined) this.kill();
+      });
   }
 
   public close(): void {
@@ -185,10 +189,14 @@ class Shell {
     const onAbort = (): void => end(new HcError("ABORTED", `${label}: cancelled.`));
     options.signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      const done = Promise.all([this.out.next(), this.err.next()]);
       const told = `'\\0${this.mark.slice(1)}`;
-      this.child.stdin.write(`${quoteAll(argv)} </dev/null; c=$?; printf ${told}\\n' >&2; printf ${told}%s\\n' $c\n`, (error) => (isTold = error === undefined || error === null));
-      const answer = await Promise.race([done, this.closed]);
+      const line = `${quoteAll(argv)} </dev/null; c=$?; printf ${told}\\n' >&2; printf ${told}%s\\n' $c\n`;
+      // no race with `closed`: each would leave a handler there for as long as the shell lives
+      const answer = await new Promise<[Ended, Ended] | undefined>((resolve) => {
+        this.onClose = () => resolve(undefined);
+        void Promise.all([this.out.next(), this.err.next()]).then(resolve);
+        this.child.stdin.write(line, (error) => (isTold = error === undefined || error === null));
+      });
       if (failure !== undefined) {
         await this.closed; // the program is gone when its command has failed
         throw failure;
@@ -201,11 +209,14 @@ class Shell {
       clearTimeout(timer);
       options.signal?.removeEventListener("abort", onAbort);
       this.over = undefined;
+      this.onClose = undefined;
+      if (this.isEnded) this.kill();
     }
   }
 
   private kill(): void {
     this.isEnded = true;
+    if (this.how !== "") return; // it has ended, and its number may be another's
     try {
       if (this.child.pid !== undefined) process.kill(-this.child.pid, "SIGKILL");
     } catch {
