@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { accessSync, constants } from "node:fs";
+import { statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "./command.js";
@@ -10,15 +10,17 @@ import { quoteAll } from "./quote.js";
 
 /** Shells that are kept; a command for which none is free is started by this process. */
 const most = 16;
-/** NUL, the key of the shell and the exit code: longer than any end that is written. */
+/** Longer than any end of a command that is written: NUL, the key of the shell, the exit code. */
 const endBytes = 64;
 
 /**
  * Runs programs on this machine as `LocalRunner` does, but lets a waiting sh(1) start those that need neither input, folder nor environment of their own. To start a program Node copies the page tables of this process and stands still until
  * the program runs: 8 ms of CPU with 70 MB of heap (measured), and seconds altogether when the cores are busy, in which no sign of life is sent. For a shell it is a tenth of a millisecond, and this process only writes a line.
  * `niceness` of what is run (nice(1)): a daemon must not wait behind a hundred of its own commands.
- * What differs: a program that a signal ended has the exit code 128 + signal (sh(1)), `signal` is null; a command ends with its program, also while a child that it left behind holds its output (a shell on which such a child writes later is
- * not used again).
+ * What differs, besides `signal`, which is null (a program that a signal ended has the exit code 128 + signal, sh(1), and may have that told on its error text):
+ * 1. A command ends with its program, also while a child that it left behind holds its output. What such a child writes while nothing runs is dropped, and its shell not used again; what it writes during the next command of that shell is part
+ *    of that one's output. It dies with the shell, when a later command misses its deadline. Nothing that hcd runs leaves children: daemons are systemd's, or begin a session of their own (daemon(8)).
+ * 2. A program that makes a process group of its own, as timeout(1) does, is not ended at the deadline.
  */
 export class ShellRunner implements CommandRunner {
   private readonly direct: LocalRunner;
@@ -36,7 +38,7 @@ export class ShellRunner implements CommandRunner {
     const shell = file !== undefined && isPlain ? this.take() : undefined;
     if (file === undefined || shell === undefined) return this.direct.run(argv, options);
     try {
-      const result = (await shell.run([file, ...argv.slice(1)], options)) ?? (await this.direct.run(argv, options));
+      const result = (await shell.run(file, argv, options)) ?? (await this.direct.run(argv, options));
       if (result.code === 127 && !isProgram(file)) throw new HcError("COMMAND_NOT_FOUND", `${argv[0]} is not installed here any more.`);
       return result;
     } finally {
@@ -76,8 +78,8 @@ export class ShellRunner implements CommandRunner {
 
 function isProgram(path: string): boolean {
   try {
-    accessSync(path, constants.X_OK);
-    return true;
+    const found = statSync(path);
+    return found.isFile() && (found.mode & 0o111) !== 0;
   } catch {
     return false;
   }
@@ -90,42 +92,38 @@ interface Ended { code: string; output: Buffer }
 class Output {
   private parts: Buffer[] = [];
   private bytes = 0;
-  private end: ((code: string, output: Buffer) => void) | undefined;
+  /** The last bytes before the next chunk: a mark may come in pieces. */
+  private before = Buffer.alloc(0);
+  private end: ((ended: Ended) => void) | undefined;
 
-  public constructor(private readonly mark: string, private readonly keep: (parts: Buffer[], bytes: number) => Buffer[] | undefined) {}
+  public constructor(private readonly mark: Buffer, private readonly keep: (parts: Buffer[], bytes: number) => Buffer[] | undefined) {}
 
   public next(): Promise<Ended> {
-    this.parts = [];
-    this.bytes = 0;
-    return new Promise((resolve) => (this.end = (code, output) => resolve({ code, output })));
+    this.clear();
+    return new Promise((resolve) => (this.end = resolve));
   }
   /** "stray": of a child that outlived its command. */
   public take(chunk: Buffer): "kept" | "over" | "stray" {
     if (this.end === undefined) return "stray";
     this.parts.push(chunk);
     this.bytes += chunk.length;
-    const tail = this.tail();
-    const at = tail.lastIndexOf(this.mark);
-    const [, code, rest] = at < 0 ? [] : (/^(\d*)\n(.*)$/s.exec(tail.slice(at + this.mark.length)) ?? []);
+    const seen = Buffer.concat([this.before, chunk]);
+    const at = seen.lastIndexOf(this.mark);
+    const [, code, rest] = at < 0 ? [] : (/^(\d*)\n(.*)$/s.exec(seen.subarray(at + this.mark.length).toString("latin1")) ?? []);
     if (code === undefined) {
+      this.before = Buffer.from(seen.subarray(-endBytes));
       const kept = this.keep(this.parts, this.bytes);
       this.parts = kept ?? [];
       return kept === undefined ? "over" : "kept";
     }
     const all = Buffer.concat(this.parts);
-    this.end(code, all.subarray(0, all.length - (tail.length - at)));
-    this.end = undefined;
+    this.end({ code, output: all.subarray(0, all.length - (seen.length - at)) });
+    this.clear();
     return rest === "" ? "kept" : "stray";
   }
-  /** The last bytes: an end may come in pieces. */
-  private tail(): string {
-    const last: Buffer[] = [];
-    for (let at = this.parts.length - 1, bytes = 0; at >= 0 && bytes < endBytes; at -= 1) {
-      const part = this.parts[at] as Buffer;
-      last.unshift(part.subarray(Math.max(0, part.length - endBytes)));
-      bytes += part.length;
-    }
-    return Buffer.concat(last).toString("latin1").slice(-endBytes);
+  /** A shell that waits keeps nothing of its last command. */
+  private clear(): void {
+    [this.parts, this.bytes, this.before, this.end] = [[], 0, Buffer.alloc(0), undefined];
   }
 }
 
@@ -134,31 +132,33 @@ class Shell {
   private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
   /** No digit after the NUL: printf(1) would take it for a part of the octal number. */
   private readonly mark = `\0end-${randomBytes(12).toString("hex")} `;
-  private readonly closed: Promise<void>;
+  private readonly gone: Promise<void>;
   private readonly out: Output;
   private readonly err: Output;
   private limit = defaultOutputBytes;
   /** While a command runs: what is done when it writes too much, and when its shell has ended. */
   private over: (() => void) | undefined;
-  private onClose: (() => void) | undefined;
+  private onGone: (() => void) | undefined;
   private how = "";
   public isEnded = false;
 
   public constructor(niceness: number | undefined) {
     this.child = spawn("/bin/sh", [], { env: commandEnvironment(), stdio: ["pipe", "pipe", "pipe"], detached: true });
     if (niceness !== undefined && this.child.pid !== undefined) beNice(this.child.pid, niceness);
-    this.closed = new Promise((resolve) => {
-      this.child.on("error", (error) => (this.how = error.message));
-      this.child.on("close", (code, signal) => {
-        this.how ||= signal === null ? `exit ${code}` : `signal ${signal}`;
+    this.gone = new Promise((resolve) => {
+      const ended = (how: string): void => {
+        this.how ||= how;
         this.isEnded = true;
-        this.onClose?.();
+        setImmediate(() => this.onGone?.()); // what was not written to it is told before
         resolve();
-      });
+      };
+      this.child.on("error", (error) => ended(error.message));
+      // not "close": that waits for whoever holds its output
+      this.child.on("exit", (code, signal) => ended(signal === null ? `exit ${code}` : `signal ${signal}`));
     });
-    this.out = new Output(this.mark, (parts, bytes) => (bytes > this.limit + endBytes ? undefined : parts));
-    this.err = new Output(this.mark, (parts, bytes) => (bytes > 2 * stderrTail ? [Buffer.concat(parts).subarray(-(stderrTail + endBytes))] : parts));
-    this.child.stdin.on("error", () => undefined); // the shell is gone: "close" tells
+    this.out = new Output(Buffer.from(this.mark), (parts, bytes) => (bytes > this.limit + endBytes ? undefined : parts));
+    this.err = new Output(Buffer.from(this.mark), (parts, bytes) => (bytes > 2 * stderrTail ? [Buffer.concat(parts).subarray(-(stderrTail + endBytes))] : parts));
+    this.child.stdin.on("error", () => undefined); // the shell is gone: "exit" tells
     for (const [stream, output] of [[this.child.stdout, this.out], [this.child.stderr, this.err]] as const)
       stream.on("data", (chunk: Buffer) => {
         const taken = output.take(chunk);
@@ -174,7 +174,7 @@ class Shell {
   }
 
   /** Undefined: the shell had ended before, and nothing was run. */
-  public async run(argv: readonly string[], options: CommandOptions): Promise<CommandResult | undefined> {
+  public async run(file: string, argv: readonly string[], options: CommandOptions): Promise<CommandResult | undefined> {
     const started = performance.now();
     const label = redact(argv.slice(0, 6).join(" "), options.secrets);
     let failure: HcError | undefined;
@@ -184,32 +184,38 @@ class Shell {
       this.kill();
     };
     this.limit = options.maxOutputBytes ?? defaultOutputBytes;
-    this.over = () => end(new HcError("LIMIT_EXCEEDED", `${label}: more than ${this.limit} bytes of output.`, { retry: "never" }));
+    const tooMuch = (): HcError => new HcError("LIMIT_EXCEEDED", `${label}: more than ${this.limit} bytes of output.`, { retry: "never" });
+    this.over = () => end(tooMuch());
     const timer = setTimeout(() => end(new HcError("COMMAND_TIMEOUT", `${label}: ended at its deadline of ${options.timeoutMs} ms.`)), options.timeoutMs);
     const onAbort = (): void => end(new HcError("ABORTED", `${label}: cancelled.`));
     options.signal?.addEventListener("abort", onAbort, { once: true });
     try {
       const told = `'\\0${this.mark.slice(1)}`;
-      const line = `${quoteAll(argv)} </dev/null; c=$?; printf ${told}\\n' >&2; printf ${told}%s\\n' $c\n`;
-      // no race with `closed`: each would leave a handler there for as long as the shell lives
+      // one compound command: a line that was cut, because this process ended, is a syntax error and runs nothing
+      const line = `{ ${quoteAll([file, ...argv.slice(1)])} </dev/null; c=$?; printf ${told}\\n' >&2; printf ${told}%s\\n' $c; }\n`;
+      // no race with `gone`: each would leave a handler there for as long as the shell lives
       const answer = await new Promise<[Ended, Ended] | undefined>((resolve) => {
-        this.onClose = () => resolve(undefined);
+        this.onGone = () => resolve(undefined);
         void Promise.all([this.out.next(), this.err.next()]).then(resolve);
-        this.child.stdin.write(line, (error) => (isTold = error === undefined || error === null));
+        this.child.stdin.write(line, (error) => {
+          isTold = error === undefined || error === null;
+          if (!isTold) resolve(undefined);
+        });
       });
       if (failure !== undefined) {
-        await this.closed; // the program is gone when its command has failed
+        await this.gone;
         throw failure;
       }
       if (answer === undefined && !isTold) return undefined;
       if (answer === undefined) throw new HcError("COMMAND_FAILED", `${label}: its shell ended: ${this.how}.`);
       const [{ code, output }, error] = answer;
-      return { code: Number(code), signal: null, stdout: output.toString("utf8"), stderr: error.output.subarray(-stderrTail).toString("utf8"), durationMs: performance.now() - started };
+      if (output.length > this.limit) throw tooMuch();
+      return { code: Number(code), signal: null, stdout: output.toString("utf8"), stderr: redact(error.output.subarray(-stderrTail).toString("utf8"), options.secrets), durationMs: performance.now() - started };
     } finally {
       clearTimeout(timer);
       options.signal?.removeEventListener("abort", onAbort);
       this.over = undefined;
-      this.onClose = undefined;
+      this.onGone = undefined;
       if (this.isEnded) this.kill();
     }
   }

@@ -1,4 +1,6 @@
-import { getPriority } from "node:os";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { getPriority, tmpdir } from "node:os";
+import { join } from "node:path";
 import { LocalRunner } from "../../daemon/lib/local-runner.js";
 import { ShellRunner } from "../../daemon/lib/shell-runner.js";
 import { pidLivesHere, runnerContract } from "./runner.js";
@@ -12,10 +14,13 @@ const shellOf = async (runner: ShellRunner): Promise<number> => Number((await ru
 runnerContract({ name: "this machine", runner: () => new LocalRunner(), pidLives: pidLivesHere });
 runnerContract({ name: "this machine, by waiting shells", runner: () => shells, pidLives: pidLivesHere });
 
-test.each([["started here", (niceness?: number) => new LocalRunner(niceness)], ["by waiting shells", (niceness?: number) => new ShellRunner(niceness)]])("what is run gets the niceness that its runner was made with: %s", async (_, make) => {
+test.each([["started here", (niceness?: number) => Object.assign(new LocalRunner(niceness), { close: () => undefined })], ["by waiting shells", (niceness?: number) => new ShellRunner(niceness)]])("what is run gets the niceness that its runner was made with: %s", async (_, make) => {
   const untilNice = (niceness: number): string[] => ["sh", "-c", `until [ "$(nice)" = ${niceness} ]; do sleep 0.01; done`];
-  expect(await make(7).run(untilNice(7), { timeoutMs: 5_000 })).toMatchObject({ code: 0 });
-  expect(await make().run(untilNice(getPriority()), { timeoutMs: 5_000 })).toMatchObject({ code: 0 });
+  for (const niceness of [7, undefined]) {
+    const runner = make(niceness);
+    expect(await runner.run(untilNice(niceness ?? getPriority()), { timeoutMs: 5_000 })).toMatchObject({ code: 0 });
+    runner.close();
+  }
 });
 
 describe("ShellRunner", () => {
@@ -57,10 +62,45 @@ describe("ShellRunner", () => {
   it("does not take what a child that was left behind writes for the output of the next command", async () => {
     const runner = new ShellRunner();
     const shell = await shellOf(runner);
-    expect((await runner.run(["sh", "-c", "(sleep 0.2; echo late) & echo soon"], { timeoutMs })).stdout).toBe("soon\n");
+    expect((await runner.run(["sh", "-c", "(sleep 1; echo late) & echo soon"], { timeoutMs })).stdout).toBe("soon\n");
     while (await pidLivesHere(shell)) await new Promise((resolve) => setImmediate(resolve));
     expect((await runner.run(["echo", "next"], { timeoutMs })).stdout).toBe("next\n");
     runner.close();
+  });
+  it("finds the end of a command also when a child that was left behind writes right after it", async () => {
+    const runner = new ShellRunner();
+    for (const _ of seq(0, 40)) expect(await runner.run(["sh", "-c", `printf "%100s\\n" x & exit 3`], { timeoutMs: 5_000 })).toMatchObject({ code: 3 });
+    runner.close();
+  });
+  it("ends what runs when it is cancelled, and does not wait for who holds the output of a shell that was killed", async () => {
+    const runner = new ShellRunner();
+    const shell = await shellOf(runner);
+    const [abort, sleeper] = [new AbortController(), runner.run(["sh", "-c", "(exec sleep 5) & exit 0"], { timeoutMs })];
+    await sleeper;
+    process.kill(shell, "SIGKILL");
+    while (await pidLivesHere(shell)) await new Promise((resolve) => setImmediate(resolve));
+    const next = await shellOf(runner); // at once: the sleeper lives on and holds the other one's output
+    const running = runner.run(["sleep", "600"], { timeoutMs: 60_000, signal: abort.signal });
+    abort.abort();
+    await expect(running).rejects.toMatchObject({ code: "ABORTED" });
+    while (await pidLivesHere(next)) await new Promise((resolve) => setImmediate(resolve));
+    runner.close();
+  });
+  it("runs nothing of a line that was cut by the end of this process", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "hc-cut-"));
+    const words = seq(0, 4_000).map((number) => `${"word".repeat(20)}${number}`);
+    const program = `const { ShellRunner } = require(${JSON.stringify(join(__dirname, "../../daemon/lib/shell-runner.js"))});
+      const runner = new ShellRunner();
+      runner.run(["sh", "-c", "echo $PPID"], { timeoutMs: 5000 }).then(({ stdout }) => {
+        require("node:fs").writeSync(1, stdout);
+        runner.run(["touch", ...${JSON.stringify(words)}.map((word) => ${JSON.stringify(folder)} + "/" + word)], { timeoutMs: 5000 });
+        process.kill(process.pid, "SIGKILL");
+      });`;
+    const shell = Number((await new LocalRunner().run([process.execPath, "--input-type=commonjs", "-"], { timeoutMs, input: program })).stdout);
+    expect(shell).toBeGreaterThan(1);
+    while (await pidLivesHere(shell)) await new Promise((resolve) => setImmediate(resolve));
+    expect(readdirSync(folder)).toEqual([]);
+    rmSync(folder, { recursive: true });
   });
   it("tells a signal as sh(1) does", async () => {
     expect(await shells.run(["sh", "-c", "kill -KILL $$"], { timeoutMs })).toMatchObject({ code: 137 });

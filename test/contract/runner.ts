@@ -92,6 +92,7 @@ export function runnerContract(subject: RunnerSubject): void {
       await expect(fed).rejects.toMatchObject({ code: "COMMAND_FAILED" });
     });
     it("bounds what it keeps", async () => {
+      await expect(run(["sh", "-c", "printf 12345678901"], { timeoutMs, maxOutputBytes: 10 })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
       await expect(run(["yes"], { timeoutMs, maxOutputBytes: 1 << 20 })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
       const { stderr } = await run(["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x >&2; echo end >&2"], { timeoutMs });
       expect(stderr.length).toBeLessThanOrEqual(64 * 1024);
