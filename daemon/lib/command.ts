@@ -30,7 +30,7 @@ export interface CommandResult {
 }
 
 /**
- * The one way to run a program: argv arrays only, never a shell line. Local, SSH and fake runners pass the contract
+ * The one way to run a program: argv arrays only, never a shell line; where a shell stands between (SSH, kept shells), quote.ts is the only way in. Local, SSH and fake runners pass the contract
  * suite in test/contract. Throws COMMAND_TIMEOUT, COMMAND_NOT_FOUND, LIMIT_EXCEEDED, ABORTED; SSH also UNREACHABLE & co.
  */
 export interface CommandRunner {
