@@ -15,7 +15,7 @@ const endBytes = 64;
 
 /**
  * Runs programs on this machine as `LocalRunner` does, but lets a waiting sh(1) start those that need neither input, folder nor environment of their own. To start a program Node copies the page tables of this process and stands still until
- * the program runs: 8 ms of CPU with 70 MB of heap (measured), and seconds altogether when the cores are busy, in which no sign of life is sent. For a shell it is a tenth of a millisecond, and this process only writes a line.
+ * the program runs: 8 ms of CPU with 70 MB of heap (measured), and seconds altogether when the cores are busy, in which no sign of life is sent. A shell is small, and this process only writes a line.
  * `niceness` of what is run (nice(1)): a daemon must not wait behind a hundred of its own commands.
  * What differs, besides `signal`, which is null (a program that a signal ended has the exit code 128 + signal, sh(1), and may have that told on its error text):
  * 1. A command ends with its program, also while a child that it left behind holds its output. What such a child writes while nothing runs is dropped, and its shell not used again; what it writes during the next command of that shell is part
