@@ -2,6 +2,10 @@ import type { Readable, Writable } from "node:stream";
 import { HcError } from "./errors.js";
 import type { Logger } from "./log.js";
 
+/** What is kept of a command's error text, and of its output where nothing else is said, in bytes. */
+export const stderrTail = 64 * 1024;
+export const defaultOutputBytes = 16 * 1024 * 1024;
+
 /** What a command is given. Every command has a deadline and bounded output. */
 export interface CommandOptions {
   timeoutMs: number;

@@ -1,11 +1,9 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { setPriority } from "node:os";
 import { Readable, type Writable } from "node:stream";
-import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "./command.js";
+import { type CommandOptions, type CommandResult, type CommandRunner, defaultOutputBytes, redact, stderrTail } from "./command.js";
 import { HcError } from "./errors.js";
 
-export const stderrTail = 64 * 1024;
-export const defaultOutputBytes = 16 * 1024 * 1024;
 export const commandEnvironment = (): NodeJS.ProcessEnv => ({ ...process.env, LC_ALL: "C.UTF-8" });
 
 /** Runs programs on this machine, each in a process group of its own, so that a deadline ends its children too. */
@@ -34,11 +32,7 @@ export class LocalRunner implements CommandRunner {
       let err = Buffer.alloc(0);
       const end = (error: HcError): void => {
         failure ??= error;
-        try {
-          if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-        } catch {
-          child.kill("SIGKILL");
-        }
+        killGroup(child);
       };
       const timer = setTimeout(() => end(new HcError("COMMAND_TIMEOUT", `${label}: ended at its deadline of ${options.timeoutMs} ms.`)), options.timeoutMs);
       const onAbort = (): void => end(new HcError("ABORTED", `${label}: cancelled.`));
@@ -75,6 +69,15 @@ export class LocalRunner implements CommandRunner {
         resolve({ code: code ?? 128, signal, stdout: Buffer.concat(out).toString("utf8"), stderr: err.toString("utf8"), durationMs: performance.now() - started });
       });
     });
+  }
+}
+
+/** A program that leads a process group, with its children. */
+export function killGroup(child: ChildProcess): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  } catch {
+    child.kill("SIGKILL");
   }
 }
 

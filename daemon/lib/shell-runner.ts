@@ -3,9 +3,9 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "./command.js";
+import { type CommandOptions, type CommandResult, type CommandRunner, defaultOutputBytes, redact, stderrTail } from "./command.js";
 import { HcError } from "./errors.js";
-import { beNice, commandEnvironment, defaultOutputBytes, LocalRunner, stderrTail } from "./local-runner.js";
+import { beNice, commandEnvironment, killGroup, LocalRunner } from "./local-runner.js";
 import { quoteAll } from "./quote.js";
 
 /** Shells that are kept; a command for which none is free is started by this process. */
@@ -222,11 +222,6 @@ class Shell {
 
   private kill(): void {
     this.isEnded = true;
-    if (this.how !== "") return; // it has ended, and its number may be another's
-    try {
-      if (this.child.pid !== undefined) process.kill(-this.child.pid, "SIGKILL");
-    } catch {
-      this.child.kill("SIGKILL");
-    }
+    if (this.how === "") killGroup(this.child); // else it has ended, and its number may be another's
   }
 }

@@ -1,12 +1,11 @@
 import { Readable } from "node:stream";
 import type { Client, ClientChannel } from "ssh2";
 import { delay, withDeadline } from "../../daemon/lib/abort.js";
-import { type CommandOptions, type CommandResult, type CommandRunner, redact } from "../../daemon/lib/command.js";
+import { type CommandOptions, type CommandResult, type CommandRunner, defaultOutputBytes, redact, stderrTail } from "../../daemon/lib/command.js";
 import { HcError, messageOf } from "../../daemon/lib/errors.js";
 import { connectionTo, type SshTarget } from "./pool.js";
 import { quote, quoteAll } from "../../daemon/lib/quote.js";
 
-const stderrTail = 64 * 1024;
 /** To open a channel on a connection that stands. */
 const openMs = 10_000;
 /** For the end of a program that has passed its deadline. */
@@ -84,7 +83,7 @@ export class SshRunner implements CommandRunner {
   }
 
   private follow(client: Client, { channel, exit: exitOf }: Opened, argv: readonly string[], options: CommandOptions, label: string, started: number): Promise<CommandResult> {
-    const limit = options.maxOutputBytes ?? 16 * 1024 * 1024;
+    const limit = options.maxOutputBytes ?? defaultOutputBytes;
     return new Promise((resolve, reject) => {
       const out: Buffer[] = [];
       let outBytes = 0;
