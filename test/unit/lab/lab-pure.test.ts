@@ -6,7 +6,7 @@ import { entryTarget } from "../../../providers/lab/entry-record.js";
 import { dropRules } from "../../../providers/lab/links.js";
 import { hostsText } from "../../../providers/lab/node-files.js";
 import { listensOn } from "../../../providers/lab/node-process.js";
-import { parseStat } from "../../../providers/lab/processes.js";
+import { hasEnded, parseStat } from "../../../providers/lab/processes.js";
 import { rootKey } from "../../../providers/lab/root-recipe.js";
 
 describe("addresses", () => {
@@ -66,9 +66,12 @@ describe("control groups", () => {
 
 describe("facts from /proc", () => {
   it("read state and start time behind any process name", () => {
-    const rest = `S 1 ${"0 ".repeat(17)}4711 0 0`;
-    expect(parseStat(`12 (a) b (c) ${rest}`)).toEqual({ state: "S", started: "4711" });
+    const rest = `S 1 ${"0 ".repeat(15)}7 0 4711 0 0`;
+    expect(parseStat(`12 (a) b (c) ${rest}`)).toEqual({ state: "S", threads: 7, started: "4711" });
     expect(parseStat("12 (short) S 1")).toBeUndefined();
+  });
+  it("take a zombie for ended only when its last thread is (another one still holds the sockets)", () => {
+    expect(["S", "Z", "X"].map((state) => [hasEnded({ state, threads: 1 }), hasEnded({ state, threads: 2 })])).toEqual([[false, false], [true, false], [true, true]]);
   });
   it("tell a listener on port 22 from a connection to it, and from other ports", () => {
     const row = (local: string, remote: string, state: string): string => `   0: ${local} ${remote} ${state} 00000000:00000000 00:00000000 00000000`;
