@@ -34,7 +34,8 @@ export class ZfsText implements CommandRunner {
 
   private async answer(argv: readonly string[], options: CommandOptions): Promise<string> {
     const [program, command] = argv;
-    const name = argv.at(-1) as string;
+    const names = operands(argv);
+    const name = names.at(-1) as string;
     if (program === "zpool") return "ONLINE\n";
     if (program !== "zfs") return "";
     switch (command) {
@@ -48,16 +49,21 @@ export class ZfsText implements CommandRunner {
           case "written": return read(() => this.zfs.written(name), (seen) => [...seen].map(([dataset, bytes]) => `${dataset}\t${bytes}\n`).join(""));
           case "datasets": return read(() => this.zfs.datasets(name), (seen) => seen.map(datasetText).join(""));
           case "all snapshots": return read(() => this.zfs.allSnapshots(name), (seen) => [...seen].map(([dataset, list]) => list.map((one) => snapshotText(dataset, one)).join("")).join(""));
-          case "snapshots": return read(() => this.zfs.snapshots(name), (seen) => seen.map((one) => snapshotText(name, one)).join(""));
-          default: return read(() => this.zfs.look(name), (seen) => (seen === undefined ? "" : datasetText(seen.dataset) + seen.snapshots.map((one) => snapshotText(name, one)).join("")));
+          case "snapshots": return (await Promise.all(names.map((one) => read(() => this.zfs.snapshots(one), (seen) => seen.map((each) => snapshotText(one, each)).join(""))))).join("");
+          case "look": return (await Promise.all(names.map((one) => read(() => this.zfs.look(one), (seen) => (seen === undefined ? "" : datasetText(seen.dataset) + seen.snapshots.map((each) => snapshotText(one, each)).join("")))))).join("");
+          default: throw new Error(`not known here: ${argv.join(" ")}`);
         }
       }
-      case "snapshot": await this.spent(() => this.zfs.snapshot(argv.slice(2))); return "";
-      case "hold": await this.spent(() => this.zfs.hold(argv[2] as string, name)); return "";
-      case "release": await this.spent(() => this.zfs.release(argv[2] as string, name)); return "";
+      case "snapshot": await this.spent(() => this.zfs.snapshot(names)); return "";
+      case "hold": case "release": {
+        const [tag = "", ...snapshots] = names;
+        for (const snapshot of snapshots) await this.spent(() => this.zfs[command](tag, snapshot));
+        return "";
+      }
       case "set": {
-        const [property = "", ...value] = (argv[2] as string).split("=");
-        for (const dataset of argv.slice(3)) await this.zfs.set(dataset, { [property]: value.join("=") });
+        const [setting = "", ...datasets] = names;
+        const [property = "", ...value] = setting.split("=");
+        for (const dataset of datasets) await this.zfs.set(dataset, { [property]: value.join("=") });
         return "";
       }
       case "mount":
@@ -71,6 +77,13 @@ export class ZfsText implements CommandRunner {
   }
 }
 
+/** What stands behind a command's options (and, of `get`, behind its properties). One call may name many. */
+function operands([program, command, ...rest]: readonly string[]): string[] {
+  if (program !== "zfs") return [];
+  let at = 0;
+  for (; rest[at]?.startsWith("-") === true; at += 1) if (/^-[a-zA-Z]*[dtoi]$/.test(rest[at] as string)) at += 1;
+  return rest.slice(command === "get" ? at + 1 : at);
+}
 function what(argv: readonly string[]): string {
   const types = argv[argv.indexOf("-t") + 1] ?? "";
   if (argv.includes("written")) return "written";
