@@ -1,5 +1,5 @@
 import type { NodeContext } from "../context.js";
-import type { ZfsChanges } from "../zfs/changes.js";
+import type { ChangeReader } from "../zfs/changes.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { isUnitName } from "./names.js";
 import type { Action } from "./steps.js";
@@ -12,7 +12,7 @@ const wholeMs = 2_000;
 const datasetsMs = 8_000;
 /** Datasets, while the host's table of mounts is as it was at the last look: that somebody unmounts one is seen by the table, and the rest (a property, a dataset that a person made) can wait. */
 const mountedDatasetsMs = 30_000;
-const snapshotsMs = 60_000;
+const snapshotsMs = 300_000;
 /** What replication does is looked at this often, ms: lists of snapshots are published as hints, and nobody waits for them. */
 const touchedMs = 10_000;
 /** Pauses between two looks at the whole tree, as multiples of what the last one took: regularly, and when somebody waits for it. */
@@ -30,7 +30,7 @@ const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "c
 
 /**
  * What lies on this node's disk, as far as the agent plans from it. A look at everything costs with the number of units; a change costs a look at what changed:
- * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s (30 s while nothing is mounted or unmounted), all snapshots every minute
+ * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s (30 s while nothing is mounted or unmounted), all snapshots every five minutes
  * (more seldom where that takes long, so that looking takes at most a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
  */
 export class DiskView {
@@ -49,11 +49,11 @@ export class DiskView {
   private readonly touched = new Set<string>();
   private count = 0;
   private touchedTree = false;
-  private readonly changes: ZfsChanges | undefined;
+  private readonly changes: ChangeReader | undefined;
   /** The host's mounts when the datasets were looked at last. */
   private mounts: string | undefined;
   public constructor(private readonly context: Pick<NodeContext, "zfs" | "cluster" | "clock" | "changes"> & { platform?: Pick<NodeContext["platform"], "mounts"> }) {
-    this.changes = context.changes;
+    this.changes = context.changes?.reader();
   }
 
   /** Another number says that the picture may be another one than before. */

@@ -1,11 +1,16 @@
 import type { NodeContext } from "../context.js";
+import type { ChangeReader } from "../zfs/changes.js";
 import { zfsFailure } from "../zfs/errors.js";
+import type { Snapshot } from "../zfs/zfs.js";
 import type { InUse } from "./in-use.js";
 import type { Counters } from "./metrics.js";
 import { planPrune, type Retention } from "./plan-prune.js";
 
 /** More are destroyed in the next round, so that a round stays short. */
 const maxPerDataset = 100;
+/** Every so many rounds all units are looked at, for what only grew old and for what others did; between them only those that changed. So is, at once, when more than one of so many changed: a look at a unit costs its part of that. */
+const wholeEvery = 5;
+const manyShare = 4;
 
 export interface PruneParts {
   counters: Counters;
@@ -20,27 +25,60 @@ export interface PruneParts {
 export class Pruner {
   /** Dataset → its newest snapshot and when it was first seen here. */
   private readonly seen = new Map<string, { guid: string; atMs: number }>();
+  private readonly changes: ChangeReader | undefined;
+  /** Datasets to be looked at in the next round, and rounds until all are. */
+  private due = new Set<string>();
+  private untilWhole = 0;
   public constructor(
-    private readonly context: Pick<NodeContext, "cluster" | "zfs" | "clock" | "log">,
+    private readonly context: Pick<NodeContext, "cluster" | "zfs" | "clock" | "log" | "changes">,
     private readonly parts: PruneParts,
-  ) {}
+  ) {
+    this.changes = context.changes?.reader();
+  }
 
   public async round(signal: AbortSignal): Promise<void> {
-    const root = this.context.cluster.dataset;
-    const all = await this.context.zfs.allSnapshots(root);
-    for (const name of this.seen.keys()) if (!all.has(name)) this.seen.delete(name);
-    for (const [dataset, snapshots] of all) {
-      const unit = dataset.slice(root.length + 1);
+    for (const [dataset, snapshots] of await this.look()) {
+      const unit = this.unitOf(dataset);
       const newest = snapshots.at(-1);
-      if (newest === undefined || !dataset.startsWith(`${root}/`) || unit.includes("/") || unit.startsWith("tmpl-")) continue;
+      if (newest === undefined || unit === undefined) continue;
       const keep = this.parts.keep(unit);
       const retention = this.parts.retention(unit);
-      if (keep === undefined || retention === undefined) continue;
+      if (keep === undefined || retention === undefined) {
+        this.due.add(dataset);
+        continue;
+      }
       for (const name of planPrune(snapshots, this.nowMs(dataset, newest), keep, retention).slice(0, maxPerDataset)) {
         if (signal.aborted) return;
         await this.destroy(`${dataset}@${name}`);
       }
     }
+  }
+  /** Undefined for what is none. */
+  private unitOf(dataset: string): string | undefined {
+    const root = `${this.context.cluster.dataset}/`;
+    const unit = dataset.slice(root.length);
+    return dataset.startsWith(root) && !unit.includes("/") && !unit.startsWith("tmpl-") ? unit : undefined;
+  }
+  /** The snapshots of what may have some to destroy. A failed look is made up for by the next round, at everything. */
+  private async look(): Promise<Map<string, readonly Snapshot[]>> {
+    const { zfs, cluster } = this.context;
+    const changed = this.changes?.take();
+    const due = [...new Set([...this.due, ...(changed ?? [])])].filter((dataset) => this.unitOf(dataset) !== undefined);
+    const whole = changed === undefined || this.untilWhole <= 0 || due.length * manyShare > this.seen.size;
+    this.due = new Set();
+    this.untilWhole = whole ? 0 : this.untilWhole - 1;
+    if (whole) {
+      const all = await zfs.allSnapshots(cluster.dataset);
+      this.untilWhole = wholeEvery - 1;
+      for (const name of this.seen.keys()) if (!all.has(name)) this.seen.delete(name);
+      return all;
+    }
+    const lists = await Promise.all(due.map((dataset) => zfs.snapshots(dataset))).catch((error: unknown) => {
+      this.untilWhole = 0;
+      if (zfsFailure(error) === "missing") return []; // one of them is gone
+      throw error;
+    });
+    return new Map(lists.map((list, at) => [due[at] as string, list]));
   }
   /**
    * Ages count from the newest snapshot's own time plus the monotonic time since it was first seen here: a wall clock that jumps by years

@@ -4,19 +4,13 @@ import type { Zfs } from "./zfs.js";
 /** More names than this are "everything". */
 const maxNames = 2_000;
 
-/**
- * Which datasets this process has changed, as far as somebody else would see it by looking: so that whoever follows what lies on the disk need not look at everything again and again. Holds are not
- * counted: nobody plans from them. What others change (the fencer, a person) is not known here.
- */
-export class ZfsChanges {
+/** What changed since one reader asked last. */
+export class ChangeReader {
   private names = new Set<string>();
   private all = false;
-  /** How many commands were refused for want of room so far: whoever knows the size of the pool from an earlier look is wrong then. */
-  public refusals = 0;
 
-  /** A dataset or snapshot. */
-  public note(name: string): void {
-    if (this.names.size < maxNames) this.names.add(name.split("@")[0] as string);
+  public note(dataset: string): void {
+    if (this.names.size < maxNames) this.names.add(dataset);
     else this.all = true;
   }
   /** Datasets that changed since the last call; undefined: too many to be named. */
@@ -25,6 +19,28 @@ export class ZfsChanges {
     this.names = new Set();
     this.all = false;
     return all ? undefined : names;
+  }
+}
+
+/**
+ * Which datasets this process has changed, as far as somebody else would see it by looking: so that whoever follows what lies on the disk need not look at everything again and again. Holds are not
+ * counted: nobody plans from them. What others change (the fencer, a person) is not known here.
+ */
+export class ZfsChanges {
+  private readonly readers: ChangeReader[] = [];
+  /** How many commands were refused for want of room so far: whoever knows the size of the pool from an earlier look is wrong then. */
+  public refusals = 0;
+
+  /** For as long as this process lives; it is told of what changes from now on. */
+  public reader(): ChangeReader {
+    const reader = new ChangeReader();
+    this.readers.push(reader);
+    return reader;
+  }
+  /** A dataset or snapshot. */
+  public note(name: string): void {
+    const dataset = name.split("@")[0] as string;
+    for (const reader of this.readers) reader.note(dataset);
   }
 }
 

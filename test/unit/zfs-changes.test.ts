@@ -5,7 +5,8 @@ import { createFakeZfs } from "../../daemon/zfs/fake-zfs.js";
 test("what is done is told by dataset, once, whether it ended well or not; looking and holding are nothing", async () => {
   const changes = new ZfsChanges();
   const zfs = noticed(createFakeZfs({ seed: "a" }), changes);
-  const told = (): string[] => [...(changes.take() ?? ["everything"])].sort();
+  const [reader, other] = [changes.reader(), changes.reader()];
+  const told = (): string[] => [...(reader.take() ?? ["everything"])].sort();
   await zfs.create("hpool/hc", {});
   await zfs.create("hpool/hc/site-a", {});
   await zfs.create("hpool/hc/site-b", {});
@@ -22,14 +23,17 @@ test("what is done is told by dataset, once, whether it ended well or not; looki
   expect(told()).toEqual(["hpool/hc/site-a", "hpool/hc/site-c", "hpool/hc/site-d"]);
   await expect(zfs.destroy("hpool/hc/site-b")).rejects.toMatchObject({ code: "CONFLICT" });
   expect(told()).toEqual(["hpool/hc/site-b"]);
+  // each reader has its own list
+  expect(other.take()?.size).toBe(5);
 });
 
 test("too many names are everything, and then it begins anew", () => {
   const changes = new ZfsChanges();
+  const reader = changes.reader();
   for (let number = 0; number < 2_001; number += 1) changes.note(`hpool/hc/site-${number}`);
-  expect(changes.take()).toBeUndefined();
+  expect(reader.take()).toBeUndefined();
   changes.note("hpool/hc/site-a@1");
-  expect([...(changes.take() ?? [])]).toEqual(["hpool/hc/site-a"]);
+  expect([...(reader.take() ?? [])]).toEqual(["hpool/hc/site-a"]);
 });
 
 test("what is refused for want of room is counted, no other refusal is", async () => {

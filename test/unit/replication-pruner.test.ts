@@ -1,0 +1,93 @@
+import pino from "pino";
+import { SimClock } from "../support/sim-clock.js";
+import { Pruner } from "../../daemon/replication/prune.js";
+import { InUse } from "../../daemon/replication/in-use.js";
+import { Counters } from "../../daemon/replication/metrics.js";
+import { defaultRetention } from "../../daemon/replication/plan-prune.js";
+import { noticed, ZfsChanges } from "../../daemon/zfs/changes.js";
+import { createFakeZfs } from "../../daemon/zfs/fake-zfs.js";
+import { makeSnapshotName } from "../../daemon/zfs/snapshot-name.js";
+
+const root = "hpool/hc";
+const signal = new AbortController().signal;
+
+async function setUp(units: number) {
+  const clock = new SimClock();
+  const changes = new ZfsChanges();
+  const plain = createFakeZfs({ seed: "prune", nowMs: () => clock.wallMs() });
+  const asked: string[] = [];
+  const allSnapshots: typeof plain.allSnapshots = (of) => {
+    asked.push("all");
+    return plain.allSnapshots(of);
+  };
+  const snapshots: typeof plain.snapshots = (of) => {
+    asked.push(of.slice(root.length + 1));
+    return plain.snapshots(of);
+  };
+  const zfs = noticed({ ...plain, allSnapshots, snapshots }, changes);
+  const paused = new Set<string>();
+  const pruner = new Pruner({ cluster: { dataset: root } as never, zfs, clock, changes, log: pino({ level: "silent" }) }, {
+    counters: new Counters(), inUse: new InUse(), retention: () => ({ ...defaultRetention, allMs: 60_000, hourlyMs: 0, dailyMs: 0, weeklyMs: 0 }), keep: (unit) => (paused.has(unit) ? undefined : new Set()),
+  });
+  await zfs.create(root, {});
+  for (let number = 1; number <= units; number += 1) await zfs.create(`${root}/site-${number}`, {});
+  const snapshot = (unit: string): Promise<void> => zfs.snapshot([`${root}/${unit}@${makeSnapshotName(1, clock.wallMs(), "n1")}`]);
+  const left = async (unit: string): Promise<number> => (await plain.snapshots(`${root}/${unit}`)).length;
+  return { clock, zfs, plain, paused, snapshot, left, round: async () => {
+    await pruner.round(signal);
+    return asked.splice(0).sort();
+  } };
+}
+
+test("between two rounds at everything, only what changed is looked at", async () => {
+  const { clock, snapshot, left, round } = await setUp(12);
+  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  expect(await round()).toEqual(["all"]);
+  expect(await round()).toEqual([]);
+  await clock.advance(120_000);
+  await snapshot("site-3");
+  await snapshot("site-7");
+  expect(await round()).toEqual(["site-3", "site-7"]);
+  expect([await left("site-3"), await left("site-4"), await left("site-7")]).toEqual([1, 1, 1]);
+  // what it destroyed itself is a change too: had it been too many, the rest would go now
+  expect(await round()).toEqual(["site-3", "site-7"]);
+  expect(await round()).toEqual([]);
+  expect(await round()).toEqual(["all"]);
+});
+
+test("many changes are one look", async () => {
+  const { clock, snapshot, round } = await setUp(12);
+  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  await round();
+  await clock.advance(1_000);
+  for (let number = 1; number <= 4; number += 1) await snapshot(`site-${number}`);
+  expect(await round()).toEqual(["all"]);
+});
+
+test("a unit that must be left alone now is looked at in the next round", async () => {
+  const { clock, paused, snapshot, left, round } = await setUp(12);
+  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  await round();
+  await clock.advance(120_000);
+  await snapshot("site-3");
+  paused.add("site-3");
+  expect(await round()).toEqual(["site-3"]);
+  expect(await left("site-3")).toBe(2);
+  paused.clear();
+  expect(await round()).toEqual(["site-3"]);
+  expect(await left("site-3")).toBe(1);
+});
+
+test("one that is gone has the next round look at everything, and nothing that changed meanwhile is forgotten", async () => {
+  const { clock, zfs, snapshot, left, round } = await setUp(12);
+  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  await round();
+  await clock.advance(120_000);
+  await snapshot("site-3");
+  for (const { name } of await zfs.snapshots(`${root}/site-5`)) await zfs.destroy(`${root}/site-5@${name}`);
+  await zfs.destroy(`${root}/site-5`);
+  expect((await round()).filter((unit) => unit !== "site-5")).toEqual(["site-3"]);
+  expect(await left("site-3")).toBe(2);
+  expect(await round()).toEqual(["all"]);
+  expect(await left("site-3")).toBe(1);
+});
