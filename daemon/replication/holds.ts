@@ -10,16 +10,27 @@ import type { HoldBook } from "./hold-book.js";
 export const holdTag = (otherNode: string): string => `hc:${otherNode}`;
 export const keepTag = "hc:keep";
 
-/** Pure: what may be held by these tags, as pairs of tag and full name. */
-export const mayHold = (dataset: string, snapshots: readonly Snapshot[], tags: readonly string[]): [tag: string, snapshot: string][] => snapshots.filter(({ userrefs }) => userrefs > 0).flatMap(({ name }) => tags.map((tag): [string, string] => [tag, `${dataset}@${name}`]));
+/**
+ * Holds of this cluster on some snapshots of a dataset, as pairs of tag and full name. As zfs tells them, also those for nodes that have left since; where it does not tell, those that may be there: for `nodes`, and what was kept for others.
+ */
+export async function ourHolds(zfs: Pick<Zfs, "holds">, dataset: string, snapshots: readonly Snapshot[], nodes: readonly string[]): Promise<[tag: string, snapshot: string][]> {
+  const held = snapshots.filter(({ userrefs }) => userrefs > 0).map(({ name }) => `${dataset}@${name}`);
+  if (held.length === 0) return [];
+  const told = await zfs.holds(held).catch((error: unknown) => {
+    if (zfsFailure(error) === "missing") return undefined; // one went meanwhile; a release of what is not there is none
+    throw error;
+  });
+  const tagsOf = (snapshot: string): string[] => (told === undefined ? [keepTag, ...nodes.map(holdTag)] : (told.get(snapshot) ?? []).filter((tag) => tag.startsWith(holdTag(""))));
+  return held.flatMap((snapshot) => tagsOf(snapshot).map((tag): [string, string] => [tag, snapshot]));
+}
 
-/** Lets go of everything that was held for these nodes, e.g. before a trash copy is purged. A dataset that is gone is success. */
+/** Lets go of everything that this cluster holds, e.g. before a trash copy is purged. A dataset that is gone is success. */
 export async function releaseHolds(zfs: Zfs, dataset: string, nodes: readonly string[]): Promise<void> {
   const snapshots = await zfs.snapshots(dataset).catch((error: unknown) => {
     if (zfsFailure(error) === "missing") return [];
     throw error;
   });
-  for (const [tag, snapshot] of mayHold(dataset, snapshots, [keepTag, ...nodes.map(holdTag)])) await zfs.release(tag, snapshot);
+  for (const [tag, snapshot] of await ourHolds(zfs, dataset, snapshots, nodes)) await zfs.release(tag, snapshot);
 }
 
 /** The home's book of what it holds for one replica of one unit. */

@@ -5,7 +5,7 @@ import { keptNames } from "../vault/kept.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
 import type { HoldBook } from "./hold-book.js";
-import { holdTag, keepTag, mayHold, PairHolds } from "./holds.js";
+import { holdTag, ourHolds, PairHolds } from "./holds.js";
 import type { InUse } from "./in-use.js";
 import type { LagBook } from "./lag.js";
 import { type Decision, decide, type Origin, type Step, stepsOf } from "./logic.js";
@@ -221,8 +221,9 @@ export class Sender {
     const key = replicas.join(" ");
     if (this.tidied.get(unit) === key || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
     this.tidied.set(unit, key);
-    const strangers = this.context.cluster.members.map((member) => member.node).filter((node) => !replicas.includes(node));
-    for (const [tag, snapshot] of mayHold(dataset, await this.context.zfs.snapshots(dataset), [keepTag, ...strangers.map(holdTag)])) this.parts.holds.releaseLater(tag, snapshot);
+    const { zfs, cluster } = this.context;
+    const own = replicas.map(holdTag);
+    for (const [tag, snapshot] of await ourHolds(zfs, dataset, await zfs.snapshots(dataset), cluster.members.map(({ node }) => node))) if (!own.includes(tag)) this.parts.holds.releaseLater(tag, snapshot);
   }
 }
 

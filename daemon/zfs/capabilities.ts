@@ -15,23 +15,25 @@ export interface ZfsCapabilities {
   holdListing: boolean;
 }
 
+const absent = "hc-no-such-pool/probe";
+const asking = (runner: CommandRunner) => async (...args: string[]): Promise<string> => {
+  const result = await runner.run(["zfs", ...args], { timeoutMs: 10_000 });
+  return `${result.stdout}\n${result.stderr}`;
+};
+const knows = (answer: string): boolean => !/unrecognized command|invalid option|usage:|internal error|unsupported/i.test(answer);
+
 /**
  * Probed by usage texts and harmless questions about a name that cannot exist; nothing is changed. A command that zfs does not
  * know is answered with its usage; a known one complains about the missing dataset.
  */
 export async function probeCapabilities(runner: CommandRunner): Promise<ZfsCapabilities> {
-  const ask = async (...args: string[]): Promise<string> => {
-    const result = await runner.run(["zfs", ...args], { timeoutMs: 10_000 });
-    return `${result.stdout}\n${result.stderr}`;
-  };
-  const absent = "hc-no-such-pool/probe";
+  const ask = asking(runner);
   const version = (await ask("version")).trim().split("\n")[0] ?? "";
   const fuse = /fuse/i.test(version);
-  const knows = (answer: string): boolean => !/unrecognized command|invalid option|usage:|internal error|unsupported/i.test(answer);
   // OpenZFS 2.1.11 complains, and tells the usage of this one command besides
   const bookmark = await ask("bookmark", `${absent}@a`, `${absent}#a`);
   const bookmarks = knows(bookmark) || /^\s*bookmark </m.test(bookmark);
-  const holdListing = knows(await ask("holds", "-H", `${absent}@a`));
+  const holdListing = await probeHoldListing(runner);
   const usage = await ask("send");
   const flags = (letter: string): boolean => !fuse && new RegExp(`-[A-Za-z]*${letter}|\\[-[A-Za-z]*${letter}[A-Za-z]*\\]`).test(usage);
   return { version, bookmarks, resumeTokens: !fuse && tokens(usage), rawSend: flags("w"), compressedSend: flags("c"), holdListing };
@@ -41,9 +43,9 @@ const tokens = (usage: string): boolean => /receive_resume_token|-t\b/.test(usag
 
 /** Resume tokens alone, for each start of hcd: one command where the version says enough, else two. */
 export async function probeResumeTokens(runner: CommandRunner): Promise<boolean> {
-  const ask = async (...args: string[]): Promise<string> => {
-    const result = await runner.run(["zfs", ...args], { timeoutMs: 10_000 });
-    return `${result.stdout}\n${result.stderr}`;
-  };
+  const ask = asking(runner);
   return !/fuse/i.test(await ask("version")) && tokens(await ask("send"));
 }
+
+/** `zfs holds` alone: which tags hold a snapshot, not only how many. One command. */
+export const probeHoldListing = async (runner: CommandRunner): Promise<boolean> => knows(await asking(runner)("holds", "-H", `${absent}@a`));

@@ -39,6 +39,8 @@ export const zfsCommands = {
   mounted: (): string[] => ["zfs", "mount"],
   hold: (tag: string, snapshots: readonly string[]): string[] => ["zfs", "hold", tag, ...snapshots],
   release: (tag: string, snapshots: readonly string[]): string[] => ["zfs", "release", tag, ...snapshots],
+  /** `-H`: name, tag and time of each, by tabs. */
+  holds: (snapshots: readonly string[]): string[] => ["zfs", "holds", "-H", ...snapshots],
   send: (snapshot: string, base: string | undefined): string[] => ["zfs", "send", ...(base === undefined ? [] : ["-i", base]), snapshot],
   /** `-u`: a received file system is never mounted by the receive. Never `-F` (OWNERSHIP 12). */
   receive: (dataset: string, properties: Readonly<Record<string, string>>, how: { resumable?: boolean } = {}): string[] => ["zfs", "receive", "-u", ...(how.resumable === true ? ["-s"] : []), ...options(properties), dataset],

@@ -2,10 +2,10 @@ import { PassThrough, type Readable, Writable } from "node:stream";
 import { retry } from "../lib/backoff.js";
 import type { CommandRunner } from "../lib/command.js";
 import { HcError } from "../lib/errors.js";
-import { probeResumeTokens } from "./capabilities.js";
+import { probeHoldListing, probeResumeTokens } from "./capabilities.js";
 import { zfsCommands as commands } from "./commands.js";
 import { recognize, type ZfsFailure, zfsError, zfsFailure } from "./errors.js";
-import { parseDatasets, parseLooks, parseMounted, parseSnapshots, parseWritten, parseToken, parseTokens } from "./parse.js";
+import { parseDatasets, parseHolds, parseLooks, parseMounted, parseSnapshots, parseWritten, parseToken, parseTokens } from "./parse.js";
 import { Together, TogetherBy } from "../lib/together.js";
 import type { Dataset, Sending, Snapshot, Zfs } from "./zfs.js";
 
@@ -47,14 +47,18 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
       // past the deadline the last "busy" is what the caller wants to see
       throw zfsFailure((error as Error).cause) === "busy" ? (error as Error).cause : error;
     });
-  let probed: Promise<boolean> | undefined;
-  const resumable = (): Promise<boolean> => {
-    probed ??= probeResumeTokens(runner).catch((error: unknown) => {
-      probed = undefined; // asked again the next time
-      throw error;
-    });
-    return probed;
+  /** Found out once; a probe that failed is made again the next time. */
+  const probing = (probe: (of: CommandRunner) => Promise<boolean>): (() => Promise<boolean>) => {
+    let probed: Promise<boolean> | undefined;
+    return () => {
+      probed ??= probe(runner).catch((error: unknown) => {
+        probed = undefined;
+        throw error;
+      });
+      return probed;
+    };
   };
+  const [resumable, listsHolds] = [probing(probeResumeTokens), probing(probeHoldListing)];
   const unique = (names: readonly string[]): string[] => [...new Set(names)];
   const alone = new Together<string, Dataset | undefined>(async (names) => {
     const found = new Map(parseDatasets(await once(commands.dataset(unique(names)))).map((dataset) => [dataset.name, dataset]));
@@ -117,6 +121,10 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     mounted: async () => parseMounted(await once(commands.mounted())),
     hold: tagged(commands.hold, ["already"]),
     release: tagged(commands.release, ["no-tag", "missing"]),
+    async holds(snapshots) {
+      if (!(await listsHolds())) return undefined;
+      return snapshots.length === 0 ? new Map() : parseHolds(await once(commands.holds(unique(snapshots))));
+    },
     send: (snapshot, base, signal) => sending(runner, commands.send(snapshot, base), signal),
     async receive(dataset, stream, properties, signal, how = {}) {
       const argv = commands.receive(dataset, properties, how);

@@ -18,7 +18,7 @@ export interface FakeZfs extends Zfs {
 
 const size = (files: Files): number => [...files].reduce((sum, [name, text]) => sum + name.length + text.length, 0);
 
-/** An in-memory ZFS for unit tests and simulations; passes test/contract/zfs like the real one. `seed` makes its guids differ from other nodes'. `resumable`: it can receive in parts, as OpenZFS can and the lab's zfs cannot. */
+/** An in-memory ZFS for unit tests and simulations; passes test/contract/zfs like the real one. `seed` makes its guids differ from other nodes'. `resumable`: it can receive in parts, and tell who holds a snapshot, as OpenZFS can and the lab's zfs cannot. */
 export function createFakeZfs(options: { pool?: string; seed: string; resumable?: boolean; nowMs?: () => number }): FakeZfs {
   const datasets = new Map<string, FakeDataset>();
   let txg = 1;
@@ -165,6 +165,10 @@ export function createFakeZfs(options: { pool?: string; seed: string; resumable?
       operation("release", name);
       const [of = "", short = ""] = name.split("@");
       datasets.get(of)?.snapshots.find((item) => item.name === short)?.tags.delete(tag);
+    },
+    async holds(names) {
+      if (options.resumable !== true) return undefined;
+      return new Map(names.map((name): [string, string[]] => [name, [...getSnapshot(name).snapshot.tags]]).filter(([, tags]) => tags.length > 0));
     },
     ...fakeTransfers({ datasets, get, getSnapshot, vacant, make, operation, nextTxg: () => (txg += 1) }, options.resumable === true),
     async promote(name) {

@@ -100,6 +100,13 @@ export function parseWritten(output: string): Map<string, string> {
   return result;
 }
 
+/** Output of `zfsCommands.holds`: snapshot → tags. */
+export function parseHolds(output: string): Map<string, string[]> {
+  const result = new Map<string, string[]>();
+  for (const [snapshot, tag] of rows(output, 3) as Iterable<[string, string, string]>) result.set(snapshot, [...(result.get(snapshot) ?? []), tag]);
+  return result;
+}
+
 /** Output of `zfsCommands.partials`: dataset → token. */
 export function parseTokens(output: string): Map<string, string> {
   return new Map([...(rows(output, 2) as Iterable<[string, string]>)].filter(([, token]) => token !== "-" && token !== ""));

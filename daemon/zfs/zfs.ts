@@ -58,6 +58,8 @@ export interface Zfs {
   /** Held already by this tag is success; so is releasing what is not held or not there. */
   hold(tag: string, snapshot: string): Promise<void>;
   release(tag: string, snapshot: string): Promise<void>;
+  /** Snapshot (full name) → tags that hold it; of those that are held. Undefined: this zfs does not tell (the lab's counts them only). Throws NOT_FOUND when one is gone. */
+  holds(snapshots: readonly string[]): Promise<Map<string, string[]> | undefined>;
   /** Sends `snapshot` (full, or incremental from `base`, which may be a clone's origin) into a stream. */
   send(snapshot: string, base: string | undefined, signal: AbortSignal): Sending;
   /**

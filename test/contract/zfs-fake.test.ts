@@ -7,6 +7,7 @@ function subject(zfs: FakeZfs): ZfsSubject {
 }
 zfsContract("in memory", async () => [subject(createFakeZfs({ seed: "one" })), subject(createFakeZfs({ seed: "two" }))]);
 zfsResumeContract("in memory", async () => [subject(createFakeZfs({ seed: "one", resumable: true })), subject(createFakeZfs({ seed: "two", resumable: true }))]);
-test("a zfs that cannot receive in parts says so", async () => {
+test("a zfs that cannot receive in parts, or tell who holds what, says so", async () => {
   expect(await createFakeZfs({ seed: "old" }).resumable()).toBe(false);
+  expect(await createFakeZfs({ seed: "old" }).holds([])).toBeUndefined();
 });

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { zfsFailure } from "../../daemon/zfs/errors.js";
 import type { ZfsSubject } from "./zfs.js";
 
-/** What every Zfs does that can receive in parts. `make` gives two machines with fresh roots; it may be called after other suites have used them. */
+/** What every Zfs does that can receive in parts, and tell who holds what. `make` gives two machines with fresh roots; it may be called after other suites have used them. */
 export function zfsResumeContract(name: string, make: () => Promise<[ZfsSubject, ZfsSubject]>): void {
   describe(`Zfs, receives in parts: ${name}`, () => {
     let one: ZfsSubject;
@@ -35,6 +35,18 @@ export function zfsResumeContract(name: string, make: () => Promise<[ZfsSubject,
       const error = await failing(two.zfs.receive(target, whole(bytes.subarray(0, bytes.length >> 1)), properties, never, { resumable: true }));
       expect(zfsFailure(error)).toBe("bad-stream");
     }
+
+    test("who holds a snapshot is told, of many by one question; one that is gone is an error", async () => {
+      const dataset = `${one.root}/told`;
+      await one.zfs.create(dataset, {});
+      const [a, b, c] = ["a", "b", "c"].map((name) => `${dataset}@${name}`) as [string, string, string];
+      await one.zfs.snapshot([a, b, c]);
+      await Promise.all([one.zfs.hold("hc:n2", a), one.zfs.hold("hc:keep", a), one.zfs.hold("a person's", c)]);
+      const told = await one.zfs.holds([a, b, c, a]);
+      expect([...(told ?? [])].map(([snapshot, tags]) => [snapshot, [...tags].sort()]).sort()).toEqual([[a, ["hc:keep", "hc:n2"]], [c, ["a person's"]]]);
+      expect(await one.zfs.holds([])).toEqual(new Map());
+      expect(zfsFailure(await failing(one.zfs.holds([`${dataset}@none`])))).toBe("missing");
+    });
 
     test("a first stream that was cut goes on where it ended; the rest is smaller; guid and content are those of the sender", async () => {
       expect(await one.zfs.resumable()).toBe(true);

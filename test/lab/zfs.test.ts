@@ -12,6 +12,7 @@ test("capabilities of the lab's zfs: none of the later features", async () => {
   const node = lab.node("n1");
   expect(await probeCapabilities(node.runner)).toMatchObject({ bookmarks: false, resumeTokens: false, rawSend: false, compressedSend: false, holdListing: false });
   expect(await createZfs(node.runner).resumable()).toBe(false);
+  expect(await createZfs(node.runner).holds(["hpool@none"])).toBeUndefined();
   // the pool is there, so a probe that changed anything would show
   expect((await createZfs(node.runner).datasets("hpool")).some((dataset) => dataset.name.includes("probe"))).toBe(false);
 });

@@ -18,6 +18,7 @@ test("capabilities of OpenZFS: all of them, and the probe changes nothing", asyn
   expect(found.version).toMatch(/^zfs-2\.[1-9]/);
   expect(found).toMatchObject({ bookmarks: true, resumeTokens: true, rawSend: true, compressedSend: true, holdListing: true });
   expect(await createZfs(vm.machine.runner).resumable()).toBe(true);
+  expect(await createZfs(vm.machine.runner).holds([])).toEqual(new Map());
   expect((await createZfs(vm.machine.runner).datasets("one")).map(({ name }) => name)).toEqual(["one"]);
 });
 
