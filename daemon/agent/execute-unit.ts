@@ -48,10 +48,11 @@ export const executeUnit: Pick<Executors, UnitActions> = {
     await context.zfs.clone(snapshot, dataset, properties);
   },
   async "set-properties"({ context }, { dataset, properties }) {
-    // each waits for its own write of the pool; such that are only notes take one together. A quota comes before what says that it was taken
-    if (!Object.keys(properties).every((name) => name.startsWith(property("")))) return await context.zfs.set(dataset, properties);
+    // each waits for a write of the pool, and those that are set together for the same one. A quota comes before what says that it was taken
+    const { quota, ...others } = properties;
+    if (quota !== undefined) await context.zfs.set(dataset, { quota });
     // the step is over when all are: one that still ran would write over what a later step sets
-    const set = await Promise.allSettled(Object.entries(properties).map(([name, value]) => context.zfs.set(dataset, { [name]: value })));
+    const set = await Promise.allSettled(Object.entries(others).map(([name, value]) => context.zfs.set(dataset, { [name]: value })));
     for (const one of set) if (one.status === "rejected") throw one.reason;
   },
   async "stash-tail"({ context, replication }, { unit }) {

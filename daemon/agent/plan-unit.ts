@@ -85,11 +85,12 @@ function planReplica(input: NodeInput, unit: UnitInput): UnitPlan {
   const { local } = unit;
   if (local === undefined) return { steps: restoring(input, unit) };
   const record = unit.record?.value as NonNullable<UnitInput["record"]>["value"];
-  // written down ahead of time: a node that takes over many sites has better things to do then
+  // written down ahead of time: a node that takes over many sites has better things to do then. Not while requests wait for what this node is about to take over
+  const isAwaited = record.move?.target === input.node && record.move.phase === "stopping";
   const wanted = { ...identity(unit), ...(record.state === "live" ? { [property("state")]: "live" } : {}) };
-  const differing = different(local, wanted);
+  const differing = isAwaited ? {} : different(local, wanted);
   if (!local.readonly) differing["readonly"] = "on";
-  if (local.quotaBytes !== "0") differing["quota"] = "none";
+  if (local.quotaBytes !== "0" && !isAwaited) differing["quota"] = "none";
   return { steps: [...quiet(unit), ...setting(unit, local.dataset, differing)] };
 }
 
@@ -135,8 +136,9 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
 
 /** Steps that end with a dataset that is writable and mounted. */
 function opening(unit: UnitInput, local: LocalDataset): Step[] {
-  // both, by one command: the disks alone must tell who is home (daemon/recovery)
+  // the disks alone must tell who is home (daemon/recovery), before anything is written. Together: each alone waits for its own write of the pool
   const wanted = different(local, { [property("epoch")]: String(unit.record?.value.epoch), [property("home")]: String(unit.record?.value.home) });
+  if (local.readonly && !local.mounted) wanted["readonly"] = "off";
   // a container that still runs on a mount that is gone holds it, and not every zfs mounts anew then; where one does, it would go on with the old mount
   const stop: Step[] = !local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id }] : [];
   const mount: Step[] = local.mounted && !local.readonly ? [] : [...stop, { action: "mount-writable", unit: unit.id, dataset: local.dataset }];

@@ -107,7 +107,7 @@ function execute(w: World, me: number, step: Step): boolean {
       return true;
     case "set-properties": {
       const epoch = step.properties["hybridcluster:epoch"];
-      if (step.properties["readonly"] === "on") n.readonly = true;
+      if (step.properties["readonly"] !== undefined) n.readonly = step.properties["readonly"] === "on";
       if (epoch !== undefined) n.diskEpoch = Number(epoch);
       if (step.properties["readonly"] === undefined && epoch === undefined) throw new Error(`the model knows nothing of ${JSON.stringify(step.properties)}`);
       return true;
