@@ -11,7 +11,8 @@ import { makeSnapshotName } from "../../daemon/zfs/snapshot-name.js";
 const root = "hpool/hc";
 const signal = new AbortController().signal;
 
-async function setUp(units: number) {
+/** Twelve units with a snapshot each. */
+async function setUp() {
   const clock = new SimClock();
   const changes = new ZfsChanges();
   const plain = createFakeZfs({ seed: "prune", nowMs: () => clock.wallMs() });
@@ -30,18 +31,20 @@ async function setUp(units: number) {
     counters: new Counters(), inUse: new InUse(), retention: () => ({ ...defaultRetention, allMs: 60_000, hourlyMs: 0, dailyMs: 0, weeklyMs: 0 }), keep: (unit) => (paused.has(unit) ? undefined : new Set()),
   });
   await zfs.create(root, {});
-  for (let number = 1; number <= units; number += 1) await zfs.create(`${root}/site-${number}`, {});
   const snapshot = (unit: string): Promise<void> => zfs.snapshot([`${root}/${unit}@${makeSnapshotName(1, clock.wallMs(), "n1")}`]);
+  for (let number = 1; number <= 12; number += 1) {
+    await zfs.create(`${root}/site-${number}`, {});
+    await snapshot(`site-${number}`);
+  }
   const left = async (unit: string): Promise<number> => (await plain.snapshots(`${root}/${unit}`)).length;
-  return { clock, zfs, plain, paused, snapshot, left, round: async () => {
+  return { clock, zfs, paused, snapshot, left, round: async () => {
     await pruner.round(signal);
     return asked.splice(0).sort();
   } };
 }
 
 test("between two rounds at everything, only what changed is looked at", async () => {
-  const { clock, snapshot, left, round } = await setUp(12);
-  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  const { clock, snapshot, left, round } = await setUp();
   expect(await round()).toEqual(["all"]);
   expect(await round()).toEqual([]);
   await clock.advance(120_000);
@@ -56,8 +59,7 @@ test("between two rounds at everything, only what changed is looked at", async (
 });
 
 test("many changes are one look", async () => {
-  const { clock, snapshot, round } = await setUp(12);
-  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  const { clock, snapshot, round } = await setUp();
   await round();
   await clock.advance(1_000);
   for (let number = 1; number <= 4; number += 1) await snapshot(`site-${number}`);
@@ -65,8 +67,7 @@ test("many changes are one look", async () => {
 });
 
 test("a unit that must be left alone now is looked at in the next round", async () => {
-  const { clock, paused, snapshot, left, round } = await setUp(12);
-  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  const { clock, paused, snapshot, left, round } = await setUp();
   await round();
   await clock.advance(120_000);
   await snapshot("site-3");
@@ -79,8 +80,7 @@ test("a unit that must be left alone now is looked at in the next round", async 
 });
 
 test("one that is gone has the next round look at everything, and nothing that changed meanwhile is forgotten", async () => {
-  const { clock, zfs, snapshot, left, round } = await setUp(12);
-  for (let number = 1; number <= 12; number += 1) await snapshot(`site-${number}`);
+  const { clock, zfs, snapshot, left, round } = await setUp();
   await round();
   await clock.advance(120_000);
   await snapshot("site-3");
