@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { mkdir, readdir, unlink } from "node:fs/promises";
+import { mkdir, readdir, readlink, symlink, unlink } from "node:fs/promises";
 import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
 import { type CommandResult, type CommandRunner, commandFailed, runOk } from "../lib/command.js";
 import type { Runtime } from "../lib/documents.js";
@@ -7,7 +7,7 @@ import { HcError } from "../lib/errors.js";
 import type { Logger } from "../lib/log.js";
 import type { NodePaths } from "../lib/node-config.js";
 import { type Account, compareAccount, parseAccounts, phpVersion, userName } from "./accounts.js";
-import { linuxCommands as commands, parseMeminfo, parseStates, unitFile, unitText } from "./linux-commands.js";
+import { linuxCommands as commands, parseMeminfo, parseStates, unitFile, unitText, viewFolder } from "./linux-commands.js";
 import { Together } from "../lib/together.js";
 import type { Platform, ServiceDefinition, ServiceState } from "./platform.js";
 
@@ -29,6 +29,8 @@ export class LinuxPlatform implements Platform {
   private written = 1;
   private loaded = 0;
   private loading: Promise<void> | undefined;
+  /** The containers' view of the host is there. */
+  private viewing: Promise<void> | undefined;
   /** Starts of many sites and the rounds of the agent ask at once: one list for those who wait. Whoever asked for another prefix picks his own out of it. */
   private readonly listed = new Together<string, Map<string, ServiceState>>(async (prefixes) => {
     const states = parseStates(await this.must(commands.states([...new Set(prefixes)]), quickMs));
@@ -50,7 +52,8 @@ export class LinuxPlatform implements Platform {
 
   public async defineService(service: ServiceDefinition): Promise<boolean> {
     const path = `${this.folder}/${unitFile(service.name)}`;
-    const text = unitText(service);
+    const text = unitText(service, this.options.paths);
+    if (service.container !== undefined) await this.makeView();
     if ((await readFileIfAny(path)) === text) return false;
     await mkdir(this.folder, { recursive: true });
     await writeFileAtomic(path, text);
@@ -151,6 +154,26 @@ export class LinuxPlatform implements Platform {
 
   public async bootId(): Promise<string> {
     return ((await readFileIfAny("/proc/sys/kernel/random/boot_id")) ?? "").trim();
+  }
+
+  /** Mount points that the supervisor does not make, and the links of a merged /usr (file-hierarchy(7)) as the host has them. Lies below /run: each boot makes it anew. */
+  private makeView(): Promise<void> {
+    const view = viewFolder(this.options.paths);
+    this.viewing ??= (async () => {
+      for (const folder of ["dev", "tmp", "var/tmp"]) await mkdir(`${view}/${folder}`, { recursive: true, mode: 0o755 });
+      for (const name of ["bin", "sbin", "lib", "lib64"]) {
+        const target = await readlink(`/${name}`).catch((error: NodeJS.ErrnoException) => {
+          if (error.code === "ENOENT") return undefined;
+          throw new HcError("UNSUPPORTED", `/${name} is no link into /usr: containers need a system with a merged /usr (Debian 12 has it, package usrmerge).`, { cause: error });
+        });
+        if (target === undefined || (await readlink(`${view}/${name}`).catch(() => undefined)) === target) continue;
+        await symlink(target, `${view}/${name}`);
+      }
+    })().catch((error: unknown) => {
+      this.viewing = undefined;
+      throw error;
+    });
+    return this.viewing;
   }
 
   /** One daemon-reload for all definitions that were written before it began; callers that come meanwhile wait for the next one. */

@@ -14,7 +14,7 @@ const visible: Record<"linux" | "freebsd", readonly string[]> = {
   // nullfs mounts folders only (mount_nullfs(8)); files of /etc are copied, see `copied`
   freebsd: ["/bin", "/lib", "/libexec", "/usr/bin", "/usr/lib", "/usr/libexec", "/usr/local", "/usr/share", "/etc/ssl"],
 };
-/** Of the container's own /dev, which the supervisor makes for it. */
+/** Nodes of the host's /dev that a container has in its own. */
 const devices: Record<"linux" | "freebsd", readonly string[]> = { linux: ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"], freebsd: [] };
 /** Files of the host that are copied into the dataset. */
 const copied = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime", "/etc/services", "/etc/protocols"];

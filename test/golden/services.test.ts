@@ -36,7 +36,7 @@ describe.each([
   const found = programs(platform, "8.2");
   const at = servicePaths({ paths });
   const socket = socketPath(at.socketFolder, site.unit, key);
-  const text = (service: ServiceDefinition): string => (platform === "linux" ? unitText(service) : rcScript(service, paths));
+  const text = (service: ServiceDefinition): string => (platform === "linux" ? unitText(service, paths) : rcScript(service, paths));
 
   test("Apache's base configuration", () => expectGolden(`${platform}/apache.conf`, apacheText(at, found, 8079)));
   test("a virtual host", () => expectGolden(`${platform}/vhost.conf`, vhostText(site, 8079, socket)));

@@ -88,6 +88,11 @@ PHP
     expect(seen["root"]).not.toContain("root");
   });
 
+  test("their programs, before their own chroot, have a root that they cannot write to, with no other's files in it", async () => {
+    const master = `/proc/$(systemctl show hc-site-a -P MainPID)/root`;
+    expect(await sh(`cd ${master}; echo hc/*; echo hc/site-a/www/probe.php hc/site-b/*; readlink lib; { touch x hc/site-b/x usr/x etc/x 2>&1 || true; } | grep -c Read-only`)).toBe("hc/site-a hc/site-b\nhc/site-a/www/probe.php hc/site-b/*\nusr/lib\n4\n");
+  });
+
   test("reach no other's FPM through a handler of their own, as nobody tells them its socket", async () => {
     expect(await sh("stat -c %a /run/hybridcluster/fpm; stat -c '%a %U' /run/hybridcluster/fpm/site-b-*.sock; stat -c '%a %U' /etc/hybridcluster/fpm-socket.key /etc/hybridcluster/apache/sites/site-b.conf")).toBe("711\n600 _hcweb\n600 root\n600 root\n");
     expect((await lab.node("n1").exec(["setpriv", "--reuid=_hcweb", "--regid=_hcweb", "--clear-groups", "ls", "/run/hybridcluster/fpm"])).code).not.toBe(0);

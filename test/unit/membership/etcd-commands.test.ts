@@ -11,9 +11,9 @@ const cluster: ClusterConfig = {
 };
 
 test("etcd goes before all others when the CPU is short", () => {
-  const text = unitText(etcdDefinition(["/usr/bin/etcd"]));
+  const text = unitText(etcdDefinition(["/usr/bin/etcd"]), defaultPaths);
   expect(text).toContain("\nNice=-10\nCPUWeight=1000\n");
-  expect(unitText({ ...etcdDefinition(["/usr/bin/etcd"]), urgent: false })).not.toMatch(/Nice|CPUWeight/);
+  expect(unitText({ ...etcdDefinition(["/usr/bin/etcd"]), urgent: false }, defaultPaths)).not.toMatch(/Nice|CPUWeight/);
   expect(rcScript(etcdDefinition(["/usr/local/bin/etcd"]), defaultPaths)).toContain('hcd_etcd_nice="-10"');
 });
 

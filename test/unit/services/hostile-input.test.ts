@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { errorCode } from "../../../daemon/lib/errors.js";
+import { defaultPaths } from "../../../daemon/lib/node-config.js";
 import { unitPath, unitText } from "../../../daemon/platform/linux-commands.js";
 import { checkPhpSettings } from "../../../daemon/platform/php-settings.js";
 import { childrenOf, fpmText, vhostText } from "../../../daemon/services/render-config.js";
@@ -70,15 +71,15 @@ describe("virtual hosts", () => {
 describe("units", () => {
   const service = { name: "hc-x", description: "x", argv: ["/bin/true"], restart: "never" as const };
   test.each([["a\nExecStartPre=/bin/evil"], ["a\0b"]])("an argument %j is refused", (argument) => {
-    expect(refusal(() => unitText({ ...service, argv: ["/bin/true", argument] }))).toBe("INVALID_INPUT");
-    expect(refusal(() => unitText({ ...service, description: argument }))).toBe("INVALID_INPUT");
-    expect(refusal(() => unitText({ ...service, environment: { A: argument } }))).toBe("INVALID_INPUT");
+    expect(refusal(() => unitText({ ...service, argv: ["/bin/true", argument] }, defaultPaths))).toBe("INVALID_INPUT");
+    expect(refusal(() => unitText({ ...service, description: argument }, defaultPaths))).toBe("INVALID_INPUT");
+    expect(refusal(() => unitText({ ...service, environment: { A: argument } }, defaultPaths))).toBe("INVALID_INPUT");
   });
   test.each(["relative", "/hc/a b", "/hc/a:b", "/hc/../etc", "/hc/a\nb", '/hc/"a', "/hc/%n"])("path %j is refused", (path) => {
     expect(refusal(() => unitPath(path))).toBe("INVALID_INPUT");
   });
   test.each(["../x", "X", "a.service", "", "a b", "-a"])("name %j is refused", (name) => {
-    expect(refusal(() => unitText({ ...service, name }))).toBe("INVALID_INPUT");
+    expect(refusal(() => unitText({ ...service, name }, defaultPaths))).toBe("INVALID_INPUT");
   });
 });
 
