@@ -153,7 +153,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
    * with twice this rest (measured at 50 sites and a full machine) copies were 8 to 16 s behind at p99 instead of 7, and the commands cost the same.
    */
   const restMs = 2_000;
-  /** Repeats `act` with `ms` between the beginnings; what takes long is done more seldom, so that it takes at most a fifth of the time. Its errors are logged and do not end it. */
+  /** Repeats `act` with `ms` between the beginnings; what takes long is done more seldom: at most a fifth of the time, as far as `restMs` allows. Its errors are logged and do not end it. */
   function every(ms: number, what: string, act: () => Promise<void> | void): Promise<void> {
     return (async () => {
       while (!signal.aborted) {

@@ -6,26 +6,17 @@ const usage = `npm run chaos -- [--seed 1] [--seeds 1] [--minutes 10] [--nodes 3
 Strikes real nodes of a lab while clients write, and checks the invariants after each fault. The report as JSON is the last line. Exit 0: all invariants held; 1: not; 2: wrong arguments.
 `;
 const options = { seed: { type: "string", default: "1" }, seeds: { type: "string", default: "1" }, minutes: { type: "string", default: "10" }, nodes: { type: "string", default: "3" }, sites: { type: "string", default: "3" }, only: { type: "string" }, each: { type: "boolean", default: false }, faults: { type: "string" }, seconds: { type: "string" }, "etcd-leader": { type: "boolean", default: false }, help: { type: "boolean", default: false } } as const;
-/** A wrong option is told with what there is, not by a stack. */
-function read(): ReturnType<typeof parseArgs<{ options: typeof options }>>["values"] {
-  try {
-    return parseArgs({ options }).values;
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n${usage}`);
-    process.exit(2);
-  }
-}
-const values = read();
-if (values.help) {
-  process.stdout.write(usage);
-  process.exit(0);
-}
-const number = (name: "seed" | "seeds" | "minutes" | "nodes" | "sites" | "faults" | "seconds", most: number): number => {
-  const value = Number(values[name]);
-  if (!(value > 0 && value <= most)) throw new Error(`--${name} must be a number from 1 to ${most}, not ${values[name]}`);
-  return value;
-};
 async function main(): Promise<number> {
+  const { values } = parseArgs({ options });
+  if (values.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const number = (name: "seed" | "seeds" | "minutes" | "nodes" | "sites" | "faults" | "seconds", most: number): number => {
+    const value = Number(values[name]);
+    if (!(value > 0 && value <= most)) throw new Error(`--${name} must be a number from 1 to ${most}, not ${values[name]}`);
+    return value;
+  };
   const only = values.only?.split(",") as FaultKind[] | undefined;
   for (const kind of only ?? []) if (!faultKinds.includes(kind)) throw new Error(`--only knows ${faultKinds.join(", ")}, not ${kind}`);
   const reports: ChaosReport[] = [];
@@ -39,6 +30,7 @@ async function main(): Promise<number> {
   return reports.every(({ violations }) => violations.length === 0) ? 0 : 1;
 }
 main().then((code) => process.exit(code), (error: unknown) => {
-  process.stderr.write(`${(error as Error).message}\n`);
+  const { message, code = "" } = error as NodeJS.ErrnoException;
+  process.stderr.write(`${message}\n${code.startsWith("ERR_PARSE_ARGS") ? usage : ""}`);
   process.exit(2);
 });
