@@ -129,7 +129,7 @@ export class ClusterNode {
     const { host, cluster, pki, log, runner, parts, clock } = options;
     const { platform, zfs: plainZfs, services } = parts.create(host, cluster, runner, log);
     const changes = new ZfsChanges();
-    const zfs = noticed(plainZfs, changes);
+    const zfs = noticed(plainZfs, changes, () => clock.monotonicMs());
     this.platform = platform;
     this.zfs = zfs;
     const tls = { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey };

@@ -1,5 +1,6 @@
 import type { NodeContext } from "../context.js";
 import type { ChangeReader } from "../zfs/changes.js";
+import { rememberedMs } from "../zfs/snapshot-memory.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { isUnitName } from "./names.js";
 import type { Action } from "./steps.js";
@@ -20,9 +21,8 @@ const idleShare = 4;
 const waitedShare = 2;
 /** Longest pause by that, ms: one look that a stalled disk kept for a minute must not blind the node for four. */
 const restMs = 30_000;
-/** More changed units than this, and than this part of all, are looked at by one look at the whole; where they can wait, and where they are waited for: a look at a unit costs its part of that. */
+/** More changed units than this, and than this part of all, are looked at by one look at the whole, where they are waited for: of each that is not remembered all snapshots are asked for. */
 const manyUnits = 16;
-const manyShare = 8;
 const manyWaitedShare = 2;
 /** Steps that change no dataset but their unit's own. */
 const ownDataset: ReadonlySet<Action> = new Set(["take-home", "raise-epoch", "clone-template", "set-properties", "mount-writable", "populate", "go-live", "start", "check", "stop", "unmount", "forget-record"]);
@@ -101,15 +101,14 @@ export class DiskView {
     const known = alone && this.changes !== undefined;
     let due = 0;
     for (const unit of this.changedUnits) if (!busy.has(unit)) due += 1;
-    const many = this.touched.size > Math.max(manyUnits, this.datasets.size / manyShare);
-    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? (many ? touchedMs : snapshotsMs) : wholeMs) || this.waitMs() === 0 || due > Math.max(manyUnits, this.datasets.size / manyWaitedShare);
+    const whole = !this.known || rested(this.endedMs, known && !this.touchedTree ? snapshotsMs : wholeMs) || this.waitMs() === 0 || due > Math.max(manyUnits, this.datasets.size / manyWaitedShare);
     // who waits for a unit that was just mounted or unmounted here does not wait for all the others too
     const datasetsMay = known && due === 0 && rested(Math.max(this.datasetsAtMs, this.endedMs), datasetsMs);
     const mounts = whole || datasetsMay ? this.context.platform?.mounts?.() : undefined;
     const datasetsDue = datasetsMay && (mounts === undefined || mounts !== this.mounts || rested(Math.max(this.datasetsAtMs, this.endedMs), mountedDatasetsMs));
     if (whole) await this.lookAtAll();
     else if (datasetsDue && !(await this.lookAtDatasets())) await this.lookAtAll();
-    else await this.lookAtUnits(known && !many && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);
+    else await this.lookAtUnits(known && nowMs - Math.max(this.touchedAtMs, this.endedMs) >= touchedMs, busy);
     // as they were before the look, and only when it succeeded
     if (whole || datasetsDue) this.mounts = mounts;
     return { datasets: [...this.datasets.values()], snapshots: this.snapshots };
@@ -178,7 +177,7 @@ export class DiskView {
     }
     if (units.length === 0) return;
     const names = units.map((unit) => `${cluster.dataset}/${unit}`);
-    const seen = await Promise.all(names.map((name) => zfs.look(name))).catch((error: unknown) => {
+    const seen = await Promise.all(names.map((name) => zfs.look(name, { maxAgeMs: rememberedMs }))).catch((error: unknown) => {
       for (const unit of units) this.changedUnits.add(unit);
       throw error;
     });

@@ -1,6 +1,7 @@
 import type { NodeContext } from "../context.js";
 import type { ChangeReader } from "../zfs/changes.js";
 import { zfsFailure } from "../zfs/errors.js";
+import { rememberedMs } from "../zfs/snapshot-memory.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import type { InUse } from "./in-use.js";
 import type { Counters } from "./metrics.js";
@@ -8,9 +9,8 @@ import { planPrune, type Retention } from "./plan-prune.js";
 
 /** More are destroyed in the next round, so that a round stays short. */
 const maxPerDataset = 100;
-/** Every so many rounds all units are looked at, for what only grew old and for what others did; between them only those that changed. So is, at once, when more than one of so many changed: a look at a unit costs its part of that. */
+/** Every so many rounds all units are looked at, for what only grew old and for what others did; between them only those that changed, as remembered (zfs/snapshot-memory.ts). */
 const wholeEvery = 5;
-const manyShare = 4;
 
 export interface PruneParts {
   counters: Counters;
@@ -64,7 +64,7 @@ export class Pruner {
     const { zfs, cluster } = this.context;
     const changed = this.changes?.take();
     const due = [...new Set([...this.due, ...(changed ?? [])])].filter((dataset) => this.unitOf(dataset) !== undefined);
-    const whole = changed === undefined || this.untilWhole <= 0 || due.length * manyShare > this.seen.size;
+    const whole = changed === undefined || this.untilWhole <= 0;
     this.due = new Set();
     this.untilWhole = whole ? 0 : this.untilWhole - 1;
     if (whole) {
@@ -73,12 +73,11 @@ export class Pruner {
       for (const name of this.seen.keys()) if (!all.has(name)) this.seen.delete(name);
       return all;
     }
-    const lists = await Promise.all(due.map((dataset) => zfs.snapshots(dataset))).catch((error: unknown) => {
+    const seen = await Promise.all(due.map((dataset) => zfs.look(dataset, { maxAgeMs: rememberedMs }))).catch((error: unknown) => {
       this.untilWhole = 0;
-      if (zfsFailure(error) === "missing") return []; // one of them is gone
       throw error;
     });
-    return new Map(lists.map((list, at) => [due[at] as string, list]));
+    return new Map(seen.flatMap((one) => (one === undefined ? [] : [[one.dataset.name, one.snapshots]])));
   }
   /**
    * Ages count from the newest snapshot's own time plus the monotonic time since it was first seen here: a wall clock that jumps by years

@@ -1,14 +1,14 @@
 import { Readable } from "node:stream";
 import { HcError } from "../lib/errors.js";
 import { userPrefix } from "../zfs/commands.js";
-import type { Dataset, Zfs } from "../zfs/zfs.js";
+import type { Dataset, ReceiveOptions, Zfs } from "../zfs/zfs.js";
 import type { StreamHead } from "./wire.js";
 
 /**
  * zfs receive of a verified payload; what was wrong with the payload is told before what zfs then said of it. `resumable`: zfs sees a broken payload as one that ends, so that it puts all that it was given
  * to disk before it gives up (killed, it would lose what is on the way); it cannot take the end for the whole, whose last frame is given out only after everything matched.
  */
-export async function receiveInto(zfs: Zfs, dataset: string, payload: Readable, properties: Record<string, string>, signal: AbortSignal, how: { resumable?: boolean } = {}): Promise<void> {
+export async function receiveInto(zfs: Zfs, dataset: string, payload: Readable, properties: Record<string, string>, signal: AbortSignal, how: ReceiveOptions = {}): Promise<void> {
   let damage: Error | undefined;
   payload.once("error", (error) => {
     damage = error;

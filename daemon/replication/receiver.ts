@@ -7,7 +7,8 @@ import { comesBack, keys, type SessionRecord, type UnitRecord } from "../lib/rec
 import { isRecovering } from "../state/cluster-state.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
-import type { Snapshot } from "../zfs/zfs.js";
+import { rememberedMs } from "../zfs/snapshot-memory.js";
+import type { LookOptions, Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
 import type { HoldBook } from "./hold-book.js";
 import { holdTag, keepTag } from "./holds.js";
@@ -22,6 +23,8 @@ export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "vi
 /** A sender that is silent for so long is taken for gone, ms. */
 const idleMs = 20_000;
 const maxRemembered = 10_000;
+/** For the streams: zfs itself refuses an increment that is not of the newest snapshot, and what it has received is asked for by name. */
+const remembered = { maxAgeMs: rememberedMs };
 
 /**
  * The replica's side. Invariants: a stream is taken only from the home that the record names, at an epoch that is not below any this node knows of the unit
@@ -52,8 +55,8 @@ export class Receiver {
   private dataset(unit: string): string {
     return `${this.context.cluster.dataset}/${unit}`;
   }
-  private look(unit: string): ReturnType<ReceiverContext["zfs"]["look"]> {
-    return this.context.zfs.look(this.dataset(unit));
+  private look(unit: string, how: LookOptions = {}): ReturnType<ReceiverContext["zfs"]["look"]> {
+    return this.context.zfs.look(this.dataset(unit), how);
   }
   /**
    * The same, before somebody concludes that a first stream is wanted. Throws NOT_READY while the unit's copy is to come back out of the trash: the agent's rename would find its name taken, or the stream would.
@@ -243,7 +246,7 @@ export class Receiver {
     if (signal.aborted) throw new HcError("NOT_READY", `${head.unit}: a newer stream took over.`);
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
-    const seen = await (head.baseGuid === "" || head.clone ? this.lookBack(head.unit, record) : this.look(head.unit));
+    const seen = await (head.baseGuid === "" || head.clone ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);
@@ -261,10 +264,10 @@ export class Receiver {
       const partial = head.resume === true ? this.partials.assertFits(head.unit, owner, seal, head.guid) : undefined;
       if (partial === undefined) await this.partials.abandon(head.unit, "another stream came");
       const properties = changedProperties(head, seen?.dataset);
-      if (head.version < partsVersion || !this.partials.isOn) await receiveInto(this.context.zfs, name, payload, properties, signal);
-      else await this.partials.receive({ unit: head.unit, guid: head.guid, owner, isFirst: seen === undefined, partial }, (dataset, more) => receiveInto(this.context.zfs, dataset, payload, { ...properties, ...more }, signal, { resumable: true }));
+      if (head.version < partsVersion || !this.partials.isOn) await receiveInto(this.context.zfs, name, payload, properties, signal, { snapshot: head.snapshot });
+      else await this.partials.receive({ unit: head.unit, guid: head.guid, owner, isFirst: seen === undefined, partial }, (dataset, more) => receiveInto(this.context.zfs, dataset, payload, { ...properties, ...more }, signal, { resumable: true, snapshot: head.snapshot }));
     }
-    const after = await this.context.zfs.snapshots(name);
+    const after = (await this.look(head.unit, remembered))?.snapshots ?? [];
     if (after.at(-1)?.guid !== head.guid) throw new HcError("INTERNAL", `${me}: ${head.unit}@${head.snapshot} has guid ${after.at(-1)?.guid ?? "none"} after the receive, not ${head.guid}; not acknowledged.`);
     return after;
   }

@@ -2,6 +2,7 @@ import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
+import { rememberedMs } from "../zfs/snapshot-memory.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
 import type { HoldBook } from "./hold-book.js";
@@ -123,8 +124,8 @@ export class Sender {
   /** Look, decide and hold. Undefined: nothing to send that is known of. */
   private plan(record: UnitRecord, node: string, dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
     return this.locks.run(dataset, async () => {
-      // one command for the snapshots and for what goes along with them
-      const seen = await this.context.zfs.look(dataset);
+      // one command for the snapshots and for what goes along with them; what is held is not as remembered but as it is: it was touched. After trouble nothing is taken from memory
+      const seen = await this.context.zfs.look(dataset, pair.doubtful ? {} : { maxAgeMs: rememberedMs });
       const local = this.parts.holds.withoutWaiting(dataset, seen?.snapshots ?? []);
       const decision = choose(local);
       if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;

@@ -1,5 +1,6 @@
 import { zfsFailure } from "./errors.js";
-import type { Zfs } from "./zfs.js";
+import { SnapshotMemory } from "./snapshot-memory.js";
+import type { ReceiveOptions, Zfs } from "./zfs.js";
 
 /** More names than this are "everything". */
 const maxNames = 2_000;
@@ -39,29 +40,73 @@ export class ZfsChanges {
   }
   /** A dataset or snapshot. */
   public note(name: string): void {
-    const dataset = name.split("@")[0] as string;
-    for (const reader of this.readers) reader.note(dataset);
+    for (const reader of this.readers) reader.note(datasetOf(name));
   }
 }
 
 const changing = ["create", "clone", "snapshot", "set", "inherit", "rename", "destroy", "mount", "unmount", "receive", "abortReceive", "promote", "rollback"] as const;
 
-/** `zfs`, telling `changes` of everything that is done through it: after it ended, well or not, as a failed command may have changed something. */
-export function noticed(zfs: Zfs, changes: ZfsChanges): Zfs {
+/**
+ * `zfs`, telling `changes` of everything that is done through it: after it ended, well or not, as a failed command may have changed something. And it remembers the snapshots that it saw, for those who look with a `maxAgeMs`; `nowMs`: monotonic.
+ */
+export function noticed(zfs: Zfs, changes: ZfsChanges, nowMs: () => number): Zfs {
+  const memory = new SnapshotMemory(zfs, nowMs);
   const telling = { ...zfs } as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
-  for (const name of [...changing, "hold"] as const) {
+  for (const name of [...changing, "hold", "release"] as const) {
     const act = zfs[name] as (...args: unknown[]) => Promise<unknown>;
     telling[name] = async (...args) => {
+      let ok = false;
       try {
-        return await act(...args);
+        const result = await act(...args);
+        ok = true;
+        return result;
       } catch (error) {
         if (zfsFailure(error) === "space") changes.refusals += 1;
         throw error;
       } finally {
-        if (name !== "hold") for (const one of [args[0]].flat()) changes.note(String(one));
+        remember(memory, name, args, ok);
+        if (name !== "hold" && name !== "release") for (const one of [args[0]].flat()) changes.note(String(one));
         if (name === "rename" || name === "clone") changes.note(String(args[1]));
       }
     };
   }
-  return telling as unknown as Zfs;
+  return { ...(telling as unknown as Zfs), look: (name, { maxAgeMs } = {}) => (maxAgeMs === undefined ? zfs.look(name) : memory.look(name, maxAgeMs)) };
 }
+
+/** What this call means for the snapshots that are remembered. */
+function remember(memory: SnapshotMemory, name: (typeof changing)[number] | "hold" | "release", args: readonly unknown[], ok: boolean): void {
+  const [first = "", second = ""] = args.map(String);
+  switch (name) {
+    case "set": case "inherit": case "mount": case "unmount":
+      break;
+    case "hold": case "release":
+      memory.touched(second);
+      break;
+    case "snapshot":
+      for (const one of args[0] as readonly string[])
+        if (ok) memory.touched(one);
+        else memory.forget(datasetOf(one));
+      break;
+    case "receive": {
+      const snapshot = (args[4] as ReceiveOptions | undefined)?.snapshot;
+      if (ok && snapshot !== undefined) memory.touched(`${first}@${snapshot}`);
+      else memory.forget(first);
+      break;
+    }
+    case "destroy":
+      if (!first.includes("@")) memory.forget(first);
+      else if (ok) memory.destroyed(first);
+      else memory.touched(first);
+      break;
+    case "promote": // the snapshots of the origin become those of its clone, and whose origin it was is not known here
+      memory.forget("");
+      break;
+    case "clone": case "rename":
+      memory.forget(second);
+      if (name === "rename") memory.forget(datasetOf(first));
+      break;
+    case "create": case "rollback": case "abortReceive":
+      memory.forget(datasetOf(first));
+  }
+}
+const datasetOf = (name: string): string => name.split("@")[0] as string;

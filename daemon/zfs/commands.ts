@@ -13,12 +13,16 @@ export const userPrefix = "hybridcluster:";
 const datasetProperties = ["guid", "origin", "mounted", "mountpoint", "readonly", "used", "referenced", "available", "quota", ...userProperties.map((name) => userPrefix + name)];
 const snapshotProperties = ["guid", "createtxg", "creation", "userrefs"];
 
+const lookProperties = [...new Set([...datasetProperties, ...snapshotProperties])].join(",");
+
 const options = (properties: Readonly<Record<string, string>>): string[] => Object.entries(properties).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
 
 export const zfsCommands = {
   datasets: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-t", "filesystem", "-o", "name,property,value,source", datasetProperties.join(","), root],
   dataset: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-t", "filesystem", "-o", "name,property,value,source", datasetProperties.join(","), ...names],
-  look: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "filesystem,snapshot", "-o", "name,property,value,source", [...new Set([...datasetProperties, ...snapshotProperties])].join(","), ...names],
+  look: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "filesystem,snapshot", "-o", "name,property,value,source", lookProperties, ...names],
+  /** Datasets and snapshots by name, each with the properties of both. */
+  lookAt: (names: readonly string[]): string[] => ["zfs", "get", "-Hp", "-o", "name,property,value,source", lookProperties, ...names],
   snapshots: (datasets: readonly string[]): string[] => ["zfs", "get", "-Hp", "-r", "-d", "1", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), ...datasets],
   allSnapshots: (root: string): string[] => ["zfs", "get", "-Hp", "-r", "-d", "2", "-t", "snapshot", "-o", "name,property,value", snapshotProperties.join(","), root],
   guid: (name: string): string[] => ["zfs", "get", "-Hp", "-o", "value", "guid", name],

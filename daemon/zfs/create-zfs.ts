@@ -74,6 +74,14 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     const found = parseLooks(await once(commands.look(unique(names))));
     return names.map((name) => found.get(name));
   });
+  const named = new Together<{ name: string; snapshots: readonly string[] }, Awaited<ReturnType<Zfs["lookAt"]>>>(async (asked) => {
+    const found = parseLooks(await once(commands.lookAt(unique(asked.flatMap(({ name, snapshots }) => [name, ...snapshots.map((snapshot) => `${name}@${snapshot}`)])))));
+    return asked.map(({ name, snapshots }) => {
+      const seen = found.get(name);
+      if (seen === undefined) throw new HcError("INTERNAL", `zfs did not tell of ${name}, and did not say that it is missing.`);
+      return { dataset: seen.dataset, snapshots: seen.snapshots.filter((snapshot) => snapshots.includes(snapshot.name)) }; // others of one call may have asked for more
+    });
+  });
   const lists = new Together<string, Snapshot[]>(async (datasets) => {
     const found = parseSnapshots(await once(commands.snapshots(unique(datasets))));
     return datasets.map((dataset) => found.get(dataset) ?? []);
@@ -102,6 +110,7 @@ export function createZfs(runner: CommandRunner, options: ZfsOptions = {}): Zfs 
     datasets: async (root) => parseDatasets(await once(commands.datasets(root))),
     dataset: (name) => ifAny(alone.call(name)),
     look: (name) => ifAny(looks.call(name)),
+    lookAt: (name, snapshots) => named.call({ name, snapshots }),
     snapshots: (dataset) => lists.call(dataset),
     allSnapshots: async (root) => parseSnapshots(await once(commands.allSnapshots(root))),
     written: async (root) => parseWritten(await once(commands.written(root))),

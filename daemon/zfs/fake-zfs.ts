@@ -80,6 +80,12 @@ export function createFakeZfs(options: { pool?: string; seed: string; resumable?
       const dataset = datasets.get(name);
       return dataset === undefined ? undefined : { dataset: describe([name, dataset]), snapshots: listed(dataset) };
     },
+    async lookAt(name, snapshots) {
+      operation("lookAt", name);
+      const dataset = get(name);
+      for (const snapshot of snapshots) getSnapshot(`${name}@${snapshot}`);
+      return { dataset: describe([name, dataset]), snapshots: listed(dataset).filter((item) => snapshots.includes(item.name)) };
+    },
     async snapshots(name) {
       operation("snapshots", name);
       return listed(get(name));

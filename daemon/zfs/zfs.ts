@@ -17,10 +17,17 @@ export interface Dataset {
   user: Record<string, string>;
 }
 
+export interface ReceiveOptions { resumable?: boolean; snapshot?: string }
+
 /** A snapshot as `zfs get -Hp` tells it. */
 export interface Snapshot extends SnapshotInfo {
   /** Number of holds. */
   userrefs: number;
+}
+
+export interface LookOptions {
+  /** Snapshots that this process has done nothing to may be as it saw them so long ago (snapshot-memory.ts); without it, and where nothing is remembered, all are asked for. The dataset itself is always asked. */
+  maxAgeMs?: number;
 }
 
 /** A stream on its way: it ends with an error when the command fails; `done` settles with the command. */
@@ -33,7 +40,9 @@ export interface Zfs {
   /** One dataset alone; undefined when it does not exist. */
   dataset(name: string): Promise<Dataset | undefined>;
   /** One dataset with its snapshots, oldest first, by one command; undefined when it does not exist. */
-  look(name: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined>;
+  look(name: string, how?: LookOptions): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined>;
+  /** One dataset with these of its snapshots (names without it), oldest first, by one command. Throws NOT_FOUND when one of them, or the dataset, does not exist. */
+  lookAt(name: string, snapshots: readonly string[]): Promise<{ dataset: Dataset; snapshots: Snapshot[] }>;
   /** Oldest first. */
   snapshots(dataset: string): Promise<Snapshot[]>;
   /** All snapshots of `root` and its children, by dataset; not of what lies deeper (the trash), which only costs time at each look. */
@@ -64,8 +73,8 @@ export interface Zfs {
   send(snapshot: string, base: string | undefined, signal: AbortSignal): Sending;
   /**
    * Receives into `dataset`, unmounted; never with -F (OWNERSHIP 12). Throws NO_COMMON_SNAPSHOT (its newest snapshot is not the base), DIVERGED (written to since), ALREADY_EXISTS, NOT_FOUND (origin of a clone missing), LIMIT_EXCEEDED (space),
-   * CONFLICT (an interrupted receive is kept there: finish it by `resume`, or `abortReceive`). `resumable`: what a broken stream has brought is kept; all of it must be good then. */
-  receive(dataset: string, stream: Readable, properties: Record<string, string>, signal: AbortSignal, how?: { resumable?: boolean }): Promise<void>;
+   * CONFLICT (an interrupted receive is kept there: finish it by `resume`, or `abortReceive`). `resumable`: what a broken stream has brought is kept; all of it must be good then. `snapshot`: the name that it brings, where that is known. */
+  receive(dataset: string, stream: Readable, properties: Record<string, string>, signal: AbortSignal, how?: ReceiveOptions): Promise<void>;
   /** Can it receive in parts? What follows is for those that can. Asked of the command line once. */
   resumable(): Promise<boolean>;
   /** Datasets of `root` and below (any depth) that keep an interrupted receive → its token. */

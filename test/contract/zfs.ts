@@ -63,6 +63,9 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       expect(await one.zfs.look(dataset)).toEqual({ dataset: (await one.zfs.datasets(dataset))[0], snapshots: await one.zfs.snapshots(dataset) });
       expect((await one.zfs.look(dataset))?.snapshots.map(({ name }) => name)).toEqual(["v1", "v2"]);
       expect(await one.zfs.look(`${one.root}/none`)).toBeUndefined();
+      expect(await one.zfs.lookAt(dataset, ["v2"])).toEqual({ dataset: (await one.zfs.datasets(dataset))[0], snapshots: [await newest(one, dataset)] });
+      expect(await one.zfs.lookAt(dataset, [])).toEqual({ dataset: (await one.zfs.datasets(dataset))[0], snapshots: [] });
+      for (const missing of [() => one.zfs.lookAt(dataset, ["v1", "none"]), () => one.zfs.lookAt(`${one.root}/none`, [])]) expect(zfsFailure(await failing(missing()))).toBe("missing");
       expect(await one.zfs.dataset(dataset)).toEqual((await one.zfs.datasets(dataset))[0]);
       expect(await one.zfs.dataset(`${one.root}/none`)).toBeUndefined();
     });
@@ -72,6 +75,8 @@ export function zfsContract(name: string, make: () => Promise<[ZfsSubject, ZfsSu
       await one.zfs.snapshot(datasets.map((dataset) => `${dataset}@a`));
       const asked = [...datasets, `${one.root}/none`, ...datasets];
       expect((await Promise.all(asked.map((dataset) => one.zfs.look(dataset)))).map((seen) => seen?.dataset.name)).toEqual([...datasets, undefined, ...datasets]);
+      const named = await Promise.allSettled(asked.map((dataset, at) => one.zfs.lookAt(dataset, at % 2 === 0 ? ["a"] : [])));
+      expect(named.map((seen) => (seen.status === "fulfilled" ? [seen.value.dataset.name, ...seen.value.snapshots.map(({ name }) => name)] : errorCode(seen.reason)))).toEqual(asked.map((dataset, at) => (at === 3 ? "NOT_FOUND" : at % 2 === 0 ? [dataset, "a"] : [dataset])));
       const lists = await Promise.allSettled(asked.map((dataset) => one.zfs.snapshots(dataset)));
       expect(lists.map((list) => (list.status === "fulfilled" ? list.value.map(({ name }) => name) : errorCode(list.reason)))).toEqual([["a"], ["a"], ["a"], "NOT_FOUND", ["a"], ["a"], ["a"]]);
       await one.zfs.hold("hc:n2", `${datasets[1]}@a`);

@@ -204,7 +204,7 @@ export class AgentCluster {
       clock: this.clock,
       runner: { run: () => Promise.reject(new Error("no commands in the simulation")) },
       platform: this.platform(machine, guard),
-      zfs: noticed(this.zfs(machine, guard), changes),
+      zfs: noticed(this.zfs(machine, guard), changes, () => this.clock.monotonicMs()),
       changes,
       store: guardedStore,
       view,

@@ -83,7 +83,7 @@ export async function startLoopNode(units: number, snapshots: number, clock: Clo
     host: { version: 1, node: me, platform: "linux", zone: "n1", role: "node", addresses: ["127.0.0.1"], ports: defaultPorts, paths: defaultPaths },
     cluster: { version: 1, cluster: "loop", clusterId: "loop", node: me, members: [me, other].map((node) => ({ node, addresses: [], zone: node, role: "node" as const, ports: defaultPorts })), voters: [], dataset: root, etcd: { heartbeatMs: 100, electionMs: 1000 } },
     log, clock, runner: text, store: counted, view, session, signal,
-    zfs: noticed(createZfs(text), changes), changes,
+    zfs: noticed(createZfs(text), changes, () => clock.monotonicMs()), changes,
     platform: { name: "linux", listUsers: async () => [{ user: "hc-acme", uid: 20000, gid: 20000 }] } as unknown as NodeContext["platform"],
     services: { ensureBase: async () => undefined, configure: async () => ({ changed: false }), start: async ({ unit }) => void running.set(unit, "active"), stop: async (unit) => void running.delete(unit), states: async () => new Map(running), check: async () => ({ ok: true, status: 200, detail: "" }), logs: async () => "" },
     fence: { open: () => undefined, seen: () => undefined },

@@ -50,6 +50,14 @@ export class ZfsText implements CommandRunner {
           case "datasets": return read(() => this.zfs.datasets(name), (seen) => seen.map(datasetText).join(""));
           case "all snapshots": return read(() => this.zfs.allSnapshots(name), (seen) => [...seen].map(([dataset, list]) => list.map((one) => snapshotText(dataset, one)).join("")).join(""));
           case "snapshots": return (await Promise.all(names.map((one) => read(() => this.zfs.snapshots(one), (seen) => seen.map((each) => snapshotText(one, each)).join(""))))).join("");
+          case "look at": {
+            const by = new Map<string, string[]>();
+            for (const one of names) {
+              const [of = "", snapshot] = one.split("@");
+              by.set(of, [...(by.get(of) ?? []), ...(snapshot === undefined ? [] : [snapshot])]);
+            }
+            return (await Promise.all([...by].map(([of, snapshots]) => read(() => this.zfs.lookAt(of, snapshots), (seen) => datasetText(seen.dataset) + seen.snapshots.map((each) => snapshotText(of, each)).join(""))))).join("");
+          }
           case "look": return (await Promise.all(names.map((one) => read(() => this.zfs.look(one), (seen) => (seen === undefined ? "" : datasetText(seen.dataset) + seen.snapshots.map((each) => snapshotText(one, each)).join("")))))).join("");
           default: throw new Error(`not known here: ${argv.join(" ")}`);
         }
@@ -87,7 +95,7 @@ function operands([program, command, ...rest]: readonly string[]): string[] {
 function what(argv: readonly string[]): string {
   const types = argv[argv.indexOf("-t") + 1] ?? "";
   if (argv.includes("written")) return "written";
-  if (!argv.includes("-t")) return "properties";
+  if (!argv.includes("-t")) return argv.some((word) => word.startsWith("guid,")) ? "look at" : "properties";
   if (types === "snapshot") return argv[argv.indexOf("-d") + 1] === "1" ? "snapshots" : "all snapshots";
   return types === "filesystem" ? "datasets" : "look";
 }

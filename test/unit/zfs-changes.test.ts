@@ -4,7 +4,7 @@ import { createFakeZfs } from "../../daemon/zfs/fake-zfs.js";
 
 test("what is done is told by dataset, once, whether it ended well or not; looking and holding are nothing", async () => {
   const changes = new ZfsChanges();
-  const zfs = noticed(createFakeZfs({ seed: "a" }), changes);
+  const zfs = noticed(createFakeZfs({ seed: "a" }), changes, () => 0);
   const [reader, other] = [changes.reader(), changes.reader()];
   const told = (): string[] => [...(reader.take() ?? ["everything"])].sort();
   await zfs.create("hpool/hc", {});
@@ -40,7 +40,7 @@ test("what is refused for want of room is counted, no other refusal is", async (
   const changes = new ZfsChanges();
   const plain = createFakeZfs({ seed: "a" });
   const full = { ...plain, snapshot: () => Promise.reject(new HcError("LIMIT_EXCEEDED", "out of space", { context: { zfs: "space" } })) };
-  const zfs = noticed(full, changes);
+  const zfs = noticed(full, changes, () => 0);
   await expect(zfs.destroy("hpool/none")).rejects.toMatchObject({ code: "NOT_FOUND" });
   expect(changes.refusals).toBe(0);
   await expect(zfs.snapshot(["hpool@1"])).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
