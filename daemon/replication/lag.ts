@@ -68,12 +68,15 @@ export class LagBook {
     unit.stalled = undefined;
     unit.history.push({ name, sinceMs });
     if (unit.history.length > maxHistory) unit.history.shift();
-    for (const replica of unit.replicas.values()) replica.missingSinceMs ??= sinceMs;
+    // what the first look of a process finds written may be older than the failure of the first attempt to send
+    for (const replica of unit.replicas.values()) replica.missingSinceMs = Math.min(replica.missingSinceMs ?? sinceMs, sinceMs);
   }
-  public confirmed(id: string, node: string, what: { guid: string; snapshot: string }, wallMs: number): void {
+  /** `upTo`: names of the snapshots that the home has up to that one, which may be one that we did not make (a person's). */
+  public confirmed(id: string, node: string, what: { guid: string; snapshot: string }, wallMs: number, upTo: readonly string[] = [what.snapshot]): void {
     const unit = this.unit(id);
-    const at = unit.history.findIndex((item) => item.name === what.snapshot);
-    // not among ours: it was made before this process began, and everything we know of came later
+    const there = new Set(upTo);
+    const at = unit.history.findLastIndex(({ name }) => there.has(name));
+    // none of ours: it was made before this process began, and everything we know of came later
     const missingSinceMs = unit.history[at + 1]?.sinceMs;
     unit.replicas.set(node, { guid: what.guid, snapshot: what.snapshot, confirmedAtMs: wallMs, error: "", paused: false, missingSinceMs });
   }
@@ -100,7 +103,7 @@ export class LagBook {
   public report(): Map<string, Record<string, ReplicaReport>> {
     const nowMs = this.nowMs();
     const lagS = (unit: UnitLag, replica: ReplicaLag): number => {
-      const since = replica.missingSinceMs ?? unit.dirtySinceMs;
+      const since = replica.missingSinceMs === undefined || unit.dirtySinceMs === undefined ? (replica.missingSinceMs ?? unit.dirtySinceMs) : Math.min(replica.missingSinceMs, unit.dirtySinceMs);
       const lag = since === undefined ? 0 : Math.max(0, Math.round(nowMs - since)) / 1000;
       // a write that waits for its snapshot (rpo.ts) is told in steps, and never too little: a report that differs each second would keep the whole cluster's busy
       return replica.missingSinceMs === undefined && lag > waitStepS ? Math.ceil(lag / waitStepS) * waitStepS : lag;

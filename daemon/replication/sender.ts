@@ -3,7 +3,7 @@ import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
 import { rememberedMs } from "../zfs/snapshot-memory.js";
-import type { Snapshot } from "../zfs/zfs.js";
+import type { LookOptions, Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
 import type { HoldBook } from "./hold-book.js";
 import { holdTag, ourHolds, PairHolds } from "./holds.js";
@@ -23,7 +23,7 @@ export interface Sent { guid: string; snapshot: string; bytes: number; kind: Dec
 interface Pair { holds: PairHolds; /** The last attempt failed after a stream began: what the replica has is not known. */ doubtful: boolean }
 /** The replica takes streams in parts; `partial`: what it kept of a cut one. */
 interface Parts { partial: UnitSnapshots["partial"] }
-interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; keep: Snapshot[]; definition: string | undefined; endUse: () => void }
+interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; /** Oldest first, as they were when this was decided. */ local: readonly Snapshot[]; keep: Snapshot[]; definition: string | undefined; endUse: () => void }
 
 /**
  * The home's side of one attempt: look, decide, hold, stream, check the answers, let go. Every target is held before its stream begins and the base until the
@@ -88,7 +88,7 @@ export class Sender {
     this.pairs.set(key, pair);
     if (!pair.doubtful)
       try {
-        const plan = await this.plan(record, node, dataset, pair, (local) => this.fromMemory(unit, node, local));
+        const plan = await this.plan(record, node, dataset, pair, { maxAgeMs: rememberedMs }, (local) => this.fromMemory(unit, node, local));
         if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
       } catch (error) {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below
@@ -99,7 +99,7 @@ export class Sender {
     const query = new URLSearchParams({ ...(origin === undefined ? {} : { template: record.origin.template, version: record.origin.version, guid: origin.guid }), ...(inParts ? { wire: String(partsVersion) } : {}) }).toString();
     const answer = await this.context.peers.call(node, "GET", `/peer/v1/units/${unit}/snapshots${query === "" ? "" : `?${query}`}`, undefined, { timeoutMs: 15_000, signal });
     const remote = readUnitSnapshots(answer, node);
-    const plan = await this.plan(record, node, dataset, pair, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
+    const plan = await this.plan(record, node, dataset, pair, {}, (local) => possible(record, node, this.context.host.node, decide(local, remote, origin)));
     if (plan === undefined) throw new HcError("NOT_READY", `${unit} has no snapshot yet.`);
     if (remote.partial !== undefined && plan.steps.length === 0) await this.context.peers.call(node, "POST", `/peer/v1/units/${unit}/abandon`, { version: partsVersion, epoch: record.epoch }, { timeoutMs: 60_000, signal });
     return await this.carryOut(record, node, dataset, pair, plan, signal, remote.parts === true ? { partial: remote.partial } : undefined);
@@ -121,11 +121,11 @@ export class Sender {
     return snapshot === undefined ? undefined : { snapshot: own.origin, guid: snapshot.guid };
   }
 
-  /** Look, decide and hold. Undefined: nothing to send that is known of. */
-  private plan(record: UnitRecord, node: string, dataset: string, pair: Pair, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
+  /** Look, decide and hold. `how`: histories are compared by all that is here now, and never by what is remembered. Undefined: nothing to send that is known of. */
+  private plan(record: UnitRecord, node: string, dataset: string, pair: Pair, how: LookOptions, choose: (local: readonly Snapshot[]) => Decision): Promise<Plan | undefined> {
     return this.locks.run(dataset, async () => {
-      // one command for the snapshots and for what goes along with them; what is held is not as remembered but as it is: it was touched. After trouble nothing is taken from memory
-      const seen = await this.context.zfs.look(dataset, pair.doubtful ? {} : { maxAgeMs: rememberedMs });
+      // one command for the snapshots and for what goes along with them
+      const seen = await this.context.zfs.look(dataset, how);
       const local = this.parts.holds.withoutWaiting(dataset, seen?.snapshots ?? []);
       const decision = choose(local);
       if (decision.kind === "nothing" || decision.kind === "needs-origin" || decision.kind === "diverged" || decision.kind === "no-common") return undefined;
@@ -140,7 +140,7 @@ export class Sender {
         const keep = isShared ? pair.holds.heldForOthers(local) : [];
         await pair.holds.hold(names);
         if (pair.doubtful) await pair.holds.keepOnly(names, async () => local);
-        return { decision, steps, target, keep, definition: seen?.dataset.user["definition"], endUse };
+        return { decision, steps, target, local, keep, definition: seen?.dataset.user["definition"], endUse };
       } catch (error) {
         endUse();
         throw error;
@@ -155,17 +155,22 @@ export class Sender {
       for (const [index, step] of plan.steps.entries()) {
         const keep = plan.keep.filter((snapshot) => snapshot !== step.target).map((snapshot) => snapshot.guid);
         bytes += await this.stream(record, node, dataset, step, { keep, definition: plan.definition, parts: index === 0 || parts === undefined ? parts : { partial: undefined } }, signal);
-        this.parts.lag.confirmed(record.unit, node, { guid: step.target.guid, snapshot: step.target.name }, this.context.clock.wallMs());
+        this.confirmed(record.unit, node, step.target, plan.local);
       }
       await pair.holds.keepOnly([plan.target.name], () => this.context.zfs.snapshots(dataset));
       pair.doubtful = false;
     } finally {
       plan.endUse();
     }
-    this.parts.lag.confirmed(record.unit, node, { guid: plan.target.guid, snapshot: plan.target.name }, this.context.clock.wallMs());
+    this.confirmed(record.unit, node, plan.target, plan.local);
     await this.tidy(record, dataset);
     this.context.log.debug({ unit: record.unit, peer: node, snapshot: plan.target.name, kind: plan.decision.kind, bytes }, "replica confirmed");
     return { guid: plan.target.guid, snapshot: plan.target.name, bytes, kind: plan.decision.kind };
+  }
+
+  private confirmed(unit: string, node: string, { guid, name }: Snapshot, local: readonly Snapshot[]): void {
+    const upTo = local.slice(0, local.findIndex((snapshot) => snapshot.guid === guid) + 1).map((snapshot) => snapshot.name);
+    this.parts.lag.confirmed(unit, node, { guid, snapshot: name }, this.context.clock.wallMs(), upTo);
   }
 
   /** Sends one snapshot and returns the bytes when the replica has acknowledged its guid. */

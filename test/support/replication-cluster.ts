@@ -10,6 +10,7 @@ import { keys, type ObservedNode, type SessionRecord, type TemplateRecord, type 
 import type { Replication } from "../../daemon/replication/replication.js";
 import { type ReplicationOptions, startReplication } from "../../daemon/replication/start.js";
 import type { ClusterState, Versioned } from "../../daemon/state/cluster-state.js";
+import { noticed, ZfsChanges } from "../../daemon/zfs/changes.js";
 import type { Zfs } from "../../daemon/zfs/zfs.js";
 
 /** What may go wrong with one stream between two nodes. */
@@ -101,7 +102,7 @@ export class ReplicationCluster {
       cluster: { dataset: this.root, members: names } as NodeContext["cluster"],
       log: pino({ level: process.env["HC_LOG_LEVEL"] ?? "silent" }),
       clock: this.clock,
-      zfs: node.zfs,
+      zfs: noticed(asNow(node.zfs), new ZfsChanges(), () => this.clock.monotonicMs()),
       view: { current: () => this.state(), onChange: () => () => undefined },
       store: { get: async (key: string) => { const found = [...this.units.values()].find(({ value }) => keys.unit(value.unit) === key); return found === undefined ? undefined : { key, value: JSON.stringify(found.value), modRevision: found.revision }; } } as unknown as NodeContext["store"],
       session: fixedSession(1, () => node.live),
@@ -191,4 +192,10 @@ function faulty(source: Readable, fault: StreamFault | undefined, record: { byte
   signal?.addEventListener("abort", () => wire.destroy(new HcError("ABORTED", "cancelled")), { once: true });
   source.pipe(wire);
   return wire;
+}
+
+/** Its methods as they are at each call: a test may replace one while the node runs. */
+function asNow(zfs: Zfs): Zfs {
+  const methods = zfs as unknown as Record<string, (...args: unknown[]) => unknown>;
+  return Object.fromEntries(Object.keys(zfs).map((name) => [name, (...args: unknown[]) => methods[name]?.(...args)])) as unknown as Zfs;
 }

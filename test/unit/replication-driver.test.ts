@@ -122,6 +122,27 @@ test("lag: without room on either side replication is paused, and says on which 
   expect(seen()).toMatchObject({ error: "" });
 });
 
+test("lag: a write that is older than this process counts from when it may have been, also where an attempt failed before it was seen", () => {
+  let now = 0;
+  const lag = new LagBook(() => now);
+  const seen = (): number | undefined => lag.report().get("u")?.["n2"]?.lagS;
+  lag.failed("u", "n2", "away");
+  now = 1_000;
+  lag.written("u", 60_000);
+  expect(seen()).toBe(60);
+  lag.snapshot("u", "s1");
+  now = 2_000;
+  lag.written("u");
+  lag.snapshot("u", "s2");
+  expect(seen()).toBe(61);
+  now = 3_000;
+  // a snapshot that is not ours, after the first of ours
+  lag.confirmed("u", "n2", { guid: "3", snapshot: "manual" }, 9, ["older", "s1", "manual"]);
+  expect(seen()).toBe(1);
+  lag.confirmed("u", "n2", { guid: "4", snapshot: "manual-2" }, 9, ["s1", "manual", "s2", "manual-2"]);
+  expect(seen()).toBe(0);
+});
+
 test("lag: age of the oldest write that a replica lacks", () => {
   let now = 0;
   const lag = new LagBook(() => now);

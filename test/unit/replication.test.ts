@@ -185,6 +185,38 @@ test("while paused nothing happens by itself", async () => {
   expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("paused");
 });
 
+test("what a person does to the snapshots of a unit, on either side or on both, stops nothing and is told as no lag", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const [here, there] = [w.zfs("n1"), w.zfs("n2")];
+  const seen = (): object | undefined => w.cluster.replication("n1").report().get("site-a")?.["n2"];
+  const isFollowed = async (text: string): Promise<void> => {
+    here.write(`${root}/site-a`, "page", text);
+    await w.clock.advance(4_000);
+    expect([text, there.files(`${root}/site-a`).get("page"), await w.newest("n2", "site-a")]).toEqual([text, text, await w.newest("n1", "site-a")]);
+  };
+  await isFollowed("before");
+  // at home: sent along when it is seen, which is no write that the copy lacks
+  await here.snapshot([`${root}/site-a@manual`]);
+  await w.clock.advance(660_000);
+  expect([seen(), await w.newest("n2", "site-a")]).toMatchObject([{ lagS: 0, error: "", snapshot: "manual" }, await w.newest("n1", "site-a")]);
+  await isFollowed("after a snapshot at home");
+  // not seen yet when the next increment goes
+  await here.snapshot([`${root}/site-a@manual-2`]);
+  await isFollowed("right after a snapshot at home");
+  await here.destroy(`${root}/site-a@manual-2`);
+  await isFollowed("right after it was destroyed");
+  // carried to the copy by hand: the next increment does not start where the copy ends
+  const newest = (await here.snapshots(`${root}/site-a`)).at(-1)?.name as string;
+  await here.snapshot([`${root}/site-a@manual-3`]);
+  const { stream, done } = here.send(`${root}/site-a@manual-3`, `${root}/site-a@${newest}`, never);
+  await there.receive(`${root}/site-a`, stream, {}, never);
+  await done;
+  await isFollowed("after a stream by hand");
+  expect(seen()).toMatchObject({ lagS: 0, error: "" });
+});
+
 test("a replica with snapshots of the same owner that the home does not know is told, and nothing is touched", async () => {
   w = await world(["n1", "n2"]);
   await site(w, ["n2"]);
