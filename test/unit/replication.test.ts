@@ -215,6 +215,7 @@ test("what a person does to the snapshots of a unit, on either side or on both, 
   await done;
   await isFollowed("after a stream by hand");
   expect(seen()).toMatchObject({ lagS: 0, error: "" });
+  expect((await there.datasets(root)).map(({ name }) => name)).not.toContain(`${root}/stash`); // it is no other history
 });
 
 test("a replica with snapshots of the same owner that the home does not know is told, and nothing is touched", async () => {
