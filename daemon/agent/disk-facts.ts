@@ -35,7 +35,7 @@ const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "c
  */
 export class DiskView {
   private datasets = new Map<string, Dataset>();
-  private snapshots = new Map<string, readonly Snapshot[]>();
+  private snapshots: ReadonlyMap<string, readonly Snapshot[]> = new Map();
   private readonly changedUnits = new Set<string>();
   /** Keys whose change can be anywhere in the tree. */
   private readonly changedTree = new Set<string>();
@@ -134,9 +134,11 @@ export class DiskView {
     this.changedTree.clear();
     this.touched.clear();
     this.touchedTree = false;
-    const beganMs = clock.monotonicMs();
+    const [beganMs, wasKnown] = [clock.monotonicMs(), this.known];
     try {
-      const [datasets, snapshots] = await Promise.all([zfs.datasets(cluster.dataset), zfs.allSnapshots(cluster.dataset)]);
+      const listed = zfs.datasets(cluster.dataset);
+      // when somebody else (the fencer) may have done anything, nothing is taken from memory
+      const [datasets, snapshots] = await Promise.all([listed, wasKnown && this.changes !== undefined ? listed.then((all) => this.remembered(all)) : zfs.allSnapshots(cluster.dataset)]);
       this.datasets = new Map(datasets.map((dataset) => [dataset.name, dataset]));
       this.snapshots = snapshots;
       this.count += 1;
@@ -152,17 +154,33 @@ export class DiskView {
     }
   }
 
-  /** All datasets without their snapshots. False: one came, went or was replaced, whose snapshots are not known. */
+  /** All datasets, and of their snapshots what is not remembered. False: one came, went or was replaced, whose snapshots are not known. */
   private async lookAtDatasets(): Promise<boolean> {
     const { zfs, cluster, clock } = this.context;
-    const seen = await zfs.datasets(cluster.dataset);
-    this.datasetsAtMs = clock.monotonicMs();
-    if (seen.length !== this.datasets.size || seen.some(({ name, guid }) => this.datasets.get(name)?.guid !== guid)) return false;
+    const touched = [...this.touched];
+    this.touched.clear();
+    let snapshots: ReadonlyMap<string, readonly Snapshot[]>;
+    let seen: readonly Dataset[];
+    try {
+      seen = await zfs.datasets(cluster.dataset);
+      this.datasetsAtMs = clock.monotonicMs();
+      this.touchedAtMs = this.datasetsAtMs;
+      if (seen.length !== this.datasets.size || seen.some(({ name, guid }) => this.datasets.get(name)?.guid !== guid)) return false;
+      snapshots = await this.remembered(seen);
+    } catch (error) {
+      for (const unit of touched) this.touched.add(unit);
+      throw error;
+    }
     // a unit that changes meanwhile is stale, or touched, and looked at again
-    if (seen.every((dataset) => isSame(dataset, this.datasets.get(dataset.name) as Dataset))) return true;
+    if (seen.every((dataset) => isSame(dataset, this.datasets.get(dataset.name) as Dataset) && snapshots.get(dataset.name) === this.snapshots.get(dataset.name))) return true;
     this.count += 1;
     this.datasets = new Map(seen.map((dataset) => [dataset.name, dataset]));
+    this.snapshots = snapshots;
     return true;
+  }
+  /** All snapshots, of which only those are asked for that changed, or were not looked at for some minutes. */
+  private remembered(datasets: readonly Dataset[]): Promise<ReadonlyMap<string, readonly Snapshot[]>> {
+    return this.context.zfs.allSnapshots(this.context.cluster.dataset, { maxAgeMs: rememberedMs, datasets });
   }
 
   /** Units that changed; `touched`: and those that replication has changed. */

@@ -68,7 +68,7 @@ export class Pruner {
     this.due = new Set();
     this.untilWhole = whole ? 0 : this.untilWhole - 1;
     if (whole) {
-      const all = await zfs.allSnapshots(cluster.dataset);
+      const all = await zfs.allSnapshots(cluster.dataset, { maxAgeMs: rememberedMs });
       this.untilWhole = wholeEvery - 1;
       for (const name of this.seen.keys()) if (!all.has(name)) this.seen.delete(name);
       return all;

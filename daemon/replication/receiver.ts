@@ -242,7 +242,7 @@ export class Receiver {
     }
   }
 
-  private async store(head: StreamHead, payload: Readable, record: UnitRecord, signal: AbortSignal): Promise<Snapshot[]> {
+  private async store(head: StreamHead, payload: Readable, record: UnitRecord, signal: AbortSignal): Promise<readonly Snapshot[]> {
     if (signal.aborted) throw new HcError("NOT_READY", `${head.unit}: a newer stream took over.`);
     const me = this.context.host.node;
     const name = this.dataset(head.unit);

@@ -54,7 +54,7 @@ export class StashDesk {
   private streams = 0;
   public constructor(private readonly context: Pick<NodeContext, "host" | "cluster" | "zfs">, private readonly clones: VaultClones) {}
 
-  private async look(id: string): Promise<{ dataset: Dataset; snapshots: Snapshot[] }> {
+  private async look(id: string): Promise<{ dataset: Dataset; snapshots: readonly Snapshot[] }> {
     const { zfs, cluster, host } = this.context;
     // the name is checked before it becomes part of a dataset's
     const seen = parseStashId(id) === undefined ? undefined : await zfs.look(`${stashRoot(cluster.dataset)}/${id}`);

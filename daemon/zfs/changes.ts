@@ -70,7 +70,11 @@ export function noticed(zfs: Zfs, changes: ZfsChanges, nowMs: () => number): Zfs
       }
     };
   }
-  return { ...(telling as unknown as Zfs), look: (name, { maxAgeMs } = {}) => (maxAgeMs === undefined ? zfs.look(name) : memory.look(name, maxAgeMs)) };
+  return {
+    ...(telling as unknown as Zfs),
+    look: (name, { maxAgeMs } = {}) => (maxAgeMs === undefined ? zfs.look(name) : memory.look(name, maxAgeMs)),
+    allSnapshots: async (root, { maxAgeMs, datasets } = {}) => (maxAgeMs === undefined ? memory.learn(root) : memory.all(root, datasets ?? (await zfs.datasets(root)), maxAgeMs)),
+  };
 }
 
 /** What this call means for the snapshots that are remembered. */

@@ -1,18 +1,25 @@
 import { Locks } from "../lib/locks.js";
 import { zfsFailure } from "./errors.js";
 import { compareDecimal } from "./parse.js";
-import type { Snapshot, Zfs } from "./zfs.js";
+import type { Dataset, Snapshot, Zfs } from "./zfs.js";
 
-/** How old callers let it be, ms. What was seen at once (a node's start) is not asked for at once again: see `spread`. */
+/** How old callers let it be, ms. */
 export const rememberedMs = 600_000;
 /** With more touched snapshots than this a look asks for all: their names would make a long command line. */
 const maxTouched = 50;
-/** What nobody has looked at as a whole for so long is remembered no longer, ms: units at rest cost no memory. */
+/** What nobody has listed for so long is remembered no longer, ms. */
 const forgetMs = 900_000;
+/** Where more datasets than this, and than this part of all, are not remembered, one list of all is asked for. */
+const manyUnknown = 16;
+const manyShare = 4;
 
 interface Entry {
   seenAtMs: number;
+  /** Of the dataset: another one of its name may have taken its place. "": not known yet. */
+  guid: string;
   snapshots: Map<string, Snapshot>;
+  /** The same, oldest first: one and the same list as long as nothing of it is other than before. */
+  list: readonly Snapshot[];
   /** Names that this process has made, received, held or released since they were looked at: asked anew. */
   touched: Set<string>;
 }
@@ -27,39 +34,85 @@ export class SnapshotMemory {
   private readonly entries = new Map<string, Entry>();
   /** Datasets that are just being looked at. */
   private readonly looking = new Set<string>();
+  /** For each list of all that is on its way: datasets of which something else was seen or destroyed meanwhile. */
+  private readonly listing = new Set<Set<string>>();
   private readonly locks = new Locks();
   public constructor(
-    private readonly zfs: Pick<Zfs, "look" | "lookAt">,
+    private readonly zfs: Pick<Zfs, "look" | "lookAt" | "snapshots" | "allSnapshots">,
     private readonly nowMs: () => number,
   ) {}
 
   /** `zfs.look`, of snapshots that were not touched as they were seen at most `maxAgeMs` ago. */
   public look(dataset: string, maxAgeMs: number): Promise<Seen> {
+    return this.alone(dataset, async () => {
+      const known = await this.again(dataset, maxAgeMs);
+      if (known !== undefined) return known;
+      const seen = await this.whole(dataset, () => this.zfs.look(dataset), (found) => found?.snapshots, (found) => found?.dataset.guid);
+      return seen === undefined ? undefined : { dataset: seen.dataset, snapshots: this.entries.get(dataset)?.list ?? seen.snapshots };
+    });
+  }
+  /** `zfs.snapshots` in the same way, undefined for a dataset that is not there: nothing is asked where nothing was touched. */
+  private async list(dataset: string, maxAgeMs: number): Promise<readonly Snapshot[] | undefined> {
+    const known = this.fresh(dataset, maxAgeMs);
+    if (known?.touched.size === 0 && !this.looking.has(dataset)) return known.list;
+    const missing = (error: unknown): undefined => {
+      if (zfsFailure(error) !== "missing") throw error;
+    };
+    return this.alone(dataset, async () => (await this.again(dataset, maxAgeMs))?.snapshots ?? this.whole(dataset, () => this.zfs.snapshots(dataset).catch(missing), (seen) => seen));
+  }
+  /** `zfs.allSnapshots` in the same way, of these datasets. */
+  public async all(root: string, datasets: readonly Pick<Dataset, "name" | "guid">[], maxAgeMs: number): Promise<Map<string, readonly Snapshot[]>> {
+    const wanted: string[] = [];
+    for (const { name, guid } of datasets) {
+      if (name !== root && (!name.startsWith(`${root}/`) || name.slice(root.length + 1).includes("/"))) continue;
+      wanted.push(name);
+      const known = this.entries.get(name)?.guid ?? "";
+      if (known !== "" && known !== guid) this.entries.delete(name);
+    }
+    for (const [name, { seenAtMs }] of this.entries) if (this.nowMs() - seenAtMs > forgetMs) this.entries.delete(name);
+    if (wanted.filter((name) => this.fresh(name, maxAgeMs) === undefined).length > Math.max(manyUnknown, wanted.length / manyShare)) await this.learn(root, wanted);
+    const lists = await Promise.all(wanted.map((name) => this.list(name, maxAgeMs)));
+    for (const { name, guid } of datasets) {
+      const entry = this.entries.get(name);
+      if (entry?.guid === "") entry.guid = guid;
+    }
+    return new Map(lists.flatMap((list, at) => (list === undefined || list.length === 0 ? [] : [[wanted[at] as string, list]])));
+  }
+
+  private fresh(dataset: string, maxAgeMs: number): Entry | undefined {
+    const entry = this.entries.get(dataset);
+    return entry !== undefined && this.nowMs() - entry.seenAtMs < maxAgeMs * spread(dataset) ? entry : undefined;
+  }
+  private alone<T>(dataset: string, act: () => Promise<T>): Promise<T> {
     return this.locks.run(dataset, async () => {
-      const entry = this.entries.get(dataset);
       this.looking.add(dataset);
       try {
-        const isFresh = entry !== undefined && this.nowMs() - entry.seenAtMs < maxAgeMs * spread(dataset) && entry.touched.size <= maxTouched;
-        return (isFresh ? await this.again(dataset, entry) : undefined) ?? (await this.whole(dataset));
+        return await act();
       } finally {
         this.looking.delete(dataset);
+        for (const other of this.listing) other.add(dataset);
       }
     });
   }
-  private async whole(dataset: string): Promise<Seen> {
-    const entry: Entry = { seenAtMs: this.nowMs(), snapshots: new Map(), touched: new Set() };
-    for (const [name, { seenAtMs }] of this.entries) if (entry.seenAtMs - seenAtMs > forgetMs) this.entries.delete(name);
+  /** Asks for everything. `act` may find no dataset. */
+  private async whole<T>(dataset: string, act: () => Promise<T>, snapshotsOf: (seen: T) => readonly Snapshot[] | undefined, guidOf: (seen: T) => string | undefined = () => undefined): Promise<T> {
+    const before = this.entries.get(dataset)?.list;
+    const entry: Entry = { seenAtMs: this.nowMs(), guid: "", snapshots: new Map(), list: [], touched: new Set() };
     this.entries.set(dataset, entry);
-    const seen = await this.zfs.look(dataset).catch((error: unknown) => {
+    const seen = await act().catch((error: unknown) => {
       this.entries.delete(dataset);
       throw error;
     });
-    if (seen === undefined) this.entries.delete(dataset);
-    else entry.snapshots = new Map(seen.snapshots.map((snapshot) => [snapshot.name, snapshot]));
+    const snapshots = snapshotsOf(seen);
+    if (snapshots === undefined) this.entries.delete(dataset);
+    else fill(entry, snapshots, before);
+    entry.guid = guidOf(seen) ?? "";
     return seen;
   }
-  /** Undefined: something that was known is not there any more, or was forgotten meanwhile. */
-  private async again(dataset: string, entry: Entry): Promise<Seen> {
+  /** Asks for the dataset and what was touched. Undefined: not remembered, or something that was is not there any more, or was forgotten meanwhile. */
+  private async again(dataset: string, maxAgeMs: number): Promise<Seen> {
+    const entry = this.fresh(dataset, maxAgeMs);
+    if (entry === undefined || entry.touched.size > maxTouched) return undefined;
     const { touched } = entry;
     entry.touched = new Set();
     const seen = await this.zfs.lookAt(dataset, [...touched]).catch((error: unknown) => {
@@ -67,28 +120,60 @@ export class SnapshotMemory {
       if (zfsFailure(error) === "missing") return undefined;
       throw error;
     });
-    if (seen === undefined || this.entries.get(dataset) !== entry) return undefined;
+    if (seen === undefined || this.entries.get(dataset) !== entry || (entry.guid !== "" && entry.guid !== seen.dataset.guid)) return undefined;
+    entry.guid = seen.dataset.guid;
     for (const snapshot of seen.snapshots) entry.snapshots.set(snapshot.name, snapshot);
-    return { dataset: seen.dataset, snapshots: [...entry.snapshots.values()].sort((a, b) => compareDecimal(a.createtxg, b.createtxg)) };
+    if (seen.snapshots.length > 0) fill(entry, [...entry.snapshots.values()].sort((a, b) => compareDecimal(a.createtxg, b.createtxg)), entry.list);
+    return { dataset: seen.dataset, snapshots: entry.list };
+  }
+  /** `zfs.allSnapshots`; what it tells is remembered, also of `datasets` that have none. What was looked at or changed meanwhile is known better. */
+  public async learn(root: string, datasets: readonly string[] = []): Promise<Map<string, readonly Snapshot[]>> {
+    const [nowMs, other] = [this.nowMs(), new Set(this.looking)];
+    this.listing.add(other);
+    try {
+      const all = await this.zfs.allSnapshots(root);
+      if (other.has("")) return all;
+      for (const [dataset, list] of [...all, ...datasets.filter((name) => !all.has(name)).map((name) => [name, []] as const)]) {
+        if (other.has(dataset)) continue;
+        const before = this.entries.get(dataset);
+        const entry: Entry = { seenAtMs: nowMs, guid: "", snapshots: new Map(), list: [], touched: before?.touched ?? new Set() };
+        fill(entry, list, before?.list);
+        this.entries.set(dataset, entry);
+      }
+      return all;
+    } finally {
+      this.listing.delete(other);
+    }
   }
 
   /** Something was done to this snapshot, or may have been: it is there now. */
   public touched(snapshot: string): void {
     const [dataset = "", name = ""] = snapshot.split("@");
-    this.entries.get(dataset)?.touched.add(name);
+    const entry = this.entries.get(dataset);
+    if (entry === undefined) for (const other of this.listing) other.add(dataset);
+    entry?.touched.add(name);
   }
   /** This snapshot was destroyed. */
   public destroyed(snapshot: string): void {
     const [dataset = "", name = ""] = snapshot.split("@");
+    for (const other of this.listing) other.add(dataset);
     if (this.looking.has(dataset)) return void this.entries.delete(dataset); // the look may have seen it
     const entry = this.entries.get(dataset);
-    entry?.snapshots.delete(name);
-    entry?.touched.delete(name);
+    if (entry?.touched.has(name) === true) return; // it may be there again: it is asked for
+    if (entry?.snapshots.delete(name) === true) entry.list = entry.list.filter((one) => one.name !== name);
   }
   /** Something was done to this dataset, or below it, that may have changed any of its snapshots. "": to any. */
   public forget(dataset: string): void {
-    for (const name of this.entries.keys()) if (dataset === "" || name === dataset || name.startsWith(`${dataset}/`)) this.entries.delete(name);
+    const isMeant = (name: string): boolean => dataset === "" || name === dataset || name.startsWith(`${dataset}/`);
+    for (const name of this.entries.keys()) if (isMeant(name)) this.entries.delete(name);
+    for (const other of this.listing) other.add(dataset);
   }
+}
+
+function fill(entry: Entry, snapshots: readonly Snapshot[], before: readonly Snapshot[] | undefined): void {
+  const isSame = before?.length === snapshots.length && snapshots.every((one, at) => one.guid === before[at]?.guid && one.name === before[at]?.name && one.userrefs === before[at]?.userrefs);
+  entry.list = isSame ? before : snapshots;
+  entry.snapshots = new Map(entry.list.map((snapshot) => [snapshot.name, snapshot]));
 }
 
 /** 0.5 to 1, by name: so that what was looked at together grows old at other times. */

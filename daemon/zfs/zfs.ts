@@ -40,13 +40,13 @@ export interface Zfs {
   /** One dataset alone; undefined when it does not exist. */
   dataset(name: string): Promise<Dataset | undefined>;
   /** One dataset with its snapshots, oldest first, by one command; undefined when it does not exist. */
-  look(name: string, how?: LookOptions): Promise<{ dataset: Dataset; snapshots: Snapshot[] } | undefined>;
+  look(name: string, how?: LookOptions): Promise<{ dataset: Dataset; snapshots: readonly Snapshot[] } | undefined>;
   /** One dataset with these of its snapshots (names without it), oldest first, by one command. Throws NOT_FOUND when one of them, or the dataset, does not exist. */
   lookAt(name: string, snapshots: readonly string[]): Promise<{ dataset: Dataset; snapshots: Snapshot[] }>;
   /** Oldest first. */
   snapshots(dataset: string): Promise<Snapshot[]>;
   /** All snapshots of `root` and its children, by dataset; not of what lies deeper (the trash), which only costs time at each look. */
-  allSnapshots(root: string): Promise<Map<string, Snapshot[]>>;
+  allSnapshots(root: string, how?: LookOptions & { /** All of them, where the caller has them at hand. */ datasets?: readonly Pick<Dataset, "name" | "guid">[] }): Promise<Map<string, readonly Snapshot[]>>;
   /** One command for the whole tree: dataset → bytes written since its newest snapshot. */
   written(root: string): Promise<Map<string, string>>;
   create(dataset: string, properties: Record<string, string>): Promise<void>;

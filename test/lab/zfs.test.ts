@@ -26,7 +26,7 @@ test("command lines that the lab hands straight to its zfs are answered as by th
     commands.allSnapshots("hpool/shim"), commands.guid(ab), commands.guid("hpool/shim/a@1"), commands.guid(none), commands.written("hpool/shim"), commands.written(ab), commands.written(none), commands.mounted(), commands.partials("hpool/shim"),
     ["zfs", "get", "-Hp", "-o", "property,value", "used,available,guid", "hpool"],
     // refused
-    commands.snapshot([`${none}@1`]), commands.snapshot(["hpool/shim/a@1"]), commands.set("quota=1", [ab]), commands.set("hybridcluster:unit=a", [none]), commands.destroy(none), commands.destroy("hpool/shim"), commands.destroy("hpool/shim/a@1"), commands.rollback("hpool/shim/a@1"), commands.promote(ab),
+    commands.snapshot([`${none}@1`]), commands.snapshot(["hpool/shim/a@1"]), commands.snapshot(["hpool/shim/b@new", "hpool/shim/a@1"]), commands.mount("hpool/shim/a"), commands.set("quota=1", [ab]), commands.set("hybridcluster:unit=a", [none]), commands.destroy(none), commands.destroy("hpool/shim"), commands.destroy("hpool/shim/a@1"), commands.rollback("hpool/shim/a@1"), commands.promote(ab),
     commands.send(`${ab}@3`, undefined), commands.send(`${ab}@2`, `${ab}@3`), commands.hold("x", ["hpool/shim/a@1"]), commands.release("y", ["hpool/shim/a@1"]), commands.unmount("hpool/shim/b"), commands.inherit(none, "hybridcluster:unit"), commands.rename(none, "hpool/shim/c"), commands.mount(none),
   ];
   const compare = 'same() { local one=0 two=0; zfs "$@" > /tmp/1 2> /tmp/2 || one=$?; zfs-translated "$@" > /tmp/3 2> /tmp/4 || two=$?; [ $one = $two ] && cmp -s /tmp/1 /tmp/3 && cmp -s /tmp/2 /tmp/4 || { echo "zfs $*: $one and $two"; cat /tmp/[1-4]; }; }';

@@ -17,9 +17,9 @@ async function setUp() {
   const changes = new ZfsChanges();
   const plain = createFakeZfs({ seed: "prune", nowMs: () => clock.wallMs() });
   const asked: string[] = [];
-  const allSnapshots: typeof plain.allSnapshots = (of) => {
+  const datasets: typeof plain.datasets = (of) => {
     asked.push("all");
-    return plain.allSnapshots(of);
+    return plain.datasets(of);
   };
   const look: typeof plain.look = (of) => {
     asked.push(of.slice(root.length + 1));
@@ -29,7 +29,7 @@ async function setUp() {
     asked.push(of.slice(root.length + 1));
     return plain.lookAt(of, snapshots);
   };
-  const zfs = noticed({ ...plain, allSnapshots, look, lookAt }, changes, () => clock.monotonicMs());
+  const zfs = noticed({ ...plain, datasets, look, lookAt }, changes, () => clock.monotonicMs());
   const paused = new Set<string>();
   const pruner = new Pruner({ cluster: { dataset: root } as never, zfs, clock, changes, log: pino({ level: "silent" }) }, {
     counters: new Counters(), inUse: new InUse(), retention: () => ({ ...defaultRetention, allMs: 60_000, hourlyMs: 0, dailyMs: 0, weeklyMs: 0 }), keep: (unit) => (paused.has(unit) ? undefined : new Set()),
@@ -56,7 +56,7 @@ test("between two rounds at everything, only what changed is looked at", async (
   await snapshot("site-7");
   expect(await round()).toEqual(["site-3", "site-7"]);
   expect([await left("site-3"), await left("site-4"), await left("site-7")]).toEqual([1, 1, 1]);
-  // what it destroyed itself is a change too: had it been too many, the rest would go now
+  // what it destroyed itself is a change too: had there been more to destroy than one round does, the rest would go now
   expect(await round()).toEqual(["site-3", "site-7"]);
   expect(await round()).toEqual([]);
   expect(await round()).toEqual(["all"]);

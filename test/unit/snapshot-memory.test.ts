@@ -137,13 +137,24 @@ test("what is done while a look is on its way counts for the next one", async ()
 });
 
 test("after any sequence of doings, at once or one by one, it is as zfs has it", async () => {
-  for (let seed = 1; seed <= 200; seed += 1) {
+  for (let seed = 1; seed <= 300; seed += 1) {
     let state = seed;
     const random = (below: number): number => {
       state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
       return Math.floor((state / 2_147_483_648) * below);
     };
-    const { zfs, plain, pass } = await setUp();
+    // zfs does its work some time after it was told to, and its answer takes some time
+    const some = async (): Promise<void> => {
+      for (let turns = random(random(2) === 0 ? 6 : 60); turns > 0; turns -= 1) await Promise.resolve();
+    };
+    const { zfs, plain, pass } = await setUp((of) => Object.fromEntries(Object.entries(of as unknown as Record<string, (...args: unknown[]) => unknown>).map(([name, act]) => [name, async (...args: unknown[]) => {
+      await some();
+      try {
+        return await act(...args);
+      } finally {
+        await some();
+      }
+    }])));
     let count = 0;
     const any = async (): Promise<string> => {
       const list = await plain.snapshots(site);
@@ -155,14 +166,18 @@ test("after any sequence of doings, at once or one by one, it is as zfs has it",
     };
     const doings: (() => Promise<unknown>)[] = [
       next, next, async () => zfs.snapshot([await any()]), async () => zfs.destroy(await any()), async () => zfs.hold(`hc:n${random(3)}`, await any()), async () => zfs.release(`hc:n${random(3)}`, await any()),
-      async () => zfs.rollback(await any()), async () => pass(random(maxAgeMs)), () => zfs.look(site, { maxAgeMs }), async () => { await zfs.rename(site, "hpool/hc/away"); await zfs.rename("hpool/hc/away", site); },
+      async () => zfs.rollback(await any()), async () => pass(random(maxAgeMs)), () => zfs.look(site, { maxAgeMs }), () => zfs.allSnapshots("hpool/hc", { maxAgeMs }), () => zfs.allSnapshots("hpool/hc"), async () => { await zfs.rename(site, "hpool/hc/away"); await zfs.rename("hpool/hc/away", site); },
     ];
     const did: string[] = [];
-    for (let step = 0; step < 30; step += 1) {
-      const at = Array.from({ length: 1 + random(3) }, () => random(doings.length));
-      did.push(at.join("+"));
-      await Promise.allSettled(at.map((number) => (doings[number] as () => Promise<unknown>)()));
-      expect({ seed, did, seen: await zfs.look(site, { maxAgeMs }) }).toEqual({ seed, did, seen: await plain.look(site) });
+    for (let step = 0; step < 20; step += 1) {
+      // several at once, each a few doings one after the other
+      const at = Array.from({ length: 1 + random(4) }, () => Array.from({ length: 1 + random(4) }, () => random(doings.length)));
+      did.push(at.map((chain) => chain.join(",")).join(" + "));
+      await Promise.all(at.map(async (chain) => {
+        for (const number of chain) await (doings[number] as () => Promise<unknown>)().catch(() => undefined);
+      }));
+      if (random(2) === 0) expect({ seed, did, seen: await zfs.look(site, { maxAgeMs }) }).toEqual({ seed, did, seen: await plain.look(site) });
+      else expect({ seed, did, seen: await zfs.allSnapshots("hpool/hc", { maxAgeMs }) }).toEqual({ seed, did, seen: await plain.allSnapshots("hpool/hc") });
     }
   }
 });

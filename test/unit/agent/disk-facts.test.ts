@@ -9,10 +9,9 @@ const root = "hpool/hc";
 async function setUp(units: readonly string[] = ["site-a", "site-b"], changes?: ZfsChanges, mounts?: () => string) {
   const clock = new SimClock();
   const plain = createFakeZfs({ seed: "one" });
-  const real = changes === undefined ? plain : noticed(plain, changes, () => clock.monotonicMs());
-  await real.create(root, {});
-  for (const unit of units) await real.create(`${root}/${unit}`, {});
   const asked: string[] = [];
+  /** What was asked for its snapshots alone, by all looks. */
+  const lists: string[] = [];
   let failing = false;
   let slowMs = 0;
   const counted = <A extends unknown[], R>(what: string, act: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
@@ -21,16 +20,21 @@ async function setUp(units: readonly string[] = ["site-a", "site-b"], changes?: 
     if (failing) throw new Error("the pool is gone");
     return act(...args);
   };
-  const zfs = { ...real, datasets: counted("datasets", (name: string) => real.datasets(name)), look: counted("look", (name: string) => real.look(name)), allSnapshots: counted("all", (name: string) => real.allSnapshots(name)) } as Zfs;
+  // what zfs itself is asked: below what is remembered
+  const below: Zfs = { ...plain, datasets: counted("datasets", plain.datasets), look: counted("look", plain.look), lookAt: counted("look", plain.lookAt), snapshots: counted("list", plain.snapshots), allSnapshots: counted("all", plain.allSnapshots) };
+  const zfs = changes === undefined ? below : noticed(below, changes, () => clock.monotonicMs());
+  await zfs.create(root, {});
+  for (const unit of units) await zfs.create(`${root}/${unit}`, {});
   const disk = new DiskView({ zfs, clock, cluster: { dataset: root } as ClusterConfig, ...(changes === undefined ? {} : { changes }), ...(mounts === undefined ? {} : { platform: { mounts } }) });
   const look = async (): Promise<{ names: string[]; asked: string[] }> => {
     asked.length = 0;
     const looking = disk.look();
     if (slowMs > 0) await clock.advance(slowMs);
     const { datasets } = await looking;
-    return { names: datasets.map(({ name }) => name.slice(root.length + 1)).filter((name) => name !== "").sort(), asked: [...asked].sort() };
+    for (const line of asked) if (line.startsWith("list")) lists.push(line);
+    return { names: datasets.map(({ name }) => name.slice(root.length + 1)).filter((name) => name !== "").sort(), asked: asked.filter((line) => !line.startsWith("list")).sort() };
   };
-  return { clock, plain, zfs: real, disk, look, fail: (on: boolean) => { failing = on; }, slow: (ms: number) => { slowMs = ms; } };
+  return { clock, plain, zfs, disk, lists, look, fail: (on: boolean) => { failing = on; }, slow: (ms: number) => { slowMs = ms; } };
 }
 const whole = ["all .", "datasets ."];
 
@@ -132,8 +136,9 @@ describe("where it is known what this process changes", () => {
   const datasets = ["datasets ."];
   const known = () => setUp(["site-a", "site-b"], new ZfsChanges());
 
-  test("an idle node is asked for its datasets every eight seconds and for its snapshots every five minutes, and its version stands still", async () => {
-    const { clock, disk, look } = await known();
+  test("an idle node is asked for its datasets every eight seconds and for each unit's snapshots every five to ten minutes, and its version stands still", async () => {
+    const { clock, plain, disk, look, lists } = await known();
+    await plain.snapshot([`${root}/site-a@1`, `${root}/site-b@1`]);
     expect((await look()).asked).toEqual(whole);
     const { version } = disk;
     await clock.advance(4_000);
@@ -141,9 +146,18 @@ describe("where it is known what this process changes", () => {
     await clock.advance(4_000);
     expect((await look()).asked).toEqual(datasets);
     expect(disk.version).toBe(version);
-    await clock.advance(292_000);
-    expect((await look()).asked).toEqual(whole);
-    expect(disk.version).toBeGreaterThan(version);
+    await plain.snapshot([`${root}/site-a@2`, `${root}/site-b@2`]); // by others
+    for (let atMs = 8_000; atMs < 288_000; atMs += 10_000) {
+      await clock.advance(10_000);
+      expect((await look()).asked).toEqual(datasets);
+    }
+    expect([lists, disk.version]).toEqual([["list ."], version]);
+    for (let atMs = 288_000; atMs < 608_000; atMs += 10_000) {
+      await clock.advance(10_000);
+      expect((await look()).asked).toEqual(datasets);
+    }
+    expect(lists.sort()).toEqual(["list .", "list .", "list ./site-a", "list ./site-b"]);
+    expect([...(await disk.look()).snapshots.values()].map((list) => list.length)).toEqual([2, 2]);
   });
 
   test("what replication changes is looked at alone, at most every ten seconds, and is stale for nobody", async () => {
@@ -156,16 +170,24 @@ describe("where it is known what this process changes", () => {
     expect((await look()).asked).toEqual([]);
     expect(disk.version).toBe(version);
     await clock.advance(4_000);
-    expect((await look()).asked).toEqual(datasets);
+    expect((await look()).asked).toEqual(datasets); // which lists what there is of each that is not remembered
     await clock.advance(2_000);
-    expect((await look()).asked).toEqual(["look ./site-a"]);
+    expect((await look()).asked).toEqual([]);
     expect(disk.version).toBeGreaterThan(version);
     expect((await disk.look()).snapshots.get(`${root}/site-a`)?.map(({ name }) => name)).toEqual(["1"]);
     await zfs.snapshot([`${root}/site-a@2`]);
     await clock.advance(9_000);
-    expect((await look()).asked).toEqual(datasets);
+    expect((await look()).asked).toEqual(["datasets .", "look ./site-a"]);
     await clock.advance(1_000);
-    expect((await look()).asked).toEqual(["look ./site-a"]);
+    expect((await look()).asked).toEqual([]);
+    // alone, where the datasets may wait
+    const other = await setUp(["site-a", "site-b"], new ZfsChanges(), () => "/hc /hc/site-a");
+    await other.look();
+    await other.zfs.snapshot([`${root}/site-a@1`]);
+    await other.clock.advance(9_000);
+    expect((await other.look()).asked).toEqual([]);
+    await other.clock.advance(1_000);
+    expect((await other.look()).asked).toEqual(["look ./site-a"]);
   });
 
   test("what others change is seen within eight seconds: a property, and with its snapshots a dataset that came or was replaced", async () => {
@@ -180,12 +202,14 @@ describe("where it is known what this process changes", () => {
     await plain.create(`${root}/site-c`, {});
     await plain.snapshot([`${root}/site-c@1`]);
     await clock.advance(8_000);
-    expect(await look()).toEqual({ names: ["site-a", "site-b", "site-c"], asked: ["all .", "datasets .", "datasets ."] });
+    expect(await look()).toEqual({ names: ["site-a", "site-b", "site-c"], asked: ["datasets .", "datasets ."] });
     expect((await disk.look()).snapshots.get(`${root}/site-c`)).toHaveLength(1);
-    await plain.destroy(`${root}/site-b`);
-    await plain.create(`${root}/site-b`, {});
+    await plain.destroy(`${root}/site-c@1`);
+    await plain.destroy(`${root}/site-c`);
+    await plain.create(`${root}/site-c`, {});
     await clock.advance(8_000);
-    expect((await look()).asked).toEqual(["all .", "datasets .", "datasets ."]);
+    expect((await look()).asked).toEqual(["datasets .", "datasets ."]);
+    expect((await disk.look()).snapshots.has(`${root}/site-c`)).toBe(false);
   });
 
   test("units that come are one look; a change below something else, distrust and a node that is not alone: everything, soon", async () => {
@@ -198,7 +222,7 @@ describe("where it is known what this process changes", () => {
     expect((await look()).asked).toEqual(["all .", "datasets .", "datasets ."]);
     await zfs.create(`${root}/trash`, {});
     await clock.advance(2_000);
-    expect((await look()).asked).toEqual(whole);
+    expect((await look()).asked).toEqual(datasets);
     disk.distrust();
     expect(disk.isStale("site-a")).toBe(true);
     expect((await look()).asked).toEqual(whole);
@@ -209,7 +233,8 @@ describe("where it is known what this process changes", () => {
 
   test("of many units a part may change, and the others cost nothing", async () => {
     const names = Array.from({ length: 400 }, (_, number) => `site-y${number}`);
-    const { clock, zfs, look } = await setUp(names, new ZfsChanges());
+    const { clock, zfs, plain, look } = await setUp(names, new ZfsChanges());
+    await plain.snapshot(names.map((name) => `${root}/${name}@0`));
     await look();
     await zfs.snapshot(names.slice(0, 40).map((name) => `${root}/${name}@1`));
     await clock.advance(10_000);
