@@ -9,7 +9,7 @@ export interface DiskFacts { datasets: readonly Dataset[]; snapshots: ReadonlyMa
 
 /** The whole tree is looked at at least this often, ms; more seldom where that takes long. */
 const wholeMs = 2_000;
-/** The same where it is known what this process changes: only others' doings are found by it. Its datasets, and (a hundred times as many) their snapshots. */
+/** The same where it is known what this process changes: only others' doings are found by it. Its datasets, with what is remembered of their snapshots, and everything. */
 const datasetsMs = 8_000;
 /** Datasets, while the host's table of mounts is as it was at the last look: that somebody unmounts one is seen by the table, and the rest (a property, a dataset that a person made) can wait. */
 const mountedDatasetsMs = 30_000;
@@ -30,8 +30,8 @@ const noDataset: ReadonlySet<Action> = new Set(["ensure-user", "remove-user", "c
 
 /**
  * What lies on this node's disk, as far as the agent plans from it. A look at everything costs with the number of units; a change costs a look at what changed:
- * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s (30 s while nothing is mounted or unmounted), all snapshots every five minutes
- * (more seldom where that takes long, so that looking takes at most a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
+ * a unit whose sequence ended or whose record changed is looked at alone at once, what replication has changed (`changes`) within 10 s, all datasets every 8 s (30 s while nothing is mounted or unmounted), and with them the snapshots of those
+ * that nobody has listed for 5 to 10 minutes (zfs/snapshot-memory.ts; more seldom where that takes long, so that looking takes at most a fifth of the time). Keys in `stale()` changed since they were looked at: nothing is planned for them until they were.
  */
 export class DiskView {
   private datasets = new Map<string, Dataset>();
