@@ -246,7 +246,10 @@ export class Receiver {
     if (signal.aborted) throw new HcError("NOT_READY", `${head.unit}: a newer stream took over.`);
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
-    const seen = await (head.baseGuid === "" || head.clone ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
+    const isFirst = head.baseGuid === "" || head.clone;
+    let seen = await (isFirst ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
+    const newest = seen?.snapshots.at(-1)?.guid;
+    if (!isFirst && newest !== head.baseGuid && newest !== head.guid) seen = await this.look(head.unit); // what is remembered is no reason to refuse one
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);
@@ -258,8 +261,8 @@ export class Receiver {
     if (seen?.snapshots.at(-1)?.guid === head.guid) {
       for await (const _chunk of payload); // received before; its answer was lost
     } else {
-      if (seen !== undefined && (head.baseGuid === "" || head.clone)) throw new HcError("ALREADY_EXISTS", `${me} already holds ${head.unit}; a first stream is refused.`);
-      if (seen === undefined && head.baseGuid !== "" && !head.clone) throw new HcError("NOT_FOUND", `${me} does not hold ${head.unit}; an increment is refused.`);
+      if (seen !== undefined && isFirst) throw new HcError("ALREADY_EXISTS", `${me} already holds ${head.unit}; a first stream is refused.`);
+      if (seen === undefined && !isFirst) throw new HcError("NOT_FOUND", `${me} does not hold ${head.unit}; an increment is refused.`);
       if (seen !== undefined && seen.snapshots.at(-1)?.guid !== head.baseGuid) throw new HcError("NO_COMMON_SNAPSHOT", `${me}: the newest snapshot of ${head.unit} is not the base of the increment.`);
       const partial = head.resume === true ? this.partials.assertFits(head.unit, owner, seal, head.guid) : undefined;
       if (partial === undefined) await this.partials.abandon(head.unit, "another stream came");

@@ -34,7 +34,7 @@ export class SnapshotMemory {
   private readonly entries = new Map<string, Entry>();
   /** Datasets that are just being looked at. */
   private readonly looking = new Set<string>();
-  /** For each list of all that is on its way: datasets of which something else was seen or destroyed meanwhile. */
+  /** For each list of all that is on its way: datasets that are looked at, or changed, meanwhile. */
   private readonly listing = new Set<Set<string>>();
   private readonly locks = new Locks();
   public constructor(
@@ -86,11 +86,11 @@ export class SnapshotMemory {
   private alone<T>(dataset: string, act: () => Promise<T>): Promise<T> {
     return this.locks.run(dataset, async () => {
       this.looking.add(dataset);
+      for (const other of this.listing) other.add(dataset);
       try {
         return await act();
       } finally {
         this.looking.delete(dataset);
-        for (const other of this.listing) other.add(dataset);
       }
     });
   }

@@ -208,12 +208,21 @@ test("what a person does to the snapshots of a unit, on either side or on both, 
   await here.destroy(`${root}/site-a@manual-2`);
   await isFollowed("right after it was destroyed");
   // carried to the copy by hand: the next increment does not start where the copy ends
-  const newest = (await here.snapshots(`${root}/site-a`)).at(-1)?.name as string;
-  await here.snapshot([`${root}/site-a@manual-3`]);
-  const { stream, done } = here.send(`${root}/site-a@manual-3`, `${root}/site-a@${newest}`, never);
-  await there.receive(`${root}/site-a`, stream, {}, never);
-  await done;
+  const carry = async (name: string): Promise<void> => {
+    const newest = (await here.snapshots(`${root}/site-a`)).at(-1)?.name as string;
+    await here.snapshot([`${root}/site-a@${name}`]);
+    const { stream, done } = here.send(`${root}/site-a@${name}`, `${root}/site-a@${newest}`, never);
+    await there.receive(`${root}/site-a`, stream, {}, never);
+    await done;
+  };
+  await carry("manual-3");
   await isFollowed("after a stream by hand");
+  // and where the home has seen what the copy's process has not
+  await carry("manual-4");
+  await w.cluster.stop("n1");
+  await w.cluster.start("n1");
+  await w.clock.advance(4_000);
+  await isFollowed("after a stream by hand and a restart of the home");
   expect(seen()).toMatchObject({ lagS: 0, error: "" });
   expect((await there.datasets(root)).map(({ name }) => name)).not.toContain(`${root}/stash`); // it is no other history
 });
