@@ -37,6 +37,8 @@ export class DiskView {
   private datasets = new Map<string, Dataset>();
   private snapshots: ReadonlyMap<string, readonly Snapshot[]> = new Map();
   private readonly changedUnits = new Set<string>();
+  /** Of those, the ones whose record changed: what is planned for them next may hang on whether one certain snapshot is here, so nothing of them is taken from memory. */
+  private readonly newRecords = new Set<string>();
   /** Keys whose change can be anywhere in the tree. */
   private readonly changedTree = new Set<string>();
   private known = false;
@@ -72,6 +74,7 @@ export class DiskView {
   /** The record of a unit changed, or somebody says that its dataset did. */
   public unitChanged(unit: string): void {
     this.changedUnits.add(unit);
+    this.newRecords.add(unit);
   }
   /** A sequence of steps ended, well or not. */
   public ended(key: string, actions: readonly Action[]): void {
@@ -129,8 +132,9 @@ export class DiskView {
 
   private async lookAtAll(): Promise<void> {
     const { zfs, cluster, clock } = this.context;
-    const [units, tree, touched] = [[...this.changedUnits], [...this.changedTree], [...this.touched]];
+    const [units, tree, touched, records] = [[...this.changedUnits], [...this.changedTree], [...this.touched], [...this.newRecords]];
     this.changedUnits.clear();
+    this.newRecords.clear();
     this.changedTree.clear();
     this.touched.clear();
     this.touchedTree = false;
@@ -138,13 +142,14 @@ export class DiskView {
     try {
       const listed = zfs.datasets(cluster.dataset);
       // when somebody else (the fencer) may have done anything, nothing is taken from memory
-      const [datasets, snapshots] = await Promise.all([listed, wasKnown && this.changes !== undefined ? listed.then((all) => this.remembered(all)) : zfs.allSnapshots(cluster.dataset)]);
+      const [datasets, snapshots] = await Promise.all([listed, wasKnown && records.length === 0 && this.changes !== undefined ? listed.then((all) => this.remembered(all)) : zfs.allSnapshots(cluster.dataset)]);
       this.datasets = new Map(datasets.map((dataset) => [dataset.name, dataset]));
       this.snapshots = snapshots;
       this.count += 1;
       this.known = true;
     } catch (error) {
       for (const unit of units) this.changedUnits.add(unit);
+      for (const unit of records) this.newRecords.add(unit);
       for (const key of tree) this.changedTree.add(key);
       for (const unit of touched) this.touched.add(unit);
       throw error;
@@ -157,15 +162,14 @@ export class DiskView {
   /** All datasets, and of their snapshots what is not remembered. False: one came, went or was replaced, whose snapshots are not known. */
   private async lookAtDatasets(): Promise<boolean> {
     const { zfs, cluster, clock } = this.context;
+    const seen = await zfs.datasets(cluster.dataset);
+    this.datasetsAtMs = clock.monotonicMs();
+    if (seen.length !== this.datasets.size || seen.some(({ name, guid }) => this.datasets.get(name)?.guid !== guid)) return false;
     const touched = [...this.touched];
     this.touched.clear();
+    this.touchedAtMs = this.datasetsAtMs;
     let snapshots: ReadonlyMap<string, readonly Snapshot[]>;
-    let seen: readonly Dataset[];
     try {
-      seen = await zfs.datasets(cluster.dataset);
-      this.datasetsAtMs = clock.monotonicMs();
-      this.touchedAtMs = this.datasetsAtMs;
-      if (seen.length !== this.datasets.size || seen.some(({ name, guid }) => this.datasets.get(name)?.guid !== guid)) return false;
       snapshots = await this.remembered(seen);
     } catch (error) {
       for (const unit of touched) this.touched.add(unit);
@@ -188,15 +192,18 @@ export class DiskView {
     const { zfs, cluster, clock } = this.context;
     const changed = [...this.changedUnits].filter((unit) => !busy.has(unit));
     const units = [...new Set([...changed, ...(touched ? this.touched : [])])];
+    const records = changed.filter((unit) => this.newRecords.has(unit));
     for (const unit of changed) this.changedUnits.delete(unit);
+    for (const unit of records) this.newRecords.delete(unit);
     if (touched) {
       this.touched.clear();
       this.touchedAtMs = clock.monotonicMs();
     }
     if (units.length === 0) return;
     const names = units.map((unit) => `${cluster.dataset}/${unit}`);
-    const seen = await Promise.all(names.map((name) => zfs.look(name, { maxAgeMs: rememberedMs }))).catch((error: unknown) => {
+    const seen = await Promise.all(names.map((name, at) => zfs.look(name, { maxAgeMs: records.includes(units[at] as string) ? 0 : rememberedMs }))).catch((error: unknown) => {
       for (const unit of units) this.changedUnits.add(unit);
+      for (const unit of records) this.newRecords.add(unit);
       throw error;
     });
     const snapshots = new Map(this.snapshots);

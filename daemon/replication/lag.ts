@@ -77,7 +77,9 @@ export class LagBook {
     const there = new Set(upTo);
     const at = unit.history.findLastIndex(({ name }) => there.has(name));
     // none of ours: it was made before this process began, and everything we know of came later
-    const missingSinceMs = unit.history[at + 1]?.sinceMs;
+    const known = unit.replicas.get(node);
+    // said again: what it lacks since was taken down as it came, and our own snapshots before it may have been pruned
+    const missingSinceMs = known !== undefined && known.guid === what.guid ? known.missingSinceMs : unit.history[at + 1]?.sinceMs;
     unit.replicas.set(node, { guid: what.guid, snapshot: what.snapshot, confirmedAtMs: wallMs, error: "", paused: false, missingSinceMs });
   }
   /** No snapshot could be made. `paused`: there is no room; it goes on by itself. True when that is news. */

@@ -248,8 +248,8 @@ export class Receiver {
     const name = this.dataset(head.unit);
     const isFirst = head.baseGuid === "" || head.clone;
     let seen = await (isFirst ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
-    const newest = seen?.snapshots.at(-1)?.guid;
-    if (!isFirst && newest !== head.baseGuid && newest !== head.guid) seen = await this.look(head.unit); // what is remembered is no reason to refuse one
+    // what is remembered is no reason to refuse a stream, and none to acknowledge one that is said to have come before
+    if (!isFirst && seen?.snapshots.at(-1)?.guid !== head.baseGuid) seen = await this.look(head.unit, { maxAgeMs: 0 });
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);

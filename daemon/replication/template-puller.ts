@@ -60,6 +60,8 @@ export class TemplatePuller {
       if (signal.aborted) return;
       if (failed !== undefined && failed.notBeforeMs > this.context.clock.monotonicMs()) continue;
       try {
+        if (this.held[key] !== undefined) this.held = await heldTemplates(this.context.zfs, this.context.cluster.dataset, {}); // a person may have destroyed it
+        if (this.held[key] === item.guid) continue;
         if (this.held[key] !== undefined) throw new HcError("DIVERGED", `The template ${key} here has guid ${this.held[key]}, the cluster's has ${item.guid}.`);
         await this.pull(item, signal);
         this.failures.delete(key);

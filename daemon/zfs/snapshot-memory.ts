@@ -34,7 +34,7 @@ export class SnapshotMemory {
   private readonly entries = new Map<string, Entry>();
   /** Datasets that are just being looked at. */
   private readonly looking = new Set<string>();
-  /** For each list of all that is on its way: datasets that are looked at, or changed, meanwhile. */
+  /** For each list of all that is on its way: datasets that are looked at, or changed, meanwhile; with a slash at its end: and all below it. */
   private readonly listing = new Set<Set<string>>();
   private readonly locks = new Locks();
   public constructor(
@@ -67,9 +67,9 @@ export class SnapshotMemory {
       if (name !== root && (!name.startsWith(`${root}/`) || name.slice(root.length + 1).includes("/"))) continue;
       wanted.push(name);
       const known = this.entries.get(name)?.guid ?? "";
-      if (known !== "" && known !== guid) this.entries.delete(name);
+      if (known !== "" && known !== guid) this.drop(name);
     }
-    for (const [name, { seenAtMs }] of this.entries) if (this.nowMs() - seenAtMs > forgetMs) this.entries.delete(name);
+    for (const [name, { seenAtMs }] of this.entries) if (this.nowMs() - seenAtMs > forgetMs) this.drop(name);
     if (wanted.filter((name) => this.fresh(name, maxAgeMs) === undefined).length > Math.max(manyUnknown, wanted.length / manyShare)) await this.learn(root, wanted);
     const lists = await Promise.all(wanted.map((name) => this.list(name, maxAgeMs)));
     for (const { name, guid } of datasets) {
@@ -132,9 +132,9 @@ export class SnapshotMemory {
     this.listing.add(other);
     try {
       const all = await this.zfs.allSnapshots(root);
-      if (other.has("")) return all;
+      const below = [...other].filter((name) => name.endsWith("/"));
       for (const [dataset, list] of [...all, ...datasets.filter((name) => !all.has(name)).map((name) => [name, []] as const)]) {
-        if (other.has(dataset)) continue;
+        if (other.has(dataset) || below.some((prefix) => prefix === "/" || dataset.startsWith(prefix))) continue;
         const before = this.entries.get(dataset);
         const entry: Entry = { seenAtMs: nowMs, guid: "", snapshots: new Map(), list: [], touched: before?.touched ?? new Set() };
         fill(entry, list, before?.list);
@@ -164,14 +164,17 @@ export class SnapshotMemory {
   }
   /** Something was done to this dataset, or below it, that may have changed any of its snapshots. "": to any. */
   public forget(dataset: string): void {
-    const isMeant = (name: string): boolean => dataset === "" || name === dataset || name.startsWith(`${dataset}/`);
-    for (const name of this.entries.keys()) if (isMeant(name)) this.entries.delete(name);
+    for (const name of this.entries.keys()) if (dataset === "" || name === dataset || name.startsWith(`${dataset}/`)) this.drop(name);
+    for (const other of this.listing) other.add(dataset).add(`${dataset}/`);
+  }
+  private drop(dataset: string): void {
+    this.entries.delete(dataset);
     for (const other of this.listing) other.add(dataset);
   }
 }
 
 function fill(entry: Entry, snapshots: readonly Snapshot[], before: readonly Snapshot[] | undefined): void {
-  const isSame = before?.length === snapshots.length && snapshots.every((one, at) => one.guid === before[at]?.guid && one.name === before[at]?.name && one.userrefs === before[at]?.userrefs);
+  const isSame = before?.length === snapshots.length && snapshots.every((one, at) => one.guid === before[at]?.guid && one.name === before[at]?.name && one.createtxg === before[at]?.createtxg && one.userrefs === before[at]?.userrefs);
   entry.list = isSame ? before : snapshots;
   entry.snapshots = new Map(entry.list.map((snapshot) => [snapshot.name, snapshot]));
 }

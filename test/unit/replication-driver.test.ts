@@ -141,6 +141,15 @@ test("lag: a write that is older than this process counts from when it may have 
   expect(seen()).toBe(1);
   lag.confirmed("u", "n2", { guid: "4", snapshot: "manual-2" }, 9, ["s1", "manual", "s2", "manual-2"]);
   expect(seen()).toBe(0);
+  // said again, when our own ones before it have been pruned
+  lag.confirmed("u", "n2", { guid: "4", snapshot: "manual-2" }, 9, ["s1", "manual-2"]);
+  expect(seen()).toBe(0);
+  now = 4_000;
+  lag.written("u");
+  lag.snapshot("u", "s3");
+  now = 5_000;
+  lag.confirmed("u", "n2", { guid: "4", snapshot: "manual-2" }, 9, ["s1", "manual-2"]);
+  expect(seen()).toBe(1);
 });
 
 test("lag: age of the oldest write that a replica lacks", () => {

@@ -227,6 +227,31 @@ test("what a person does to the snapshots of a unit, on either side or on both, 
   expect((await there.datasets(root)).map(({ name }) => name)).not.toContain(`${root}/stash`); // it is no other history
 });
 
+test("a copy acknowledges no snapshot that is gone from its disk, whatever its process remembers", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const [here, there] = [w.zfs("n1"), w.zfs("n2")];
+  const write = async (text: string): Promise<void> => {
+    here.write(`${root}/site-a`, "page", text);
+    await w.clock.advance(4_000);
+  };
+  await write("one");
+  const before = await w.newest("n2", "site-a");
+  await write("two");
+  const newest = (await there.snapshots(`${root}/site-a`)).at(-1);
+  // its pool was rewound, or a person took it away; the home compares anew
+  await there.release("hc:n1", `${root}/site-a@${newest?.name ?? ""}`);
+  await there.destroy(`${root}/site-a@${newest?.name ?? ""}`);
+  await there.rollback(`${root}/site-a@${(await there.snapshots(`${root}/site-a`)).at(-1)?.name ?? ""}`);
+  expect(await w.newest("n2", "site-a")).toBe(before);
+  await w.cluster.stop("n1");
+  await w.cluster.start("n1");
+  await w.clock.advance(10_000);
+  expect([await w.newest("n2", "site-a"), there.files(`${root}/site-a`).get("page")]).toEqual([newest?.guid, "two"]);
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ guid: newest?.guid, lagS: 0, error: "" });
+});
+
 test("a replica with snapshots of the same owner that the home does not know is told, and nothing is touched", async () => {
   w = await world(["n1", "n2"]);
   await site(w, ["n2"]);

@@ -190,6 +190,25 @@ describe("where it is known what this process changes", () => {
     expect((await other.look()).asked).toEqual(["look ./site-a"]);
   });
 
+  test("after a change of the record nothing of the unit is taken from memory", async () => {
+    const { plain, disk, look } = await known();
+    await plain.snapshot([`${root}/site-a@1`]);
+    await look();
+    await plain.snapshot([`${root}/site-a@2`]); // by a process before this one, whose command ended late
+    disk.ended("site-a", ["stop"]);
+    await look();
+    expect((await disk.look()).snapshots.get(`${root}/site-a`)).toHaveLength(1);
+    disk.unitChanged("site-a");
+    await look();
+    expect((await disk.look()).snapshots.get(`${root}/site-a`)).toHaveLength(2);
+    // together with many others too
+    await plain.snapshot([`${root}/site-b@1`]);
+    for (let number = 0; number < 17; number += 1) disk.ended(`site-x${number}`, ["stop"]);
+    disk.unitChanged("site-b");
+    await look();
+    expect((await disk.look()).snapshots.get(`${root}/site-b`)).toHaveLength(1);
+  });
+
   test("what others change is seen within eight seconds: a property, and with its snapshots a dataset that came or was replaced", async () => {
     const { clock, plain, disk, look } = await known();
     await look();
