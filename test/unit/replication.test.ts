@@ -239,6 +239,7 @@ test("a copy acknowledges no snapshot that is gone from its disk, whatever its p
   await write("one");
   const before = await w.newest("n2", "site-a");
   await write("two");
+  await w.clock.advance(130_000); // the pruner has looked: all is remembered
   const newest = (await there.snapshots(`${root}/site-a`)).at(-1);
   // its pool was rewound, or a person took it away; the home compares anew
   await there.release("hc:n1", `${root}/site-a@${newest?.name ?? ""}`);
