@@ -36,7 +36,7 @@ class Node {
       },
       snapshots: async (dataset: string) => [{ guid: "1", createtxg: "1", userrefs: 0, ...this.newest.get(dataset.slice("hpool/hc/".length)) }],
     };
-    const confirm = (unit: string): void => this.lag.confirmed(unit, "n2", { guid: "1", snapshot: this.newest.get(unit)?.name ?? "" }, this.clock.wallMs());
+    const confirm = (unit: string): void => this.lag.confirmed(unit, "n2", { guid: `guid of ${this.newest.get(unit)?.name ?? ""}`, snapshot: this.newest.get(unit)?.name ?? "" }, this.clock.wallMs());
     const context = { host: { node: "n1" }, cluster: { dataset: "hpool/hc" }, zfs, session: { generation: 1, owns: () => true }, clock: this.clock, log: { debug: () => undefined } } as unknown as NodeContext;
     this.snapshotter = new Snapshotter(context, { lag: this.lag, counters: new Counters(), isPaused: () => false, rpo: () => (unit) => this.rpoS[unit] ?? 10, record, made: confirm, failed: (_unit, error) => { throw error; } });
     for (const unit of Object.keys(rpoS)) confirm(unit);
