@@ -1,6 +1,6 @@
 import type { NodeContext } from "../context.js";
 import type { ChangeReader } from "../zfs/changes.js";
-import { rememberedMs } from "../zfs/snapshot-memory.js";
+import { remembered } from "../zfs/snapshot-memory.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { isUnitName } from "./names.js";
 import type { Action } from "./steps.js";
@@ -184,7 +184,7 @@ export class DiskView {
   }
   /** All snapshots, of which only those are asked for that changed, or were not looked at for some minutes. */
   private remembered(datasets: readonly Dataset[]): Promise<ReadonlyMap<string, readonly Snapshot[]>> {
-    return this.context.zfs.allSnapshots(this.context.cluster.dataset, { maxAgeMs: rememberedMs, datasets });
+    return this.context.zfs.allSnapshots(this.context.cluster.dataset, { ...remembered, datasets });
   }
 
   /** Units that changed; `touched`: and those that replication has changed. */
@@ -201,7 +201,7 @@ export class DiskView {
     }
     if (units.length === 0) return;
     const names = units.map((unit) => `${cluster.dataset}/${unit}`);
-    const seen = await Promise.all(names.map((name, at) => zfs.look(name, { maxAgeMs: records.includes(units[at] as string) ? 0 : rememberedMs }))).catch((error: unknown) => {
+    const seen = await Promise.all(names.map((name, at) => zfs.look(name, records.includes(units[at] as string) ? { maxAgeMs: 0 } : remembered))).catch((error: unknown) => {
       for (const unit of units) this.changedUnits.add(unit);
       for (const unit of records) this.newRecords.add(unit);
       throw error;

@@ -75,10 +75,10 @@ export class LagBook {
   public confirmed(id: string, node: string, what: { guid: string; snapshot: string }, wallMs: number, upTo: readonly string[] = [what.snapshot]): void {
     const unit = this.unit(id);
     const there = new Set(upTo);
+    // -1, none of ours: it was made before this process began, and everything we know of came later
     const at = unit.history.findLastIndex(({ name }) => there.has(name));
-    // none of ours: it was made before this process began, and everything we know of came later
-    const known = unit.replicas.get(node);
     // said again: what it lacks since was taken down as it came, and our own snapshots before it may have been pruned
+    const known = unit.replicas.get(node);
     const missingSinceMs = known !== undefined && known.guid === what.guid ? known.missingSinceMs : unit.history[at + 1]?.sinceMs;
     unit.replicas.set(node, { guid: what.guid, snapshot: what.snapshot, confirmedAtMs: wallMs, error: "", paused: false, missingSinceMs });
   }

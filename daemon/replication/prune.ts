@@ -1,7 +1,7 @@
 import type { NodeContext } from "../context.js";
 import type { ChangeReader } from "../zfs/changes.js";
 import { zfsFailure } from "../zfs/errors.js";
-import { rememberedMs } from "../zfs/snapshot-memory.js";
+import { remembered } from "../zfs/snapshot-memory.js";
 import type { Snapshot } from "../zfs/zfs.js";
 import type { InUse } from "./in-use.js";
 import type { Counters } from "./metrics.js";
@@ -68,12 +68,12 @@ export class Pruner {
     this.due = new Set();
     this.untilWhole = whole ? 0 : this.untilWhole - 1;
     if (whole) {
-      const all = await zfs.allSnapshots(cluster.dataset, { maxAgeMs: rememberedMs });
+      const all = await zfs.allSnapshots(cluster.dataset, remembered);
       this.untilWhole = wholeEvery - 1;
       for (const name of this.seen.keys()) if (!all.has(name)) this.seen.delete(name);
       return all;
     }
-    const seen = await Promise.all(due.map((dataset) => zfs.look(dataset, { maxAgeMs: rememberedMs }))).catch((error: unknown) => {
+    const seen = await Promise.all(due.map((dataset) => zfs.look(dataset, remembered))).catch((error: unknown) => {
       this.untilWhole = 0;
       throw error;
     });

@@ -7,7 +7,7 @@ import { comesBack, keys, type SessionRecord, type UnitRecord } from "../lib/rec
 import { isRecovering } from "../state/cluster-state.js";
 import { userPrefix } from "../zfs/commands.js";
 import { zfsFailure } from "../zfs/errors.js";
-import { rememberedMs } from "../zfs/snapshot-memory.js";
+import { remembered } from "../zfs/snapshot-memory.js";
 import type { LookOptions, Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, unframe } from "./frames.js";
 import type { HoldBook } from "./hold-book.js";
@@ -23,8 +23,6 @@ export type ReceiverContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "vi
 /** A sender that is silent for so long is taken for gone, ms. */
 const idleMs = 20_000;
 const maxRemembered = 10_000;
-/** For the streams: zfs itself refuses an increment that is not of the newest snapshot, and what it has received is asked for by name. */
-const remembered = { maxAgeMs: rememberedMs };
 
 /**
  * The replica's side. Invariants: a stream is taken only from the home that the record names, at an epoch that is not below any this node knows of the unit
@@ -248,7 +246,7 @@ export class Receiver {
     const name = this.dataset(head.unit);
     const isFirst = head.baseGuid === "" || head.clone;
     let seen = await (isFirst ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
-    // what is remembered is no reason to refuse a stream, and none to acknowledge one that is said to have come before
+    // zfs itself refuses an increment that is not of the newest snapshot, and what it has received is asked for by name; what is remembered is no reason to refuse a stream, and none to acknowledge one that is said to have come before
     if (!isFirst && seen?.snapshots.at(-1)?.guid !== head.baseGuid) seen = await this.look(head.unit, { maxAgeMs: 0 });
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");

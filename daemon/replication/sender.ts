@@ -2,7 +2,7 @@ import type { NodeContext } from "../context.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import type { UnitRecord } from "../lib/records.js";
 import { keptNames } from "../vault/kept.js";
-import { rememberedMs } from "../zfs/snapshot-memory.js";
+import { remembered } from "../zfs/snapshot-memory.js";
 import type { LookOptions, Snapshot } from "../zfs/zfs.js";
 import { type FramedCounts, frame } from "./frames.js";
 import type { HoldBook } from "./hold-book.js";
@@ -88,7 +88,7 @@ export class Sender {
     this.pairs.set(key, pair);
     if (!pair.doubtful)
       try {
-        const plan = await this.plan(record, node, dataset, pair, { maxAgeMs: rememberedMs }, (local) => this.fromMemory(unit, node, local));
+        const plan = await this.plan(record, node, dataset, pair, remembered, (local) => this.fromMemory(unit, node, local));
         if (plan !== undefined) return await this.carryOut(record, node, dataset, pair, plan, signal);
       } catch (error) {
         if (!isRefusal(error)) throw error; // else: the replica is not what we remember; look, below

@@ -1,10 +1,10 @@
 import { Locks } from "../lib/locks.js";
 import { zfsFailure } from "./errors.js";
 import { compareDecimal } from "./parse.js";
-import type { Dataset, Snapshot, Zfs } from "./zfs.js";
+import type { Dataset, LookOptions, Snapshot, Zfs } from "./zfs.js";
 
-/** How old callers let it be, ms. */
-export const rememberedMs = 600_000;
+/** How old those who look again and again let it be. */
+export const remembered: LookOptions = { maxAgeMs: 600_000 };
 /** With more touched snapshots than this a look asks for all: their names would make a long command line. */
 const maxTouched = 50;
 /** What nobody has listed for so long is remembered no longer, ms. */
