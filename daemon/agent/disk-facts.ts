@@ -1,6 +1,6 @@
 import type { NodeContext } from "../context.js";
 import type { ChangeReader } from "../zfs/changes.js";
-import { remembered } from "../zfs/snapshot-memory.js";
+import { justSeen, remembered } from "../zfs/snapshot-memory.js";
 import type { Dataset, Snapshot } from "../zfs/zfs.js";
 import { isUnitName } from "./names.js";
 import type { Action } from "./steps.js";
@@ -37,7 +37,7 @@ export class DiskView {
   private datasets = new Map<string, Dataset>();
   private snapshots: ReadonlyMap<string, readonly Snapshot[]> = new Map();
   private readonly changedUnits = new Set<string>();
-  /** Of those, the ones whose record changed: what is planned for them next may hang on whether one certain snapshot is here, so nothing of them is taken from memory. */
+  /** Of those, the ones whose record changed: what is planned for them next may hang on whether one certain snapshot is here, so little is taken from memory. */
   private readonly newRecords = new Set<string>();
   /** Keys whose change can be anywhere in the tree. */
   private readonly changedTree = new Set<string>();
@@ -142,7 +142,7 @@ export class DiskView {
     try {
       const listed = zfs.datasets(cluster.dataset);
       // when somebody else (the fencer) may have done anything, nothing is taken from memory
-      const [datasets, snapshots] = await Promise.all([listed, wasKnown && records.length === 0 && this.changes !== undefined ? listed.then((all) => this.remembered(all)) : zfs.allSnapshots(cluster.dataset)]);
+      const [datasets, snapshots] = await Promise.all([listed, wasKnown && this.changes !== undefined ? listed.then((all) => this.remembered(all, records)) : zfs.allSnapshots(cluster.dataset)]);
       this.datasets = new Map(datasets.map((dataset) => [dataset.name, dataset]));
       this.snapshots = snapshots;
       this.count += 1;
@@ -182,9 +182,12 @@ export class DiskView {
     this.snapshots = snapshots;
     return true;
   }
-  /** All snapshots, of which only those are asked for that changed, or were not looked at for some minutes. */
-  private remembered(datasets: readonly Dataset[]): Promise<ReadonlyMap<string, readonly Snapshot[]>> {
-    return this.context.zfs.allSnapshots(this.context.cluster.dataset, { ...remembered, datasets });
+  /** All snapshots, of which only those are asked for that changed, or were not looked at for some minutes; those of `records`, whose record changed, within the last one. */
+  private async remembered(datasets: readonly Dataset[], records: readonly string[] = []): Promise<ReadonlyMap<string, readonly Snapshot[]>> {
+    const { zfs, cluster } = this.context;
+    const names = new Set(records.map((unit) => `${cluster.dataset}/${unit}`));
+    if (names.size > 0) await zfs.allSnapshots(cluster.dataset, { ...justSeen, datasets: datasets.filter(({ name }) => names.has(name)) });
+    return zfs.allSnapshots(cluster.dataset, { ...remembered, datasets });
   }
 
   /** Units that changed; `touched`: and those that replication has changed. */
@@ -201,7 +204,7 @@ export class DiskView {
     }
     if (units.length === 0) return;
     const names = units.map((unit) => `${cluster.dataset}/${unit}`);
-    const seen = await Promise.all(names.map((name, at) => zfs.look(name, records.includes(units[at] as string) ? { maxAgeMs: 0 } : remembered))).catch((error: unknown) => {
+    const seen = await Promise.all(names.map((name, at) => zfs.look(name, records.includes(units[at] as string) ? justSeen : remembered))).catch((error: unknown) => {
       for (const unit of units) this.changedUnits.add(unit);
       for (const unit of records) this.newRecords.add(unit);
       throw error;

@@ -53,7 +53,8 @@ export class Receiver {
   private dataset(unit: string): string {
     return `${this.context.cluster.dataset}/${unit}`;
   }
-  private look(unit: string, how: LookOptions = {}): ReturnType<ReceiverContext["zfs"]["look"]> {
+  /** Everything, unless the caller takes what is remembered; and it is remembered for others. */
+  private look(unit: string, how: LookOptions = { maxAgeMs: 0 }): ReturnType<ReceiverContext["zfs"]["look"]> {
     return this.context.zfs.look(this.dataset(unit), how);
   }
   /**
@@ -247,7 +248,7 @@ export class Receiver {
     const isFirst = head.baseGuid === "" || head.clone;
     let seen = await (isFirst ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
     // zfs itself refuses an increment that is not of the newest snapshot, and what it has received is asked for by name; what is remembered is no reason to refuse a stream, and none to acknowledge one that is said to have come before
-    if (!isFirst && seen?.snapshots.at(-1)?.guid !== head.baseGuid) seen = await this.look(head.unit, { maxAgeMs: 0 });
+    if (!isFirst && seen?.snapshots.at(-1)?.guid !== head.baseGuid) seen = await this.look(head.unit);
     if (seen?.dataset.mounted === true) throw new HcError("NOT_READY", `${head.unit} is still mounted on ${me}.`);
     const localEpoch = Number(seen?.dataset.user["epoch"] ?? "0");
     if (localEpoch > head.epoch) throw new HcError("NOT_HOME", `${me} holds ${head.unit} at epoch ${localEpoch} and refuses a stream of epoch ${head.epoch}.`);

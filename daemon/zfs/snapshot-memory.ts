@@ -5,6 +5,8 @@ import type { Dataset, LookOptions, Snapshot, Zfs } from "./zfs.js";
 
 /** How old those who look again and again let it be. */
 export const remembered: LookOptions = { maxAgeMs: 600_000 };
+/** The same where what is decided next may hang on whether one certain snapshot is here: a seal has just looked, or a move's preparation has; what was seen an hour ago does not do. */
+export const justSeen: LookOptions = { maxAgeMs: 60_000 };
 /** With more touched snapshots than this a look asks for all: their names would make a long command line. */
 const maxTouched = 50;
 /** What nobody has listed for so long is remembered no longer, ms. */

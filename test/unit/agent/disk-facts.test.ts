@@ -190,8 +190,8 @@ describe("where it is known what this process changes", () => {
     expect((await other.look()).asked).toEqual(["look ./site-a"]);
   });
 
-  test("after a change of the record nothing of the unit is taken from memory", async () => {
-    const { plain, disk, look } = await known();
+  test("after a change of the record only what was seen within the last minute is taken from memory", async () => {
+    const { clock, plain, disk, look } = await known();
     await plain.snapshot([`${root}/site-a@1`]);
     await look();
     await plain.snapshot([`${root}/site-a@2`]); // by a process before this one, whose command ended late
@@ -200,13 +200,31 @@ describe("where it is known what this process changes", () => {
     expect((await disk.look()).snapshots.get(`${root}/site-a`)).toHaveLength(1);
     disk.unitChanged("site-a");
     await look();
+    expect((await disk.look()).snapshots.get(`${root}/site-a`)).toHaveLength(1);
+    await clock.advance(60_000);
+    disk.unitChanged("site-a");
+    await look();
     expect((await disk.look()).snapshots.get(`${root}/site-a`)).toHaveLength(2);
     // together with many others too
     await plain.snapshot([`${root}/site-b@1`]);
     for (let number = 0; number < 17; number += 1) disk.ended(`site-x${number}`, ["stop"]);
     disk.unitChanged("site-b");
-    await look();
+    await clock.advance(60_000);
+    expect((await look()).asked).toEqual(["datasets ."]);
     expect((await disk.look()).snapshots.get(`${root}/site-b`)).toHaveLength(1);
+  });
+
+  test("many units that were sealed just now and changed hands are not listed again", async () => {
+    const units = Array.from({ length: 40 }, (_, number) => `site-y${number}`);
+    const { plain, zfs, disk, look, lists, clock } = await setUp(units, new ZfsChanges());
+    await look();
+    await clock.advance(60_000);
+    await plain.snapshot(units.map((unit) => `${root}/${unit}@1`)); // seen by the seal alone
+    for (const unit of units) await zfs.look(`${root}/${unit}`, { maxAgeMs: 0 });
+    for (const unit of units) disk.unitChanged(unit);
+    expect((await look()).asked).toEqual(["datasets ."]);
+    expect(lists).toEqual(["list ."]); // which has none, so the first look has not told of it
+    expect((await disk.look()).snapshots.size).toBe(40);
   });
 
   test("what others change is seen within eight seconds: a property, and with its snapshots a dataset that came or was replaced", async () => {
