@@ -28,7 +28,7 @@ export const moveTable: Readonly<Record<MoveStateName, Readonly<Record<MoveEvent
   // increments until the rest is small; the record says presync
   presync: { ok: "announcing", error: "undoing", unsure: undefined, lost: "failed", handed: "starting" },
   // record: presync → stopping
-  announcing: { ok: "quieting", error: "undoing", unsure: "undoing", lost: "failed", handed: "starting" },
+  announcing: { ok: "quieting", error: "undoing", unsure: "undoing", lost: "undoing", handed: "starting" },
   // the agent stops and unmounts
   quieting: { ok: "finalizing", error: "undoing", unsure: undefined, lost: "failed", handed: "starting" },
   // last snapshot, sent, confirmed by its guid
@@ -39,7 +39,7 @@ export const moveTable: Readonly<Record<MoveStateName, Readonly<Record<MoveEvent
   // only watched: the target's agent does it; a dead target is an ordinary failover
   starting: { ok: "done", error: "failed", unsure: undefined, lost: "failed", handed: undefined },
   // record: move removed, home unchanged. Any doubt: try again, the compare makes it safe
-  undoing: { ok: "failed", error: "undoing", unsure: "undoing", lost: "failed", handed: "starting" },
+  undoing: { ok: "failed", error: "undoing", unsure: "undoing", lost: "looking", handed: "starting" },
   done: final,
   failed: final,
 };

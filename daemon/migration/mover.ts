@@ -14,7 +14,11 @@ const smallBytes = 1_000_000;
 const smallMs = 300;
 const presyncRounds = 8;
 /** Deadlines of the steps, ms. Before the hand-over their end undoes the move. */
-const withinMs = { presync: 15 * 60_000, draining: 5_000, quieting: 60_000, finalizing: 120_000, starting: 90_000, pausing: 3_000 };
+const withinMs = { presync: 15 * 60_000, draining: 5_000, starting: 90_000, pausing: 3_000 };
+/** Requests wait at the edges for 30 s (proxy/limits.ts): a move that cannot stop the unit and send its last increment within so long is undone while they still wait, ms. */
+const longestHoldMs = 24_000;
+/** With less than this left of the longest hold no stop is begun: a stop, an unmount and an increment take longer, and the undo would have to start the site again, ms. */
+const leastStopMs = 200;
 const undoPauseMs = 500;
 /** How often a move looks whether other copies are still being sent to. */
 const sendsPauseMs = 250;
@@ -62,8 +66,10 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
   const source = context.cluster.node;
   /** When requests began to wait, monotonic ms. */
   let heldSinceMs: number | undefined;
-  /** A step's deadline, or what is left of the longest hold that was allowed. */
-  const withinHold = (ms: number): number => (move.maxHoldMs === undefined || heldSinceMs === undefined ? ms : Math.max(1, Math.min(ms, heldSinceMs + move.maxHoldMs - context.clock.monotonicMs())));
+  const maxHoldMs = Math.min(move.maxHoldMs ?? longestHoldMs, longestHoldMs);
+  const leftMs = (): number => (heldSinceMs ?? context.clock.monotonicMs()) + maxHoldMs - context.clock.monotonicMs();
+  /** A step's deadline, or what is left of the longest hold. */
+  const withinHold = (ms: number): number => Math.max(1, Math.min(ms, leftMs()));
   let lastGuid = "";
   /** Revision of the record as our last write of it that was answered has left it. */
   let written = "0";
@@ -135,18 +141,20 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
       heldSinceMs = context.clock.monotonicMs();
       found.holdFromMs = context.clock.wallMs();
       const running = await context.gates.hold(unit, withinHold(withinMs.draining), signal);
+      // given up before anything was stopped: what runs ends well, and what waits goes on here
+      if (leftMs() < leastStopMs) return (await still()) ?? { event: "error", detail: `${running} request(s) had not ended when requests had waited for ${maxHoldMs} ms, the longest that is allowed` };
       const outcome = await write((record) => ({ ...record, move: { ...(record.move as MoveState), phase: "stopping" } }));
       return outcome.event === "ok" && running > 0 ? { ...outcome, detail: `${running} request(s) had not ended within ${withinMs.draining / 1000} s` } : outcome;
     },
     quieting: (signal) =>
-      guarded(withinHold(withinMs.quieting), `stop of ${unit}`, signal, (inner) =>
+      guarded(withinHold(longestHoldMs), `stop of ${unit}`, signal, (inner) =>
         agent.untilRound((input) => {
           const seen = stopSeen(input.units.find((item) => item.id === unit), written, agent.isBusy(unit));
           return seen === "waits" ? undefined : seen === "gone" ? "" : "stopped and unmounted";
         }, inner),
       ),
     finalizing: (signal) =>
-      guarded(withinHold(withinMs.finalizing), `last increment of ${unit}`, signal, async (inner) => {
+      guarded(withinHold(longestHoldMs), `last increment of ${unit}`, signal, async (inner) => {
         if (inner.aborted) throw new HcError("ABORTED", "The step was cancelled."); // nobody would resume it
         await replication.pause(unit); // it is, since presync
         const last = await replication.snapshotMade(unit);

@@ -6,6 +6,7 @@ import { errorCode, HcError, messageOf } from "../lib/errors.js";
 import { keys, type MoveState, type UnitRecord } from "../lib/records.js";
 import type { MigrationPart } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
+import { mayRecord } from "../replication/snapshotter.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { isFinal, type MoveStateName, nextState } from "./fsm.js";
 import { type Found, moveActions } from "./mover.js";
@@ -105,6 +106,8 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
     for (const { value: record } of state.units.values()) {
       const { move, unit, epoch } = record;
       if (record.home !== node || record.state !== "live" || move === undefined || driven.has(unit) || context.gates.held().includes(unit)) continue;
+      // ordered before this node has taken the unit (a failover has just given it): the move begins when it has
+      if (move.phase === "presync" && !mayRecord(record, context.session)) continue;
       if (move.phase === "stopping") begin(unit, epoch, move, "undoing", "the control process of the source was restarted during the move");
       else if (driven.size < maxMoves && (restUntil.get(unit) ?? 0) <= context.clock.monotonicMs()) begin(unit, epoch, move, "presync");
     }
@@ -133,6 +136,7 @@ export async function startMigration(context: NodeContext, options: MigrationOpt
       if (driven.has(unit)) throw new HcError("CONFLICT", `A move of ${unit} is just ending; try again.`);
       if (driven.size >= maxMoves) throw new HcError("LIMIT_EXCEEDED", `${maxMoves} units are moving away from ${node} already.`, { retry: "never" });
       if (!context.session.isLive()) throw new HcError("NOT_READY", `${node} has no live session.`);
+      if (!mayRecord(record, context.session)) throw new HcError("NOT_READY", `${unit} was given to ${node} just now, which has not taken it over yet; move it when it serves.`);
       let release = (): void => undefined;
       // the driver's place is taken before the write, so that `adopt` never takes this move for one left behind
       driven.set(unit, { id, ended: new Promise((resolve) => (release = resolve)) });

@@ -57,9 +57,10 @@ export class AtApache {
     upstreams.local(port, (link, error) => {
       if (this.over) return void link?.destroy();
       if (link !== undefined) return this.send(link);
-      this.ran();
       this.over = true;
+      // in flight until its owner has decided: one that tries again goes on being counted. Nobody who waits is told: Apache cannot be had
       this.owner.onFailed(error ?? "not reached", false, false);
+      this.ran(false);
     });
   }
   /** Nobody waits for the answer any more. */
@@ -113,9 +114,9 @@ export class AtApache {
     if (this.absorbing) this.exchange.absorb();
     this.exchange.start(this.request.headOut);
   }
-  private ran(): void {
+  private ran(hasRoom = true): void {
     if (!this.counted) return;
     this.counted = false;
-    this.worker.end(this.unit, this);
+    this.worker.end(this.unit, this, hasRoom);
   }
 }

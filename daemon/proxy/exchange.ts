@@ -170,6 +170,8 @@ export class Exchange implements Sink, UploadTaker {
         this.owner.onRan(false);
         this.owner.onAnswered(101);
       });
+      // the hold came before this answer
+      if (this.absorbing) this.tunnel.goodbye();
       return;
     }
     this.reader = new BodyReader(response.framing);

@@ -33,11 +33,12 @@ export function followControl(worker: WorkerState, path: string, signal: AbortSi
       else if (order.type === "challenges") worker.challenges = order.answers;
       else if (order.type === "tickets") worker.onTickets(Buffer.from(order.key, "base64"));
       else if (order.type === "deadline") {
-        worker.routes.setDeadline(order.ms, order.units);
         const another = (order.round ?? 0) !== round;
         round = order.round ?? 0;
         const keep = order.keepHolds === true;
+        // first: with the deadline gates may open, and what waits goes on in the same turn
         const closed = worker.routes.setHolds(order.holds, keep);
+        worker.routes.setDeadline(order.ms, order.units);
         for (const unit of carried) if (!keep && order.holds?.[unit] === undefined) carried.delete(unit);
         line.round = round;
         line.draining = new Set(order.draining?.filter((unit) => !carried.has(unit)));

@@ -77,12 +77,13 @@ export class HoldQueue {
   }
   /** Ends what has waited for too long; returns how many. */
   public expire(nowMs: number): number {
-    let count = 0;
-    while (this.places[0] !== undefined && nowMs - this.places[0].sinceMs > limits.holdMs) {
-      this.places.shift()?.request.expire();
-      count += 1;
-    }
-    return count;
+    // one that came back to the end of the queue may have waited for longer than those before it
+    const over = this.places.filter(({ sinceMs }) => nowMs - sinceMs > limits.holdMs);
+    if (over.length === 0) return 0;
+    const gone = new Set(over);
+    this.places.splice(0, this.places.length, ...this.places.filter((place) => !gone.has(place)));
+    for (const { request } of over) request.expire();
+    return over.length;
   }
 
   private next(): void {

@@ -69,7 +69,11 @@ export function http2Session(worker: WorkerState, socket: TLSSocket, address = c
     session.close();
     if (streams === 0) setTimeout(() => void (streams === 0 && socket.destroy()), limits.lingerMs).unref();
   });
-  session.on("close", () => worker.sessions.delete(known));
+  session.on("close", () => {
+    worker.sessions.delete(known);
+    // Node ends its side only; a client that never ends its own would keep the connection for ever
+    setTimeout(() => void socket.destroy(), limits.lingerMs).unref();
+  });
   session.on("error", () => session.destroy());
   session.on("stream", (stream, headers, flags) => {
     streams += 1;
@@ -97,7 +101,7 @@ class Http2Asker implements Asker {
   private sentBytes = 0;
   private over = false;
   /** Nothing moved for too long. */
-  private onOverdue: () => void = () => this.cut();
+  private onOverdue: () => void = () => this.giveUp();
 
   public constructor(private readonly worker: WorkerState, private readonly stream: ServerHttp2Stream, private readonly client: Client, private readonly socket: TLSSocket) {
     stream.on("error", () => undefined); // close follows
@@ -151,17 +155,27 @@ class Http2Asker implements Asker {
     this.stream.setTimeout(limits.bodyIdleMs);
   }
   public end(): void {
-    if (!this.over) this.stream.end();
+    if (this.over) return;
+    this.lastBytes();
+    this.stream.end();
   }
   public own(status: number): void {
     this.page(status);
   }
   public cut(): void {
-    const stuck = this.blocked;
     this.gone();
     this.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    // a client that reads nothing gets no frame either
-    if (stuck) this.socket.destroy();
+  }
+  /** A client whose window stays shut gets the reset of its stream; one that reads nothing at all gets no frame either, and its connection ends. */
+  private giveUp(): void {
+    this.cut();
+    setTimeout(() => void (this.stream.destroyed || this.socket.destroy()), limits.lingerMs).unref();
+  }
+  /** The rest of the answer is with the stream: what it was asked with is let go, and nobody waits for ever until its client takes it. */
+  private lastBytes(): void {
+    this.spool?.close();
+    this.onOverdue = () => this.giveUp();
+    this.stream.setTimeout(limits.bodyIdleMs);
   }
   public tunnel(): Link {
     throw new Error("HTTP/2 has no tunnel here");
@@ -186,7 +200,7 @@ class Http2Asker implements Asker {
       // a stream that was reset ends too, before it closes
       if (this.over || this.refusedAlready || this.ended || stream.aborted) return;
       stream.setTimeout(0);
-      this.onOverdue = () => this.cut();
+      this.onOverdue = () => this.giveUp();
       if (head.framing.kind === "length" && head.framing.bytes !== spool.size) return this.refused(unit, new GatherError(400, "its body is not as long as it says"));
       this.dispatch(unit, withLength(head, spool.size), spool.size === 0 ? undefined : new GatheredUpload(spool));
     });
@@ -210,6 +224,7 @@ class Http2Asker implements Asker {
     const { fields, body } = pageParts(status);
     this.status = status;
     this.sentBytes = this.head?.method === "HEAD" ? 0 : Buffer.byteLength(body);
+    this.lastBytes();
     this.stream.respond({ ":status": status, ...Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), value])) });
     this.stream.end(body);
   }

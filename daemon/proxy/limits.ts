@@ -5,6 +5,8 @@ export const limits = {
   streamsPerConnection: 100,
   /** Of the peer port, counted apart: who fills the public port must not cut this node off from the others. */
   peerConnections: 4_000,
+  /** Of them, those that have not shown a certificate yet: beyond it only the cluster's nodes are let in. */
+  peerHandshakes: 500,
   /** Requests that one unit may have at Apache, whose workers all sites share (400): more wait at the edge as held ones. Its FPM takes 64 and queues 64. */
   inFlightPerUnit: 150,
   /** TLS of the public port. The deadline of a handshake; contexts kept, of certificates in use (39 KiB each); how long a session may be resumed, seconds. */
@@ -41,7 +43,16 @@ export const limits = {
   spoolDisk: 4 * 1024 ** 3,
   /** Before the disk, of one request. */
   spoolUnsavedBytes: 1024 * 1024,
+  spoolUnsavedPieces: 1024,
+  /** Before the disk, of all requests of a worker. */
+  spoolUnsaved: 64 * 1024 * 1024,
+  /** While bodies take more than this part of the memory or the disk that all may have, one that keeps room must fill it again within `spoolTurnMs` at its pace of the last `paceMs`; else it makes place. */
+  spoolFullShare: 0.75,
+  spoolTurnMs: 600_000,
+  paceMs: 30_000,
   lingerMs: 2_000,
+  /** Who has not taken the end of its last answer by then is cut off. */
+  lastBytesMs: 300_000,
   /** A worker that is to end lets its connections go on for so long: the keep-alive time, and one answer more. */
   leaveMs: 40_000,
   /** As many as may be in use: fewer would be closed and opened again under load. */

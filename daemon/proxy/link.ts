@@ -192,11 +192,11 @@ export class Link {
   public linger(ms: number): void {
     if (this.gone) return;
     this.sink = new Lingering(this);
-    this.within(0);
-    this.idle(limits.bodyIdleMs);
+    this.idle(0);
+    this.within(limits.lastBytesMs);
     this.socket.end(() => {
-      this.idle(0);
-      this.within(ms);
+      if (this.hasEnded) this.destroy();
+      else this.within(ms);
     });
     this.rest = undefined;
     this.resume();
@@ -248,11 +248,12 @@ class Lingering implements Sink {
   public constructor(private readonly link: Link) {}
   public onBytes(): void {}
   public onEnd(): void {
-    this.link.destroy();
+    if (!this.link.writing) this.link.destroy(); // else when the rest is out
   }
   public onGone(): void {}
   public onDrain(): void {}
   public onOverdue(): void {
-    this.link.destroy();
+    if (this.link.writing) this.link.reset();
+    else this.link.destroy();
   }
 }

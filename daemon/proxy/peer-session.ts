@@ -24,6 +24,8 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   /** Apache was not reached: it is tried until then (performance.now), for the request has not run. */
   private untilMs = 0;
   private retry: NodeJS.Timeout | undefined;
+  /** Counts as the request while it pauses before it is tried again: a hold waits for it, or it would run after one. */
+  private readonly pausing = { absorb: () => undefined };
   /** An answer without a length goes on in chunks: over TLS the end of a connection tells nothing. */
   private chunks = false;
 
@@ -61,7 +63,7 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   }
   public onGone(): void {
     this.state = "over";
-    clearTimeout(this.retry);
+    this.endPause();
     this.at?.abort();
     this.at = undefined;
   }
@@ -82,10 +84,17 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
   }
   public onFailed(message: string, answered: boolean, run: boolean): void {
     const { head, worker, unit, prelude, request } = this;
-    if (!run && request !== undefined && prelude !== undefined && performance.now() < this.untilMs && worker.routes.mayServe(unit, prelude.epoch)) {
+    if (!run && request !== undefined && prelude !== undefined && performance.now() < this.untilMs && worker.routes.mayPass(unit, prelude.epoch)) {
       this.at = undefined;
+      worker.begin(unit, this.pausing);
       this.retry = setTimeout(() => {
+        // the hold may have waited for it in vain meanwhile, and the unit be gone
+        if (!worker.routes.mayPass(unit, prelude.epoch)) {
+          this.onFailed(message, answered, run);
+          return this.endPause();
+        }
         this.at = new AtApache(worker, unit, request, this);
+        this.endPause();
         this.at.start();
       }, limits.retryHeldCapMs);
       return;
@@ -194,8 +203,13 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
     this.link.within(limits.tunnelIdleMs);
     this.link.resume();
   }
+  private endPause(): void {
+    clearTimeout(this.retry);
+    this.worker.end(this.unit, this.pausing, false);
+  }
   private close(): void {
     this.state = "over";
+    this.endPause();
     this.at?.abort();
     this.at = undefined;
     this.link.linger(limits.lingerMs);

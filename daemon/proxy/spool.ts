@@ -6,6 +6,8 @@ import { limits } from "./limits.js";
 export class SpoolRoom {
   public memory = 0;
   public disk = 0;
+  /** Of what counts as disk: still in memory, on its way there. */
+  public unsaved = 0;
   public diskPerRequest: number = limits.spoolDiskPerRequest;
   public constructor(public folder: string | undefined) {}
 }
@@ -38,7 +40,7 @@ export class Spool {
   }
   /** So much lies before the disk that whoever fills this must wait (`onRoom`). */
   public get congested(): boolean {
-    return this.unsavedBytes > limits.spoolUnsavedBytes;
+    return this.unsavedBytes > limits.spoolUnsavedBytes || this.unsaved.length > limits.spoolUnsavedPieces || (this.unsavedBytes > 0 && this.room.unsaved > limits.spoolUnsaved);
   }
   public get error(): Error | undefined {
     return this.failure;
@@ -57,6 +59,7 @@ export class Spool {
       this.room.disk += bytes.length;
       this.unsaved.push(bytes);
       this.unsavedBytes += bytes.length;
+      this.room.unsaved += bytes.length;
       this.save();
     }
     this.size += bytes.length;
@@ -90,6 +93,7 @@ export class Spool {
     this.room.memory -= this.inMemory;
     this.room.disk -= this.size - this.inMemory;
     this.waiting.clear();
+    this.forgetUnsaved();
     this.drop();
   }
 
@@ -101,6 +105,12 @@ export class Spool {
     }
     bytes.copy(this.memory, this.inMemory);
     this.inMemory += bytes.length;
+  }
+  /** However long the disk stands still, what nobody wants any more takes no memory. */
+  private forgetUnsaved(): void {
+    this.room.unsaved -= this.unsavedBytes;
+    this.unsavedBytes = 0;
+    this.unsaved = [];
   }
   private drop(): void {
     // its number may be another file's as soon as it is closed
@@ -116,7 +126,7 @@ export class Spool {
   private fail(error: Error): void {
     this.failure = error;
     this.busy = false;
-    this.unsaved = [];
+    this.forgetUnsaved();
     if (this.closed) this.drop();
     else this.tell();
   }
@@ -147,7 +157,10 @@ export class Spool {
       if (error !== null) return this.fail(error);
       if (from + length < bytes.length) return this.writeAll(fd, bytes, from + length);
       this.saved += bytes.length;
-      this.unsavedBytes -= bytes.length;
+      if (!this.closed) {
+        this.unsavedBytes -= bytes.length;
+        this.room.unsaved -= bytes.length;
+      }
       this.tell();
       this.saveNext(fd);
     });

@@ -85,14 +85,15 @@ export class WorkerState {
     if (requests === undefined) this.running.set(unit, new Set([request]));
     else requests.add(request);
   }
-  public end(unit: string, request: InFlight): void {
+  /** `hasRoom`: whoever waits for the unit may try. */
+  public end(unit: string, request: InFlight, hasRoom = true): void {
     const requests = this.running.get(unit);
     if (requests === undefined || !requests.delete(request)) return;
     if (requests.size === 0) {
       this.running.delete(unit);
       if (this.routes.isHeld(unit)) this.onDrained();
     }
-    this.held.poke(unit);
+    if (hasRoom) this.held.poke(unit);
   }
 
   /** Are the requests of this unit written down at their end? */

@@ -18,14 +18,14 @@ export interface Replication extends Running {
   writtenBytes(unit: string): string;
   /**
    * Makes a snapshot of a unit whose record names this node, now, whether something was written or not; works while paused, in
-   * every state of the record. Throws NOT_HOME, NOT_FOUND (no dataset here), COMMAND_FAILED.
+   * every state of the record. Throws NOT_HOME, NOT_READY (this session has not taken the unit: what lies here may be the tail of an owner that had lost, and goes to the stash first), NOT_FOUND (no dataset here), COMMAND_FAILED.
    */
   snapshotNow(unit: string, signal: AbortSignal): Promise<SnapshotInfo>;
   /** The same; its name only, which is one command less. */
   snapshotMade(unit: string): Promise<string>;
   /** A name for `snapshotTogether`; no other snapshot gets it. Throws NOT_HOME. */
   snapshotName(unit: string): string;
-  /** Makes these snapshots of units at home here by one command, all or none; on OpenZFS at one moment. Throws NOT_HOME, LIMIT_EXCEEDED (no room), ALREADY_EXISTS. */
+  /** Makes these snapshots of units at home here by one command, all or none; on OpenZFS at one moment. Throws NOT_HOME, NOT_READY (as above), LIMIT_EXCEEDED (no room), ALREADY_EXISTS. */
   snapshotTogether(wanted: readonly { unit: string; name: string }[]): Promise<void>;
   /**
    * Sends until `node` has confirmed the newest snapshot that exists now (an increment where there is common ground, else from the template's snapshot, else full);

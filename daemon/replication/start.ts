@@ -17,7 +17,7 @@ import { Receiver } from "./receiver.js";
 import type { MetricSample, Replication } from "./replication.js";
 import { rpoOf } from "./rpo.js";
 import { Sender } from "./sender.js";
-import { Snapshotter } from "./snapshotter.js";
+import { mayRecord, Snapshotter } from "./snapshotter.js";
 import { stashRoutes } from "./stash-routes.js";
 import { TemplatePuller } from "./template-puller.js";
 import { TemplateSource } from "./template-source.js";
@@ -78,6 +78,12 @@ export async function startReplication(context: NodeContext, options: Replicatio
     ...(options.maxConcurrentSends === undefined ? {} : { maxConcurrent: options.maxConcurrentSends }),
   });
 
+  /** A record whose unit may become a snapshot of its epoch; one that is being deleted is on its way to the trash, and nobody mounts it any more. Throws NOT_HOME, NOT_READY. */
+  function takenRecord(unit: string): UnitRecord {
+    const record = sender.ownRecord(unit);
+    if (record.state === "deleting" || mayRecord(record, context.session)) return record;
+    throw new HcError("NOT_READY", `${unit} was given to ${me} just now, which has not taken it over yet: no snapshot of epoch ${record.epoch} can be made before.`);
+  }
   const homes = (): UnitRecord[] => [...context.view.current().units.values()].map(({ value }) => value).filter((record) => record.home === me && record.state === "live");
   const snapshotter = new Snapshotter(context, {
     lag,
@@ -211,11 +217,11 @@ export async function startReplication(context: NodeContext, options: Replicatio
   return {
     report: () => lag.report(),
     writtenBytes: (unit) => snapshotter.writtenBytes(unit),
-    snapshotNow: (unit) => snapshotter.now(sender.ownRecord(unit)),
-    snapshotMade: (unit) => snapshotter.make(sender.ownRecord(unit)),
+    snapshotNow: async (unit) => snapshotter.now(takenRecord(unit)),
+    snapshotMade: async (unit) => snapshotter.make(takenRecord(unit)),
     snapshotName: (unit) => snapshotter.nameFor(sender.ownRecord(unit)),
     async snapshotTogether(wanted) {
-      for (const { unit } of wanted) sender.ownRecord(unit);
+      for (const { unit } of wanted) takenRecord(unit);
       await snapshotter.together(wanted);
     },
     sendNow: (unit, node, callSignal) => driver.exclusive(unit, node, () => sender.send(unit, node, AbortSignal.any([signal, callSignal]))),

@@ -18,8 +18,8 @@ export class TryFailed extends Error {
 }
 
 const neverConnected = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "EADDRNOTAVAIL"]);
-/** Refusals of etcd 3.4 that say the request was not proposed (etcdserver/api/v3rpc/rpctypes/error.go). */
-const notProposed = /no leader|not capable|learner|server stopped|not started|leader transferee/i;
+/** Refusals of etcd 3.4 that say the request was not proposed (etcdserver/api/v3rpc/rpctypes/error.go). "server stopped" is none: a member that stops says so of requests that it has proposed too (v3_server.go, processInternalRaftRequestOnce). */
+const notProposed = /no leader|not capable|learner|not started|leader transferee/i;
 
 /** HTTPS to etcd's JSON gateway: mutual TLS, kept-alive connections, the server known by the name in its certificate (addresses may change). */
 export class EtcdConnection {
