@@ -1,7 +1,7 @@
 /**
  * A planned move as a table (DESIGN §8, OWNERSHIP 17–19), seen from the source. Pure.
  * Invariants: 1. before "handing-over" every way out is "undoing"; 2. after "handed" there is no way back; 3. out of "undoing" only a write of our own leads
- * ("undone"), or the sight that somebody else's write came first ("lost"); 4. an answer that was lost leads to a look, never to an assumption.
+ * ("undone"), or a look that finds that another's came first; 4. an answer that was lost, or a compare that failed (something else of the record may have changed), leads to a look, never to an assumption.
  */
 export const moveStates = ["presync", "announcing", "quieting", "finalizing", "handing-over", "looking", "starting", "undoing", "done", "failed"] as const;
 export type MoveStateName = (typeof moveStates)[number];

@@ -31,6 +31,9 @@ export interface Outcome { event: MoveEvent; detail: string }
 export interface Found { holdFromMs: number; lastBytes: number }
 type Actions = { [S in Exclude<MoveStateName, "done" | "failed">]: (signal: AbortSignal) => Promise<Outcome> };
 
+/** Pure: for how much longer requests may wait that have waited since then, ms; below 0 when it is over. `sinceMs` undefined: none waits yet. */
+export const holdLeftMs = ({ maxHoldMs = longestHoldMs }: Pick<MoveState, "maxHoldMs">, sinceMs: number | undefined, nowMs: number): number => Math.min(maxHoldMs, longestHoldMs) - (nowMs - (sinceMs ?? nowMs));
+
 /** What a record says about one move. Pure. */
 export function judge(record: UnitRecord | undefined, source: string, epoch: number, move: Pick<MoveState, "id" | "target">): "ours" | "handed" | "lost" {
   if (record === undefined) return "lost";
@@ -66,8 +69,7 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
   const source = context.cluster.node;
   /** When requests began to wait, monotonic ms. */
   let heldSinceMs: number | undefined;
-  const maxHoldMs = Math.min(move.maxHoldMs ?? longestHoldMs, longestHoldMs);
-  const leftMs = (): number => (heldSinceMs ?? context.clock.monotonicMs()) + maxHoldMs - context.clock.monotonicMs();
+  const leftMs = (): number => holdLeftMs(move, heldSinceMs, context.clock.monotonicMs());
   /** A step's deadline, or what is left of the longest hold. */
   const withinHold = (ms: number): number => Math.max(1, Math.min(ms, leftMs()));
   let lastGuid = "";
@@ -142,7 +144,7 @@ export function moveActions({ context, replication, agent, isAlive }: MoveParts,
       found.holdFromMs = context.clock.wallMs();
       const running = await context.gates.hold(unit, withinHold(withinMs.draining), signal);
       // given up before anything was stopped: what runs ends well, and what waits goes on here
-      if (leftMs() < leastStopMs) return (await still()) ?? { event: "error", detail: `${running} request(s) had not ended when requests had waited for ${maxHoldMs} ms, the longest that is allowed` };
+      if (leftMs() < leastStopMs) return (await still()) ?? { event: "error", detail: `${running} request(s) had not ended when others had waited for as long as is allowed (${move.maxHoldMs} ms)` };
       const outcome = await write((record) => ({ ...record, move: { ...(record.move as MoveState), phase: "stopping" } }));
       return outcome.event === "ok" && running > 0 ? { ...outcome, detail: `${running} request(s) had not ended within ${withinMs.draining / 1000} s` } : outcome;
     },

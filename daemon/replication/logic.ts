@@ -1,4 +1,5 @@
 import type { SnapshotInfo } from "../lib/records.js";
+import { isSendable } from "./wire.js";
 
 /** What a replica says it holds of a unit. */
 export interface RemoteState {
@@ -34,7 +35,7 @@ export type Decision =
  * list are oldest first by createtxg of their own node.
  */
 export function decide(local: readonly SnapshotInfo[], remote: RemoteState, origin: Origin | undefined): Decision {
-  const target = local.at(-1);
+  const target = local.findLast(isSendable);
   if (target === undefined) return { kind: "nothing" };
   if (!remote.exists) {
     if (origin === undefined) return { kind: "full", target };
@@ -49,7 +50,8 @@ export function decide(local: readonly SnapshotInfo[], remote: RemoteState, orig
       continue;
     }
     if (remoteOnly.length > 0) return { kind: "diverged", common, remoteOnly };
-    return common.guid === target.guid ? { kind: "up-to-date", target } : { kind: "incremental", base: common, target };
+    // a copy may hold one that is newer than all that can be sent, by hand
+    return local.indexOf(common) >= local.indexOf(target) ? { kind: "up-to-date", target: common } : { kind: "incremental", base: common, target };
   }
   return { kind: "no-common" };
 }
@@ -59,7 +61,7 @@ export interface Step<S extends SnapshotInfo> { base: { snapshot: string; guid: 
 
 /**
  * The streams that carry out a decision: one for each held snapshot on the way, then the target. A snapshot is held when it is, or may be, the newest of
- * some replica; every other replica gets it too, so that whichever of them becomes home shares ground with all the others. `wanted`: names of those that a person wants kept
+ * some replica, and can be sent; every other replica gets it too, so that whichever of them becomes home shares ground with all the others. `wanted`: names of those that a person wants kept
  * (daemon/vault): they too shall be wherever the unit may become home.
  * Full names of bases below `dataset`.
  */
@@ -70,7 +72,7 @@ export function stepsOf<S extends SnapshotInfo & { userrefs: number }>(dataset: 
   let base: Step<S>["base"] =
     decision.kind === "incremental" ? { snapshot: `${dataset}@${decision.base.name}`, guid: decision.base.guid, clone: false } : decision.kind === "from-origin" ? { ...decision.origin, clone: true } : undefined;
   for (const [index, target] of local.entries()) {
-    if (index <= from || index > to || (index < to && target.userrefs === 0 && !wanted.has(target.name))) continue;
+    if (index <= from || index > to || (index < to && ((target.userrefs === 0 && !wanted.has(target.name)) || !isSendable(target)))) continue;
     steps.push({ base, target });
     base = { snapshot: `${dataset}@${target.name}`, guid: target.guid, clone: false };
   }

@@ -13,7 +13,7 @@ import { type Decision, decide, type Origin, type Step, stepsOf } from "./logic.
 import { Locks } from "../lib/locks.js";
 import type { Counters } from "./metrics.js";
 import type { RateLimit } from "./rate-limit.js";
-import { readAck, readUnitSnapshots, type StreamHead, partsVersion, type UnitSnapshots, wireVersion } from "./wire.js";
+import { isSendable, readAck, readUnitSnapshots, type StreamHead, partsVersion, type UnitSnapshots, wireVersion } from "./wire.js";
 
 export type SenderContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "session" | "peers" | "clock" | "log">;
 /** A stream with no byte for so long is given up, ms. */
@@ -107,8 +107,8 @@ export class Sender {
 
   private fromMemory(unit: string, node: string, local: readonly Snapshot[]): Decision {
     const base = local.find((snapshot) => snapshot.guid === this.parts.lag.confirmedGuid(unit, node));
-    const target = local.at(-1);
-    return base === undefined || target === undefined || base === target ? { kind: "nothing" } : { kind: "incremental", base, target };
+    const target = local.findLast(isSendable);
+    return base === undefined || target === undefined || local.indexOf(base) >= local.indexOf(target) ? { kind: "nothing" } : { kind: "incremental", base, target };
   }
 
   /** The template's snapshot, if the dataset still is a clone of it. */

@@ -3,7 +3,7 @@ import type { SessionRecord } from "../../daemon/lib/records.js";
 import { fenceMs } from "../../daemon/membership/standing.js";
 import { agent, push } from "./agent.js";
 import { check } from "./machine.js";
-import { promise, seal, send, snapshot } from "./data.js";
+import { mayRecord, promise, seal, send, snapshot } from "./data.js";
 import { move } from "./move.js";
 import { msOf, nameOf, nodeOf, nowMs, recOf, snapshotOf, tickOf, unit } from "./pictures.js";
 import { alive, announce, beat, elect, guardOf, owns, silentMs, standingOf } from "./session.js";
@@ -81,7 +81,7 @@ function replicate(w: World, me: number): void {
   const n = w.node(me);
   if (n.view === undefined || n.view.rec.home !== me || !owns(w, me) || !["", "presync", "announcing", "quieting"].includes(n.mover)) return;
   const { epoch, replicas } = n.view.rec;
-  if (n.dirty && w.rules.mayRecord({ unit, homeGeneration: n.view.rec.gen }, { generation: n.gen, owns: () => owns(w, me) })) {
+  if (n.dirty && mayRecord(w, me)) {
     w.mayStop(me);
     snapshot(w, me, epoch);
   }

@@ -9,10 +9,15 @@ import { Violation, type World } from "./world.js";
  */
 export function snapshot(w: World, me: number, epoch: number): void {
   const n = w.node(me);
-  if (!n.dirty) return;
   w.s.guids.push({ epoch, node: me });
   n.snaps.push(w.s.guids.length);
   n.dirty = false;
+}
+
+/** Asked before each snapshot, of a round as of a move (replication/start.ts): is the unit's record this node's, and taken by its session? */
+export function mayRecord(w: World, me: number): boolean {
+  const { view, gen } = w.node(me);
+  return view !== undefined && view.rec.home === me && w.rules.mayRecord({ unit, homeGeneration: view.rec.gen }, { generation: gen, owns: () => owns(w, me) });
 }
 
 /** Receiver.stash / stashTail: what lies after `common` goes out of the way. False: refused. */

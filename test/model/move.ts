@@ -2,7 +2,7 @@ import type { judge as daemonJudge } from "../../daemon/migration/mover.js";
 import type { MoveEvent, MoveStateName } from "../../daemon/migration/fsm.js";
 import type { LocalDataset } from "../../daemon/agent/model.js";
 import type { UnitRecord } from "../../daemon/lib/records.js";
-import { send, snapshot } from "./data.js";
+import { mayRecord, send, snapshot } from "./data.js";
 import { moveOf, nameOf, recOf, recordOf, unit } from "./pictures.js";
 import { alive, isLive } from "./session.js";
 import type { MoverState, Op } from "./state.js";
@@ -40,6 +40,7 @@ function act(w: World, me: number): MoveEvent | undefined {
   switch (n.mover as Exclude<MoverState, "">) {
     case "presync":
       w.mayStop(me);
+      if (!mayRecord(w, me)) return still(w, me, "error");
       snapshot(w, me, n.moverEpoch);
       return still(w, me, send(w, me, target) ? "ok" : "error");
     case "announcing":
@@ -53,7 +54,8 @@ function act(w: World, me: number): MoveEvent | undefined {
     }
     case "finalizing":
       w.mayStop(me);
-      if (n.view!.rec.home === me) snapshot(w, me, n.moverEpoch);
+      if (!mayRecord(w, me)) return still(w, me, "error");
+      snapshot(w, me, n.moverEpoch);
       if (!send(w, me, target)) return still(w, me, "error");
       n.lastGuid = n.snaps.at(-1)!;
       return still(w, me, "ok");

@@ -17,6 +17,10 @@ test.each<[string, SnapshotInfo[], RemoteState, typeof origin | undefined, objec
   ["behind, its older ones pruned here", list(3, 4, 5), remote(list(1, 2, 3)), undefined, { kind: "incremental", base: snap("3"), target: snap("5") }],
   ["ahead", list(1, 2), remote(list(1, 2, 3)), undefined, { kind: "diverged", common: snap("2"), remoteOnly: ["s3"] }],
   ["forked", list(1, 2, 5), remote(list(1, 2, 3, 4)), undefined, { kind: "diverged", common: snap("2"), remoteOnly: ["s3", "s4"] }],
+  ["the newest here cannot be sent", [...list(1, 2), { ...snap("3"), name: "auto_12:00" }], remote(list(1)), undefined, { kind: "incremental", base: snap("1"), target: snap("2") }],
+  ["nothing here can be sent", [{ ...snap("3"), name: "auto_12:00" }], remote(undefined), undefined, { kind: "nothing" }],
+  ["the copy got one by hand that cannot be sent", [...list(1, 2), { ...snap("3"), name: "auto_12:00" }], remote(list(1, 2, 3)), undefined, { kind: "up-to-date", target: { ...snap("3"), name: "auto_12:00" } }],
+  ["and is behind by now", [...list(1, 2), { ...snap("3"), name: "auto_12:00" }, snap("4")], remote(list(1, 2, 3)), undefined, { kind: "incremental", base: { ...snap("3"), name: "auto_12:00" }, target: snap("4") }],
   ["strangers", list(1, 2), remote(list(8, 9)), undefined, { kind: "no-common" }],
   ["an empty dataset there", list(1), remote([]), undefined, { kind: "no-common" }],
 ])("%s", (_name, local, there, from, expected) => {
@@ -29,6 +33,8 @@ test("on the way to the newest every copy gets what is held, and what a person w
   const sent = (wanted: string[]): string[] => stepsOf("p/u", local, decision, new Set(wanted)).map(({ base, target }) => `${base?.guid}>${target.guid}`);
   expect(sent([])).toEqual(["1>3", "3>6"]);
   expect(sent(["s5", "s1", "gone"])).toEqual(["1>3", "3>5", "5>6"]);
+  local[2] = { ...local[2]!, name: "auto_12:00" };
+  expect(sent([])).toEqual(["1>6"]);
 });
 
 test("names never matter", () => {

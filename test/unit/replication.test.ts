@@ -79,10 +79,31 @@ test("a home that was just named makes no snapshot before its session has taken 
   w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], epoch: 3, epochStartGuid: before as string, homeGeneration: 0 });
   w.zfs("n1").write(`${root}/site-a`, "tail", "written before it had lost the unit");
   await w.clock.advance(10_000);
+  // nor for a move, a group or a restore that are asked for just then: stashing would refuse a tail with a snapshot of the new epoch upon it, and the site stay down
+  const home = w.cluster.replication("n1");
+  await expect(home.snapshotMade("site-a")).rejects.toMatchObject({ code: "NOT_READY" });
+  await expect(home.snapshotNow("site-a", never)).rejects.toMatchObject({ code: "NOT_READY" });
+  await expect(home.snapshotTogether([{ unit: "site-a", name: home.snapshotName("site-a") }])).rejects.toMatchObject({ code: "NOT_READY" });
   expect(await w.newest("n1", "site-a")).toBe(before);
   w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"], epoch: 3, epochStartGuid: before as string, homeGeneration: 1 });
   await w.clock.advance(2_100);
   expect(await w.newest("n1", "site-a")).not.toBe(before);
+});
+
+test("a snapshot of another tool whose name no stream can bear keeps nothing from its copy, held or not, and goes along in the next one of ours", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const autosnap = `${root}/site-a@autosnap_2030-01-01_00:00:01_hourly`;
+  await w.zfs("n1").snapshot([autosnap]);
+  await w.zfs("n1").hold("hc:n2", autosnap);
+  await w.clock.advance(310_000); // the copy is compared again
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ error: "", lagS: 0 });
+  w.zfs("n1").write(`${root}/site-a`, "page", "hello");
+  await w.clock.advance(10_000);
+  expect(w.zfs("n2").files(`${root}/site-a`).get("page")).toBe("hello");
+  expect(await w.newest("n2", "site-a")).toBe(await w.newest("n1", "site-a"));
+  expect(w.cluster.replication("n1").report().get("site-a")?.["n2"]).toMatchObject({ error: "", lagS: 0 });
 });
 
 test("no unit at home: zfs is not even asked what was written", async () => {
