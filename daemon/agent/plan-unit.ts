@@ -127,8 +127,9 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
   }
   if (record.homeGeneration === 0 && record.epochStartGuid !== "" && !local.snapshots.some((snapshot) => snapshot.guid === record.epochStartGuid))
     return failed(quiet(unit), `the last snapshot of the former home (guid ${record.epochStartGuid}) is not here: nothing is mounted.`);
-  // just named as home: whatever lies after the start of the epoch was written by an owner that had lost it
-  const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && local.snapshots.at(-1)?.guid !== record.epochStartGuid ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
+  // just named as home: whatever lies after the start of the epoch was written by an owner that had lost it. Where a home died in the middle of a restore its copy may be half of each, with no snapshot that tells so
+  const halfRestored = record.restored?.atMs === 0 || (record.restore !== undefined && restoreOf(record) === undefined);
+  const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && (halfRestored || local.snapshots.at(-1)?.guid !== record.epochStartGuid) ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
   const restore = restoreOf(record);
   if (restore !== undefined) return waiting([...(tail.length > 0 ? quiet(unit) : local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id } as const] : []), ...tail, ...take, ...opening(unit, local)], `is being restored to ${restore.snapshot}`);
   return planServing(input, unit, local, [...(tail.length > 0 ? quiet(unit) : []), ...tail, ...take, ...opening(unit, local)]);
