@@ -58,7 +58,11 @@ export class Partials {
         // whole, and the crash came before its name; one that cannot have it now (a full pool) is tried again when the next stream comes, and keeps no node from its start
         if (name === this.incoming(unit)) await this.arrive(unit).catch((err: unknown) => this.context.log.warn({ unit, err }, "a copy that had arrived whole stays where it is for now"));
       } else if (whose !== undefined && (name === this.name(unit) || name === this.incoming(unit))) this.book.set(unit, { ...whose, dataset: name, token });
-      else await zfs.abortReceive(name);
+      // one that cannot be given up now belongs to no owner, and goes with the next sweep or before the next stream
+      else await zfs.abortReceive(name).catch((err: unknown) => {
+        this.book.set(unit, { epoch: 0, generation: 0, guid: "0", dataset: name, token });
+        this.context.log.warn({ unit, dataset: name, err }, "what is kept of a cut stream could not be given up; tried again");
+      });
     }
   }
 

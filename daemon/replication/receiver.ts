@@ -58,8 +58,8 @@ export class Receiver {
     return this.context.zfs.look(this.dataset(unit), how);
   }
   /**
-   * The same, before somebody concludes that a first stream is wanted. Throws NOT_READY while the unit's copy is to come back out of the trash: the agent's rename would find its name taken, or the stream would.
-   * The trash is looked at first, so a rename in between is seen under the name.
+   * The same, before somebody concludes that a first stream is wanted. Throws NOT_READY while the unit's copy is to come back out of the trash, or lies in a stash that is half done: the agent's rename would find its
+   * name taken, or the stream would. The trash is looked at first, so a rename in between is seen under the name.
    */
   private async lookBack(unit: string, record: UnitRecord | undefined): ReturnType<Receiver["look"]> {
     const { cluster, host, zfs } = this.context;
@@ -67,6 +67,7 @@ export class Receiver {
     const kept = id !== undefined && comesBack(record, id, host.node) ? await zfs.look(trashDataset(cluster.dataset, id)) : undefined;
     const seen = await this.look(unit);
     if (seen === undefined && kept?.dataset.user["unit"] === unit) throw new HcError("NOT_READY", `${host.node}: its copy of ${unit} comes back out of the trash (${id}).`);
+    if (seen === undefined && (await this.stasher.find()).includes(unit)) throw new HcError("NOT_READY", `${host.node}: its copy of ${unit} is half way into the stash, which is finished first.`);
     return seen;
   }
 
@@ -81,6 +82,7 @@ export class Receiver {
     };
     // a copy that is just being taken apart shows no snapshot for a moment: what the home decided from that would be a second stash and a full stream
     await this.running.get(unit)?.stashed;
+    if (this.stasher.isHalfDone(unit)) await this.finishStash(unit);
     if (query.get("wire") !== String(partsVersion) || !this.partials.isOn || this.context.view.current().units.get(unit)?.value.home !== from) return answer();
     return this.alone(unit, async () => {
       const { guid, epoch, generation, token } = this.partials.of(unit) ?? {};
@@ -127,8 +129,7 @@ export class Receiver {
     this.seals.set(unit, seal);
     return this.alone(unit, async () => {
       await this.partials.abandon(unit, "sealed");
-      await this.stasher.finish(unit);
-      const seen = await this.look(unit);
+      const seen = await this.stasher.whole(unit, () => this.look(unit));
       if (seen !== undefined && seen.dataset.user["sealed"] !== sealText(seal)) await this.context.zfs.set(this.dataset(unit), { [`${userPrefix}sealed`]: sealText(seal) });
       return this.describe(seen, false);
     });
@@ -157,8 +158,12 @@ export class Receiver {
     await this.alone(unit, () => this.partials.abandon(unit, "the home has its snapshot no more"));
     return { version: wireVersion };
   }
-  /** Gives up what is kept of cut streams that nobody will continue. */
+  private finishStash(unit: string): Promise<void> {
+    return this.alone(unit, () => this.stasher.finish(unit), { isStash: true });
+  }
+  /** Finishes stashes that were left half done, and gives up what is kept of cut streams that nobody will continue. */
   public async sweep(): Promise<void> {
+    for (const unit of await this.stasher.find()) await this.finishStash(unit).catch((err: unknown) => this.context.log.warn({ unit, err }, "a stash is still half done: its unit has no copy here; tried again in a minute"));
     if (isRecovering(this.context.view.current())) return;
     for (const unit of this.partials.stale()) await this.alone(unit, async () => (this.partials.stale().includes(unit) ? this.partials.abandon(unit, "its owner is not the home any more, or no copy is wanted here") : undefined));
   }
@@ -171,7 +176,7 @@ export class Receiver {
       if (seal !== undefined && name.startsWith(root)) this.seals.set(name.slice(root.length), seal);
     }
     await this.partials.recover(all);
-    await this.stasher.finish();
+    await this.stasher.recover(all);
   }
 
   /** Ends the receive that runs, and keeps the next one waiting. */
@@ -246,6 +251,7 @@ export class Receiver {
     const me = this.context.host.node;
     const name = this.dataset(head.unit);
     const isFirst = head.baseGuid === "" || head.clone;
+    await this.stasher.finish(head.unit);
     let seen = await (isFirst ? this.lookBack(head.unit, record) : this.look(head.unit, remembered));
     // zfs itself refuses an increment that is not of the newest snapshot, and what it has received is asked for by name; what is remembered is no reason to refuse a stream, and none to acknowledge one that is said to have come before
     if (!isFirst && seen?.snapshots.at(-1)?.guid !== head.baseGuid) seen = await this.look(head.unit);

@@ -30,10 +30,14 @@ export function parseStashId(id: string): { unit: string; epoch: number; node: s
  * Takes a history that lost out of the way of the one that goes on, with no byte destroyed (OWNERSHIP 12): rename into the stash → clone at the common snapshot → promote. The common
  * past then belongs to the unit again; the stash is a clone of it with the snapshots of the tail, and what was written after the last of them is its present. (That is not made a snapshot: after a power
  * cut it lies in an intent log that nobody has replayed, and zfs makes no snapshot before it is mounted: "dataset is busy".) Without common ground the whole copy goes to the stash.
- * The caller has the unit for itself. Steps can be repeated: a break after the rename is taken up by `finish`, which reads what is to be done from the dataset in the stash.
+ * The caller has the unit for itself. Steps can be repeated: a break after the rename is taken up by `finish`, which reads what is to be done from the dataset in the stash. Until that is done the unit seems to have
+ * no copy here, which nobody may take for the truth.
  */
 export class Stasher {
-  /** Units with a stash that is not finished; undefined: not looked for since the start. Only this process makes them, so a node that seals many copies at once need not look for each. */
+  /**
+   * Units with a stash that is not finished; undefined: not looked for since the start. Only this process makes them, so a node that seals many copies at once need not look for each. One that its predecessor made
+   * is missing here when zfs was still renaming at the look after the start: `find` is for that.
+   */
   private pending: Set<string> | undefined;
   public constructor(private readonly context: StashContext) {}
 
@@ -43,9 +47,8 @@ export class Stasher {
    */
   public async take(unit: string, { common, modified, owner }: { common: string; modified: boolean; owner: number }): Promise<string> {
     const { cluster, zfs, host } = this.context;
-    await this.finish(unit);
     const dataset = `${cluster.dataset}/${unit}`;
-    const seen = await zfs.look(dataset);
+    const seen = await this.whole(unit, () => zfs.look(dataset));
     if (seen === undefined) return "";
     if (seen.dataset.mounted) throw new HcError("NOT_READY", `${unit} is still mounted on ${host.node}; its tail is stashed afterwards.`);
     const at = common === "" ? -1 : seen.snapshots.findIndex(({ guid }) => guid === common);
@@ -76,38 +79,76 @@ export class Stasher {
     return id;
   }
 
-  /** Takes up what a crash has left: `unit`, or all. */
-  public async finish(unit?: string): Promise<void> {
+  /** What `look` finds when no stash of the unit is half done any more. The caller has the unit for itself. */
+  public async whole<T>(unit: string, look: () => Promise<T | undefined>): Promise<T | undefined> {
+    await this.finish(unit);
+    const seen = await look();
+    if (seen !== undefined || !(await this.find()).includes(unit)) return seen;
+    await this.finish(unit);
+    return look();
+  }
+  /** Is a stash of the unit half done, as far as is known? No command. */
+  public isHalfDone(unit: string): boolean {
+    return this.pending?.has(unit) ?? true;
+  }
+  /** Units with a stash that is half done, by one look at the disk. */
+  public async find(): Promise<string[]> {
     const { cluster, zfs } = this.context;
-    if (unit !== undefined && this.pending?.has(unit) === false) return;
-    const all = await zfs.datasets(unit === undefined ? cluster.dataset : stashRoot(cluster.dataset)).catch((error: unknown) => {
-      if (errorCode(error) === "NOT_FOUND") return [];
-      throw error;
-    });
-    for (const stashed of all) {
-      const pending = /^pending:([0-9]*)$/.exec(stashed.user["stash"] ?? "");
-      const name = stashed.user["unit"] ?? "";
-      if (pending === null || !stashed.name.startsWith(`${stashRoot(cluster.dataset)}/`) || (unit !== undefined && name !== unit)) continue;
-      await this.rebase(stashed, `${cluster.dataset}/${name}`, pending[1] as string);
-    }
-    if (unit === undefined) this.pending = new Set();
-    else this.pending?.delete(unit);
+    const found = halfDone(await zfs.datasets(stashRoot(cluster.dataset)).catch(noneIfMissing), cluster.dataset).map(({ unit }) => unit);
+    for (const unit of found) this.pending?.add(unit);
+    return [...new Set([...(this.pending ?? []), ...found])];
   }
 
-  private async rebase(stashed: Dataset, dataset: string, guid: string): Promise<void> {
-    const { zfs, log, host } = this.context;
+  /** Takes up what was left half done of the unit. Throws what keeps it from being finished; it stays pending then. */
+  public async finish(unit: string): Promise<void> {
+    const { cluster, zfs } = this.context;
+    if (!this.isHalfDone(unit)) return;
+    const all = await zfs.datasets(stashRoot(cluster.dataset)).catch(noneIfMissing);
+    for (const one of halfDone(all, cluster.dataset)) if (one.unit === unit) await this.rebase(one);
+    this.pending?.delete(unit);
+  }
+  /** After a start, of all units. One that cannot be finished now (a full pool refuses the clone) stays pending: a node must start its sites all the same. `all`: the datasets of this node. */
+  public async recover(all: readonly Dataset[]): Promise<void> {
+    this.pending = new Set();
+    for (const one of halfDone(all, this.context.cluster.dataset)) {
+      await this.rebase(one).catch((err: unknown) => {
+        this.pending?.add(one.unit);
+        this.context.log.warn({ unit: one.unit, stash: one.stashed.name, err }, "a stash is left half done for now: its unit has no copy here until it is finished");
+      });
+    }
+  }
+
+  private async rebase({ unit, stashed, guid }: HalfDone): Promise<void> {
+    const { zfs, log, host, cluster } = this.context;
+    const dataset = `${cluster.dataset}/${unit}`;
     const base = (await zfs.snapshots(stashed.name)).find((snapshot) => snapshot.guid === guid);
     const here = await zfs.look(dataset);
     if (here === undefined && base !== undefined) {
       const { stash: _stash, state: _state, ...user } = stashed.user;
       const properties = Object.fromEntries(Object.entries(user).map(([name, value]) => [userPrefix + name, value]));
-      await zfs.clone(`${stashed.name}@${base.name}`, dataset, { canmount: "noauto", readonly: "on", mountpoint: `${host.paths.data}/${user["unit"] ?? ""}`, ...properties, [`${userPrefix}state`]: "live" });
+      await zfs.clone(`${stashed.name}@${base.name}`, dataset, { canmount: "noauto", readonly: "on", mountpoint: `${host.paths.data}/${unit}`, ...properties, [`${userPrefix}state`]: "live" });
     }
     if (base !== undefined && (here === undefined || here.dataset.origin === `${stashed.name}@${base.name}`)) await zfs.promote(dataset);
     else if (base !== undefined) log.warn({ dataset, stash: stashed.name }, "the unit came back another way; the stash stays whole");
     // where it is looked at is no business of the unit's own place
-    await zfs.set(stashed.name, { mountpoint: `${host.paths.data}/stash/${stashed.name.slice(stashRoot(this.context.cluster.dataset).length + 1)}`, [stashProperty]: "kept" });
+    await zfs.set(stashed.name, { mountpoint: `${host.paths.data}/stash/${stashed.name.slice(stashRoot(cluster.dataset).length + 1)}`, [stashProperty]: "kept" });
   }
+}
+
+/** `guid`: of the common snapshot, "" = none. */
+interface HalfDone { unit: string; stashed: Dataset; guid: string }
+/** Pure. */
+function halfDone(all: readonly Dataset[], root: string): HalfDone[] {
+  const prefix = `${stashRoot(root)}/`;
+  return all.flatMap((stashed) => {
+    const guid = stashed.name.startsWith(prefix) ? /^pending:([0-9]*)$/.exec(stashed.user["stash"] ?? "")?.[1] : undefined;
+    const unit = stashed.user["unit"] ?? parseStashId(stashed.name.slice(prefix.length))?.unit;
+    return guid === undefined || unit === undefined ? [] : [{ unit, stashed, guid }];
+  });
+}
+function noneIfMissing(error: unknown): Dataset[] {
+  if (errorCode(error) === "NOT_FOUND") return [];
+  throw error;
 }
 
 export async function ensureStash({ zfs, cluster }: Pick<NodeContext, "zfs" | "cluster">): Promise<void> {

@@ -72,7 +72,7 @@ test("broken before and after each of its changes, it is finished by the next st
     for (const after of [false, true]) {
       const { zfs, common } = await disk();
       await expect(stasher(breaking(zfs, at, after).zfs).take("site-a", { ...wish, common })).rejects.toThrow("the power is gone");
-      await stasher(zfs).finish();
+      await stasher(zfs).recover(await zfs.datasets(root));
       await stasher(zfs).take("site-a", { ...wish, common });
       await expectStashed(zfs, common);
     }
@@ -120,7 +120,7 @@ test("once everything was looked through, a unit without an unfinished stash cos
   const one = stasher(zfs);
   await one.finish("site-a");
   expect(asked).toEqual([`datasets ${root}/stash`]); // not known yet
-  await one.finish();
+  await one.recover(await zfs.datasets(root));
   asked.length = 0;
   await one.finish("site-a");
   expect(asked).toEqual([]);
