@@ -8,9 +8,10 @@ import { restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import { Locks } from "../lib/locks.js";
-import { type ClusterState, desiredOf } from "../state/cluster-state.js";
+import type { ClusterState } from "../state/cluster-state.js";
 import { type BrowseInfo, VaultClones } from "./clones.js";
 import { chooseSnapshot, madeMs, type VaultSnapshot } from "./choose-snapshot.js";
+import { chooseOfOther } from "./choose-source.js";
 import { changeUnit } from "./kept.js";
 import { type FileRestored, restoreFile } from "./restore-file.js";
 import { driveRestore, isPassing, nameOf, withoutStaleRestore, withRestore } from "./restore-unit.js";
@@ -70,18 +71,7 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
   async function chosenFrom(unit: string, origin: Origin): Promise<Chosen> {
     assertHome(context, unit);
     if ("stash" in origin) return chosenStash(context, unit, origin.stash);
-    return origin.source === undefined ? { snapshot: await chosen(unit, origin.at) } : { snapshot: await chosenOf(unit, origin.source, origin.at), source: origin.source };
-  }
-  /** Of another unit: its numbers of user and group are the same only within a customer, and one customer never sees another's files. */
-  async function chosenOf(unit: string, source: string, at: string): Promise<VaultSnapshot> {
-    assertHome(context, unit);
-    const state = context.view.current();
-    const [mine, theirs] = [unit, source].map((id) => desiredOf(state, "site", state.units.get(id)?.value.name ?? "")?.value.spec.customer);
-    if (theirs === undefined) throw new HcError("NOT_FOUND", `There is no unit ${source}.`);
-    if (mine !== theirs) throw new HcError("INVALID_INPUT", `from: ${source} belongs to the customer ${theirs}, ${unit} to ${mine}.`);
-    const seen = await context.zfs.look(`${context.cluster.dataset}/${source}`);
-    if (seen?.dataset.user["unit"] !== source) throw new HcError("IMPOSSIBLE_CHANGE", `${node}, the home of ${unit}, holds no copy of ${source}: move ${unit} to a node that does (\`hc site show ${source.replace(/^site-/, "")}\`).`);
-    return chooseSnapshot(source, seen.snapshots, groupedAs(state.units.get(source)?.value, at), clock.wallMs());
+    return origin.source === undefined ? { snapshot: await chosen(unit, origin.at) } : { snapshot: await chooseOfOther(context, unit, origin.source, origin.at), source: origin.source };
   }
   const home: VaultHome = {
     async list(unit) {

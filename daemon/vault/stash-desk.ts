@@ -3,6 +3,7 @@ import { pipeline } from "node:stream/promises";
 import type { NodeContext } from "../context.js";
 import type { DesiredDocument } from "../lib/documents.js";
 import { HcError } from "../lib/errors.js";
+import { unpackText } from "../lib/packed-text.js";
 import { frame } from "../replication/frames.js";
 import { Locks } from "../lib/locks.js";
 import { isStash, parseStashId, presentName, stashRoot } from "../replication/stash.js";
@@ -167,7 +168,7 @@ const named = (snapshot: Snapshot): Named => ({ name: snapshot.name, guid: snaps
 /** The unit's own document as its dataset bears it; undefined when it cannot be read. */
 function documentOf(text: string | undefined): DesiredDocument<"site"> | undefined {
   try {
-    const value = JSON.parse(text ?? "") as DesiredDocument<"site">;
+    const value = JSON.parse(unpackText(text ?? "")) as DesiredDocument<"site">;
     return value.kind === "site" && typeof value.spec.customer === "string" ? value : undefined;
   } catch {
     return undefined;

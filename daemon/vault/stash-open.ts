@@ -27,14 +27,20 @@ export function stashNode(id: string): string {
 type Context = Pick<NodeContext, "cluster" | "zfs" | "peers" | "view" | "host">;
 const detailOf = ({ peers }: Context, id: string): Promise<StashDetail> => peers.call<StashDetail>(stashNode(id), "POST", `/peer/v1/stash/${encodeURIComponent(id)}/present`, {}, { timeoutMs: detailMs });
 
-/** What a restore of `unit` out of a stash takes. Numbers of users and groups are the same only within a customer, and one customer never sees another's files. Throws INVALID_INPUT, NOT_FOUND, UNREACHABLE. */
+/** What a restore of `unit` out of a stash takes. Numbers of users and groups are the same only within a customer, and one customer never sees another's files: names of units are used again. Throws INVALID_INPUT, NOT_FOUND, UNREACHABLE. */
 export async function chosenStash(context: Context, unit: string, id: string): Promise<{ snapshot: VaultSnapshot; source: string }> {
   const stash = await detailOf(context, id);
   const state = context.view.current();
   const mine = desiredOf(state, "site", state.units.get(unit)?.value.name ?? "")?.value.spec.customer;
-  const theirs = stash.customer !== "" ? stash.customer : stash.unit === unit ? mine : undefined;
+  const theirs = stash.customer !== "" ? stash.customer : (await isOfPresent(context, unit, stash)) ? mine : undefined;
   if (mine === undefined || mine !== theirs) throw new HcError("INVALID_INPUT", `stash: ${id} belongs to the customer ${theirs ?? "(not known)"}, ${unit} to ${mine ?? "(not known)"}.`);
   return { snapshot: { name: presentName, guid: stash.present, createtxg: "0", atMs: stash.stashedAtMs, madeMs: stash.stashedAtMs }, source: stashSource(id) };
+}
+
+/** Of one that bears no document: does it stand on a snapshot of what the unit is now? Then it is the unit's, whoever else had the name before. */
+async function isOfPresent({ cluster, zfs }: Context, unit: string, { unit: theirs, common }: StashDetail): Promise<boolean> {
+  if (theirs !== unit || common === null) return false;
+  return (await zfs.look(`${cluster.dataset}/${unit}`))?.snapshots.some(({ guid }) => guid === common.guid) ?? false;
 }
 
 /**

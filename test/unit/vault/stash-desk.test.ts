@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import pino from "pino";
 import type { NodeContext, Peers } from "../../../daemon/context.js";
+import { packText } from "../../../daemon/lib/packed-text.js";
 import { defaultPaths } from "../../../daemon/lib/node-config.js";
 import { presentName, Stasher } from "../../../daemon/replication/stash.js";
 import { type CloneContext, VaultClones } from "../../../daemon/vault/clones.js";
@@ -34,11 +35,11 @@ function node(name: string, peers: Partial<Peers> = {}): Disk {
   return { zfs, clones, context, desk: new StashDesk(context, clones) };
 }
 /** n2's disk: snapshots 1 and 2 of which n1 has the first, then a present; the stash of it. n1 holds the first snapshot. */
-async function lost(name = "n2"): Promise<Disk & { common: string }> {
-  const disk = node(name);
+async function lost(definition = JSON.stringify(document("acme"))): Promise<Disk & { common: string }> {
+  const disk = node("n2");
   const { zfs } = disk;
   await zfs.create(root, {});
-  await zfs.create(`${root}/site-a`, { mountpoint: "/hc/site-a", "hybridcluster:unit": "site-a", "hybridcluster:definition": JSON.stringify(document("acme")) });
+  await zfs.create(`${root}/site-a`, { mountpoint: "/hc/site-a", "hybridcluster:unit": "site-a", "hybridcluster:definition": definition });
   await zfs.mount(`${root}/site-a`);
   for (const text of ["1", "2", "3"]) {
     zfs.write(`${root}/site-a`, "page", text);
@@ -115,4 +116,25 @@ test("only units of the customer whose it is are given it", async () => {
   expect([snapshot.name, stashOfSource(source), stashOfSource("site-a"), stashOfSource(undefined)]).toEqual([presentName, id, undefined, undefined]);
   await expect(chosenStash(context, "site-b", id)).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("belongs to the customer acme, site-b to other") });
   expect(() => stashNode("x")).toThrow(/^stash: "x" is no id of a stash/);
+});
+test("a long document tells the customer too, so nobody else who has a unit of that name now is given it", async () => {
+  const long = packText(JSON.stringify({ ...document("former"), hostnames: Array.from({ length: 300 }, (_, i) => `${i}.example.com`) })) ?? "";
+  expect(long).toMatch(/^gz:/);
+  const holder = await lost(long);
+  expect((await holder.desk.detail(id)).customer).toBe("former");
+  const { context } = node("n1", { call: async <T>() => (await holder.desk.withPresent(id)) as T });
+  await expect(chosenStash(context, "site-a", id)).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("belongs to the customer former, site-a to acme") });
+});
+test.each(["", "gz:broken", "{}"])("one whose document cannot be read (%j) is given to a unit of its name only where that stands on the same snapshot", async (definition) => {
+  const holder = await lost(definition);
+  const { zfs, context } = node("n1", { call: async <T>() => (await holder.desk.withPresent(id)) as T });
+  await zfs.create(root, {});
+  // the same name, made anew
+  await zfs.create(`${root}/site-a`, { "hybridcluster:unit": "site-a" });
+  await zfs.snapshot([`${root}/site-a@1-20260101T000000.001Z-n2`]);
+  await expect(chosenStash(context, "site-a", id)).rejects.toMatchObject({ code: "INVALID_INPUT", message: expect.stringContaining("belongs to the customer (not known)") });
+  await zfs.rename(`${root}/site-a`, `${root}/site-b`);
+  const { stream } = holder.zfs.send(`${root}/site-a@1-20260101T000000.001Z-n2`, undefined, never);
+  await zfs.receive(`${root}/site-a`, stream, { "hybridcluster:unit": "site-a" }, never);
+  expect((await chosenStash(context, "site-a", id)).snapshot.name).toBe(presentName);
 });
