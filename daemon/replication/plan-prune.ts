@@ -20,7 +20,7 @@ export interface PrunableSnapshot extends SnapshotInfo { userrefs: number }
 /**
  * Names to destroy, oldest first. Of each hour, day and week the oldest snapshot is kept, so that the answer does not change when newer ones
  * come. Never: the newest one, one that is held, one in `keep` (names: sources of running sends, newest common ones), one whose name
- * we did not make. `nowMs` must not be read from a clock that may jump (see prune.ts).
+ * we did not make. `nowMs` must not be read from a clock that may jump (see prune-clock.ts).
  */
 export function planPrune(snapshots: readonly PrunableSnapshot[], nowMs: number, keep: ReadonlySet<string>, retention: Retention = defaultRetention): string[] {
   const newest = snapshots.at(-1);

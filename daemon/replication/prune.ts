@@ -6,6 +6,7 @@ import type { Snapshot } from "../zfs/zfs.js";
 import type { InUse } from "./in-use.js";
 import type { Counters } from "./metrics.js";
 import { planPrune, type Retention } from "./plan-prune.js";
+import { believe, type Believed, pruneNow } from "./prune-clock.js";
 
 /** More are destroyed in the next round, so that a round stays short. */
 const maxPerDataset = 100;
@@ -17,14 +18,15 @@ export interface PruneParts {
   inUse: InUse;
   /** Undefined: not known, nothing is pruned. */
   retention(unit: string): Retention | undefined;
-  /** Snapshots that must stay besides held ones; undefined = leave the unit alone now (it is moved, or received into). */
-  keep(unit: string): ReadonlySet<string> | undefined;
+  /** Snapshots that must stay besides held ones; undefined = leave the unit alone now (it is moved, or received into). `atMs`: the time that is believed, UTC ms. */
+  keep(unit: string, atMs: number): ReadonlySet<string> | undefined;
 }
 
 /** Thins out the snapshots of all units that this node holds, as home or as replica. */
 export class Pruner {
   /** Dataset → its newest snapshot and when it was first seen here. */
   private readonly seen = new Map<string, { guid: string; atMs: number }>();
+  private believed: Believed;
   private readonly changes: ChangeReader | undefined;
   /** Datasets to be looked at in the next round, and rounds until all are. */
   private due = new Set<string>();
@@ -34,14 +36,16 @@ export class Pruner {
     private readonly parts: PruneParts,
   ) {
     this.changes = context.changes?.reader();
+    this.believed = believe(undefined, context.clock.wallMs(), context.clock.monotonicMs());
   }
 
   public async round(signal: AbortSignal): Promise<void> {
+    this.readClock();
     for (const [dataset, snapshots] of await this.look()) {
       const unit = this.unitOf(dataset);
       const newest = snapshots.at(-1);
       if (newest === undefined || unit === undefined) continue;
-      const keep = this.parts.keep(unit);
+      const keep = this.parts.keep(unit, this.believed.atMs);
       const retention = this.parts.retention(unit);
       if (keep === undefined || retention === undefined) {
         this.due.add(dataset);
@@ -79,10 +83,13 @@ export class Pruner {
     });
     return new Map(seen.flatMap((one) => (one === undefined ? [] : [[one.dataset.name, one.snapshots]])));
   }
-  /**
-   * Ages count from the newest snapshot's own time plus the monotonic time since it was first seen here: a wall clock that jumps by years
-   * must not empty the vault. After a restart things only grow old a little later.
-   */
+  private readClock(): void {
+    const { clock, log } = this.context;
+    const wasAhead = this.believed.aheadSinceMs !== undefined;
+    this.believed = believe(this.believed, clock.wallMs(), clock.monotonicMs());
+    if (!wasAhead && this.believed.aheadSinceMs !== undefined) log.warn({ wallMs: clock.wallMs(), believedMs: this.believed.atMs }, "the clock jumped ahead: snapshots are thinned out as if it had not, until it has stayed there for two days or hcd starts anew");
+  }
+  /** Of a snapshot that was there at the start things only grow old a little later. */
   private nowMs(dataset: string, newest: { guid: string; atMs: number }): number {
     const monotonic = this.context.clock.monotonicMs();
     let seen = this.seen.get(dataset);
@@ -90,7 +97,7 @@ export class Pruner {
       seen = { guid: newest.guid, atMs: monotonic };
       this.seen.set(dataset, seen);
     }
-    return newest.atMs + (monotonic - seen.atMs);
+    return pruneNow(newest.atMs, monotonic - seen.atMs, this.believed);
   }
   private async destroy(snapshot: string): Promise<void> {
     if (this.parts.inUse.has(snapshot)) return;

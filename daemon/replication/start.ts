@@ -148,9 +148,9 @@ export async function startReplication(context: NodeContext, options: Replicatio
     counters,
     inUse,
     retention: (unit) => options.retention ?? retentionOf(context.view.current(), unit),
-    keep(unit) {
+    keep(unit, atMs) {
       if (driver.isPaused(unit) || receiver.isReceiving(unit)) return undefined;
-      return new Set([...lag.confirmedSnapshots(unit), ...keptNames(context.view.current().units.get(unit)?.value, clock.wallMs())]);
+      return new Set([...lag.confirmedSnapshots(unit), ...keptNames(context.view.current().units.get(unit)?.value, atMs)]);
     },
   });
 

@@ -5,12 +5,16 @@ import { HcError } from "../../daemon/lib/errors.js";
 export class SimClock implements Clock {
   private nowMs = 0;
   private timers: { atMs: number; fire: () => void }[] = [];
-  public constructor(private readonly startWallMs = Date.UTC(2030, 0, 1)) {}
+  public constructor(private startWallMs = Date.UTC(2030, 0, 1)) {}
   public monotonicMs(): number {
     return this.nowMs;
   }
   public wallMs(): number {
     return this.startWallMs + this.nowMs;
+  }
+  /** The wall clock alone is set ahead or back. */
+  public jump(ms: number): void {
+    this.startWallMs += ms;
   }
   /** Sleeps that have not ended. */
   public waiting(): number {

@@ -12,7 +12,7 @@ const root = "hpool/hc";
 const signal = new AbortController().signal;
 
 /** Twelve units with a snapshot each. */
-async function setUp() {
+async function setUp(allMs = 60_000) {
   const clock = new SimClock();
   const changes = new ZfsChanges();
   const plain = createFakeZfs({ seed: "prune", nowMs: () => clock.wallMs() });
@@ -31,9 +31,15 @@ async function setUp() {
   };
   const zfs = noticed({ ...plain, datasets, look, lookAt }, changes, () => clock.monotonicMs());
   const paused = new Set<string>();
-  const pruner = new Pruner({ cluster: { dataset: root } as never, zfs, clock, changes, log: pino({ level: "silent" }) }, {
-    counters: new Counters(), inUse: new InUse(), retention: () => ({ ...defaultRetention, allMs: 60_000, hourlyMs: 0, dailyMs: 0, weeklyMs: 0 }), keep: (unit) => (paused.has(unit) ? undefined : new Set()),
+  const told: string[] = [];
+  const log = pino({ level: "warn" }, { write: (line: string) => void told.push(line) });
+  const made = () => new Pruner({ cluster: { dataset: root } as never, zfs, clock, changes, log }, {
+    counters: new Counters(), inUse: new InUse(), retention: () => ({ ...defaultRetention, allMs, hourlyMs: 0, dailyMs: 0, weeklyMs: 0 }), keep: (unit) => (paused.has(unit) ? undefined : new Set()),
   });
+  let pruner = made();
+  const restart = (): void => {
+    pruner = made();
+  };
   await zfs.create(root, {});
   const snapshot = (unit: string): Promise<void> => zfs.snapshot([`${root}/${unit}@${makeSnapshotName(1, clock.wallMs(), "n1")}`]);
   for (let number = 1; number <= 12; number += 1) {
@@ -41,7 +47,7 @@ async function setUp() {
     await snapshot(`site-${number}`);
   }
   const left = async (unit: string): Promise<number> => (await plain.snapshots(`${root}/${unit}`)).length;
-  return { clock, zfs, paused, snapshot, left, round: async () => {
+  return { clock, zfs, paused, snapshot, left, told, restart, round: async () => {
     await pruner.round(signal);
     return asked.splice(0).sort();
   } };
@@ -84,4 +90,22 @@ test("one that is gone is no trouble of the others", async () => {
   await zfs.destroy(`${root}/site-5`);
   expect((await round()).filter((unit) => unit !== "site-5")).toEqual(["site-3"]);
   expect(await left("site-3")).toBe(1);
+});
+
+test("a snapshot of the future makes no other one old, here and after the next start; the clock that jumped is told once", async () => {
+  const { clock, zfs, snapshot, left, round, told, restart } = await setUp(1_800_000);
+  await round();
+  await clock.advance(30_000);
+  clock.jump(365 * 24 * 3_600_000);
+  await snapshot("site-3");
+  for (let at = 0; at < 6; at += 1) await round();
+  expect([await left("site-3"), told.filter((text) => text.includes("jumped ahead")).length]).toEqual([2, 1]);
+  clock.jump(-365 * 24 * 3_600_000);
+  restart();
+  await round();
+  expect(await left("site-3")).toBe(2);
+  // and it is thinned out again as time passes
+  await clock.advance(3_600_000);
+  for (let at = 0; at < 6; at += 1) await round();
+  expect((await zfs.snapshots(`${root}/site-3`)).map(({ atMs }) => new Date(atMs).getUTCFullYear())).toEqual([2031]);
 });
