@@ -131,7 +131,12 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
   const halfRestored = record.restored?.atMs === 0 || (record.restore !== undefined && restoreOf(record) === undefined);
   const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && (halfRestored || local.snapshots.at(-1)?.guid !== record.epochStartGuid) ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
   const restore = restoreOf(record);
-  if (restore !== undefined) return waiting([...(tail.length > 0 ? quiet(unit) : local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id } as const] : []), ...tail, ...take, ...opening(unit, local)], `is being restored to ${restore.snapshot}`);
+  if (restore !== undefined) {
+    const still = [...(tail.length > 0 ? quiet(unit) : local.mounted && unit.service === "active" ? [{ action: "stop", unit: unit.id } as const] : []), ...tail, ...take, ...opening(unit, local)];
+    if (restore.failed === undefined) return waiting(still, `is being restored to ${restore.snapshot}`);
+    // the quota too: more room may be what it waits for
+    return failed([...still, ...describing(unit, local)], `its restore to ${restore.snapshot} failed (${restore.failed}), and the present before it cannot be rolled back to, because a snapshot was made after it: it is copied back out of ${restore.before}, each 10 s until that succeeds. Until then neither state is whole, and the site does not start; if there is no room, make some.`);
+  }
   return planServing(input, unit, local, [...(tail.length > 0 ? quiet(unit) : []), ...tail, ...take, ...opening(unit, local)]);
 }
 

@@ -127,7 +127,8 @@ export function stateOf(facts: Pick<StatusFacts, "alive" | "state">, record: Uni
   if (facts.state.recovery?.value.state === "recovering") return "down"; // what a backup says of it is long over
   if (!facts.alive.has(record.home)) return "down";
   if (record.move !== undefined) return "moving";
-  if (restoreOf(record) !== undefined) return "restoring";
+  const restore = restoreOf(record);
+  if (restore !== undefined) return restore.failed === undefined ? "restoring" : "failed";
   if (record.state === "creating") return home?.state === "failed" ? "failed" : "creating";
   // what a home had told before it was switched off is no news of its new life
   const session = facts.state.sessions.get(record.home)?.value;

@@ -53,7 +53,7 @@ export interface UnfitMark { node: string; atMs: number; /** The how manieth tim
 export interface GroupSnapshot { id: string; name: string; snapshot: string; atMs: number; expiresAtMs: number; /** Units in the group when it was made. */ of: number }
 
 /** Like a move's, its state lies in the record: whoever changes the record meanwhile, by a failover or a deletion, ends it. `before` is "" until the site stands still and that snapshot is made. */
-export interface RestoreState { id: string; epoch: number; snapshot: string; /** Unit whose snapshot it is, when not its own: a copy. */ source?: string; before: string; reason: string }
+export interface RestoreState { id: string; epoch: number; snapshot: string; /** Unit whose snapshot it is, when not its own: a copy. */ source?: string; before: string; /** Name of the snapshot that ends it, written before that is made: where it exists the copy has ended. Missing before version 0.2. */ after?: string; /** Why it failed, where the present is brought back by a copy (vault/restore-unit.ts). */ failed?: string; reason: string }
 /** `error`: "" = the unit is what the snapshot was; else it is as it was before. */
 export interface RestoreResult { id: string; snapshot: string; before: string; atMs: number; error: string; detail: string }
 /** The restore that runs. One of an earlier epoch died with that epoch's home: the copy that went on is as it was before. */

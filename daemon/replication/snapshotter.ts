@@ -1,6 +1,6 @@
 import type { NodeContext, Session } from "../context.js";
 import { errorCode } from "../lib/errors.js";
-import type { SnapshotInfo, UnitRecord } from "../lib/records.js";
+import { restoreOf, type SnapshotInfo, type UnitRecord } from "../lib/records.js";
 import { makeSnapshotName } from "../zfs/snapshot-name.js";
 import { HcError } from "../lib/errors.js";
 import type { LagBook } from "./lag.js";
@@ -112,10 +112,10 @@ export class Snapshotter {
     const rpoS = this.parts.rpo();
     const nowMs = clock.monotonicMs();
     const isOld = (unit: string): boolean => isDue(this.parts.lag.dirtySinceMs(unit) ?? nowMs, nowMs, rpoS(unit));
-    // looked at anew: while this node asked its disk, a unit may have gone to another home, whose stream would find the snapshot in its way
+    // looked at anew: while this node asked its disk, a unit may have gone to another home, whose stream would find the snapshot in its way; or a restore was ordered, whose snapshot of the present has to be the newest
     const isOurs = ({ unit, epoch }: UnitRecord): boolean => {
       const record = this.parts.record(unit);
-      return record?.home === this.context.host.node && record.epoch === epoch && mayRecord(record, this.context.session);
+      return record?.home === this.context.host.node && record.epoch === epoch && mayRecord(record, this.context.session) && restoreOf(record) === undefined;
     };
     const due = dirty.filter((record) => !this.parts.isPaused(record.unit) && isOurs(record) && isOld(record.unit));
     if (due.length === 0) return dirty.length > 0;

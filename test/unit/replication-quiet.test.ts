@@ -139,3 +139,27 @@ test("as of when a copy is clean is true, however long a look takes and however 
     await loop;
   }), { numRuns: 60, seed: 4 });
 });
+
+test("a look that began before a restore was ordered makes no snapshot after it", async () => {
+  const clock = new SimClock();
+  const made: string[] = [];
+  let answer = (): void => undefined;
+  const asked = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const zfs = {
+    written: async () => {
+      await asked;
+      return new Map(["a", "b"].map((site) => [`hpool/hc/site-${site}`, "4096"]));
+    },
+    snapshot: async (names: readonly string[]) => void made.push(...names), snapshots: async () => [],
+  };
+  let restored = "";
+  const restore = { id: "r", epoch: 1, snapshot: "s", before: "", reason: "" };
+  const snapshotter = snapshotterOn(clock, new LagBook(() => clock.monotonicMs()), zfs, false, (unit) => (unit === restored ? { ...home(unit), restore } : home(unit)));
+  const round = snapshotter.round([home("site-a"), home("site-b")]);
+  restored = "site-a";
+  answer();
+  await round;
+  expect(made).toEqual([expect.stringMatching(/^hpool\/hc\/site-b@/)]);
+});
