@@ -13,9 +13,12 @@ import { type Decision, decide, type Origin, type Step, stepsOf } from "./logic.
 import { Locks } from "../lib/locks.js";
 import type { Counters } from "./metrics.js";
 import type { RateLimit } from "./rate-limit.js";
+import { mayRecord } from "./snapshotter.js";
 import { isSendable, readAck, readUnitSnapshots, type StreamHead, partsVersion, type UnitSnapshots, wireVersion } from "./wire.js";
 
 export type SenderContext = Pick<NodeContext, "host" | "cluster" | "zfs" | "view" | "session" | "peers" | "clock" | "log">;
+/** Rest after leftovers could not be released, ms. */
+const tidyAgainMs = 60_000;
 /** A stream with no byte for so long is given up, ms. */
 const idleTimeoutMs = 20_000;
 
@@ -33,8 +36,8 @@ interface Plan { decision: Decision; steps: Step<Snapshot>[]; target: Snapshot; 
 export class Sender {
   private readonly pairs = new Map<string, Pair>();
   private readonly locks = new Locks();
-  /** unit → replica list whose leftovers of earlier roles were released. */
-  private readonly tidied = new Map<string, string>();
+  /** unit → epoch and replica list whose leftovers of earlier roles were released, or will be tried again at that time, monotonic ms. */
+  private readonly tidied = new Map<string, { key: string; againMs: number }>();
   public constructor(
     private readonly context: SenderContext,
     private readonly parts: { lag: LagBook; counters: Counters; rate: RateLimit; inUse: InUse; holds: HoldBook },
@@ -54,7 +57,7 @@ export class Sender {
   private forget(unit: string): void {
     this.retain((other) => other !== unit);
   }
-  /** Keeps what is known of these pairs only; holds of the others are let go at the unit's next success. */
+  /** Keeps what is known of these pairs only; holds of the others are let go at the unit's next success, or by `tidyAlone`. */
   public retain(wanted: (unit: string, node: string) => boolean): void {
     for (const key of this.pairs.keys()) {
       const [unit = "", node = ""] = key.split("\0");
@@ -219,17 +222,36 @@ export class Sender {
     return undefined;
   }
 
-  /** Once every replica has its own hold: what this node kept for others as a replica, and for nodes that are replicas no more, is let go. */
+  /** The same for a unit that has no copy elsewhere, and gets none: nothing would be sent, at whose success it is done. No command once it is done. */
+  public async tidyAlone(record: UnitRecord): Promise<void> {
+    if (mayRecord(record, this.context.session)) await this.tidy(record, `${this.context.cluster.dataset}/${record.unit}`);
+  }
+  /** Once every replica has its own hold: what this node kept for others as a replica, and for nodes that are replicas no more, is let go. What fails is no failure of the send, and is tried again later. */
   private async tidy(record: UnitRecord, dataset: string): Promise<void> {
-    const { unit, replicas } = record;
+    const { unit, epoch, replicas } = record;
+    const { zfs, cluster, clock, log, view } = this.context;
     // it may have been handed over since the answer came: what is held here now is its new home's business
-    if (this.context.view.current().units.get(unit)?.value.home !== record.home) return;
-    const key = replicas.join(" ");
-    if (this.tidied.get(unit) === key || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
-    this.tidied.set(unit, key);
-    const { zfs, cluster } = this.context;
-    const own = replicas.map(holdTag);
-    for (const [tag, snapshot] of await ourHolds(zfs, dataset, await zfs.snapshots(dataset), cluster.members.map(({ node }) => node))) if (!own.includes(tag)) this.parts.holds.releaseLater(tag, snapshot);
+    const present = (): UnitRecord | undefined => {
+      const now = view.current().units.get(unit)?.value;
+      return now?.home === record.home ? now : undefined;
+    };
+    if (present() === undefined) return;
+    const key = `${epoch} ${replicas.join(" ")}`;
+    const known = this.tidied.get(unit);
+    if ((known?.key === key && clock.monotonicMs() < known.againMs) || replicas.some((node) => this.pairs.get(`${unit}\0${node}`)?.doubtful !== false)) return;
+    const mine = { key, againMs: clock.monotonicMs() + tidyAgainMs };
+    this.tidied.set(unit, mine); // at once: others do not begin it too
+    try {
+      const all = await ourHolds(zfs, dataset, await zfs.snapshots(dataset), cluster.members.map(({ node }) => node));
+      // as it is now: a copy may have been ordered meanwhile, and its holds are among these
+      const now = present();
+      if (now === undefined) return;
+      const own = [...replicas, ...now.replicas, ...(now.move === undefined ? [] : [now.move.target])].map(holdTag);
+      for (const [tag, snapshot] of all) if (!own.includes(tag)) this.parts.holds.releaseLater(tag, snapshot);
+      mine.againMs = Number.POSITIVE_INFINITY;
+    } catch (err) {
+      log.info({ unit, err }, "holds of earlier roles could not be released; tried again in a minute");
+    }
   }
 }
 

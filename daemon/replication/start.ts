@@ -141,6 +141,17 @@ export async function startReplication(context: NodeContext, options: Replicatio
       for (const node of pairs.get(record.unit) ?? []) if (returned.has(node) || !driver.has(record.unit, node)) driver.want(record.unit, node, { now: true });
     }
   }
+  let tidying = false;
+  /** One after the other: a node alone has many of them after its start. */
+  async function tidyLonely(): Promise<void> {
+    if (tidying) return;
+    tidying = true;
+    try {
+      for (const record of homes()) if (record.move === undefined && record.replicas.every((node) => node === me) && !arrives(record) && !signal.aborted) await sender.tidyAlone(record);
+    } finally {
+      tidying = false;
+    }
+  }
   function verify(): void {
     for (const record of homes()) for (const node of record.replicas) if (node !== me) driver.want(record.unit, node);
   }
@@ -198,6 +209,7 @@ export async function startReplication(context: NodeContext, options: Replicatio
       every(options.lookMs ?? 1_000, "snapshots", async () => {
         if (!context.session.isLive() && context.session.held().size === 0) return;
         reconcile();
+        void tidyLonely();
         // while a unit is made what it was (daemon/vault), what is written is neither the customer's nor whole: no snapshot of it, and no lag
         await snapshotter.roundIfDue(homes().filter((record) => (restoreOf(record)?.before ?? "") === "" && !arrives(record)), options.lookMs ?? 1_000, (node) => context.view.current().sessions.get(node)?.value.dead !== true);
         if (clock.monotonicMs() - verifiedMs > (options.verifyMs ?? 300_000)) {

@@ -492,6 +492,70 @@ test("a node that is the target of a move is taken for a replica; when the move 
   expect((await w.zfs("n1").snapshots(`${root}/site-a`)).map((item) => item.userrefs)).toEqual([0, 1]);
 });
 
+test("when the last copy leaves the record, nothing is held for it any more; a failure is tried again a minute later and no sooner", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, ["n2"]);
+  await w.clock.advance(20_000);
+  const held = async (): Promise<number[]> => (await w.zfs("n1").snapshots(`${root}/site-a`)).map(({ userrefs }) => userrefs);
+  expect(await held()).toEqual([1]);
+  const { holds } = w.zfs("n1");
+  let asked = 0;
+  w.zfs("n1").holds = async () => {
+    asked += 1;
+    throw new Error("the pool is busy");
+  };
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: [] });
+  await w.clock.advance(50_000);
+  expect([await held(), asked]).toEqual([[1], 1]);
+  w.zfs("n1").holds = async (names) => {
+    asked += 1;
+    return holds(names);
+  };
+  await w.clock.advance(300_000);
+  expect([await held(), asked]).toEqual([[0], 2]);
+});
+
+test("a failure to release what earlier roles held is no failure of the send, and is tried again", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, []);
+  await w.zfs("n1").hold("hc:keep", `${root}/site-a@1-20300101T000000.000Z-n1`);
+  const { holds } = w.zfs("n1");
+  w.zfs("n1").holds = async () => {
+    throw new Error("the pool is busy");
+  };
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"] });
+  await w.clock.advance(20_000);
+  const refs = async (): Promise<number | undefined> => (await w.zfs("n1").snapshots(`${root}/site-a`))[0]?.userrefs;
+  expect([await refs(), w.cluster.replication("n1").report().get("site-a")?.["n2"]?.error]).toEqual([2, ""]);
+  w.zfs("n1").holds = holds;
+  await w.clock.advance(60_000);
+  w.zfs("n1").write(`${root}/site-a`, "page", "later");
+  await w.clock.advance(10_000);
+  expect(await refs()).toBe(0);
+});
+
+test("a copy that is ordered while the holds of earlier roles are looked for keeps its own", async () => {
+  w = await world(["n1", "n2"]);
+  await site(w, []);
+  await w.zfs("n1").hold("hc:keep", `${root}/site-a@1-20300101T000000.000Z-n1`);
+  const { holds } = w.zfs("n1");
+  let answer = (): void => undefined;
+  const waits = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  w.zfs("n1").holds = async (names) => {
+    await waits;
+    return holds(names);
+  };
+  await w.clock.advance(3_000);
+  w.cluster.putUnit({ unit: "site-a", home: "n1", replicas: ["n2"] });
+  await w.clock.advance(10_000);
+  expect(await w.newest("n2", "site-a")).toBe(await w.newest("n1", "site-a"));
+  answer();
+  await w.clock.advance(10_000);
+  expect((await w.zfs("n1").snapshots(`${root}/site-a`)).map(({ userrefs }) => userrefs)).toEqual([1]);
+});
+
 test("three copies: whichever becomes home shares ground with the one that is away", async () => {
   w = await world(["n1", "n2", "n3"]);
   await site(w, ["n2", "n3"]);
