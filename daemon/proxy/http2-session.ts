@@ -12,6 +12,7 @@ import { unitOfHost } from "./routes.js";
 import { Run } from "./run.js";
 import { sitePolicy } from "./site-policy.js";
 import { Spool } from "./spool.js";
+import type { Ticked, Ticker } from "./ticker.js";
 import { GatheredUpload } from "./uploads.js";
 import type { WorkerState } from "./worker-state.js";
 
@@ -69,11 +70,10 @@ export function http2Session(worker: WorkerState, socket: TLSSocket, address = c
     session.close();
     if (streams === 0) setTimeout(() => void (streams === 0 && socket.destroy()), limits.lingerMs).unref();
   });
-  session.on("close", () => {
-    worker.sessions.delete(known);
-    // Node ends its side only; a client that never ends its own would keep the connection for ever
-    setTimeout(() => void socket.destroy(), limits.lingerMs).unref();
-  });
+  const ending = new Ending(worker.ticker, session, socket);
+  worker.ticker.add(ending);
+  socket.once("close", () => worker.ticker.delete(ending));
+  session.on("close", () => worker.sessions.delete(known));
   session.on("error", () => session.destroy());
   session.on("stream", (stream, headers, flags) => {
     streams += 1;
@@ -82,6 +82,21 @@ export function http2Session(worker: WorkerState, socket: TLSSocket, address = c
     });
     new Http2Asker(worker, stream, client, socket).take(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0);
   });
+}
+
+/** Node ends its side of a session that is over, and waits for its client's for ever; the session tells nobody before that ("close" comes with the end of the connection). */
+class Ending implements Ticked {
+  private dueTick = Number.POSITIVE_INFINITY;
+
+  public constructor(private readonly ticker: Ticker, private readonly session: ServerHttp2Session, private readonly socket: TLSSocket) {}
+  public look(now: number): void {
+    if (!this.session.destroyed) return;
+    this.dueTick = Math.min(this.dueTick, now + this.ticker.ticks(this.socket.writableFinished ? limits.lingerMs : limits.lastBytesMs));
+    if (now > this.dueTick) this.destroy();
+  }
+  public destroy(): void {
+    this.socket.destroy();
+  }
 }
 
 /** One request of a connection: its body is taken whole, then it runs. */

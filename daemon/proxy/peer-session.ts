@@ -93,9 +93,12 @@ export class PeerSession extends Http1Asker implements Sink, ApacheOwner {
           this.onFailed(message, answered, run);
           return this.endPause();
         }
-        this.at = new AtApache(worker, unit, request, this);
+        const at = new AtApache(worker, unit, request, this);
+        this.at = at;
         this.endPause();
-        this.at.start();
+        // a hold that came meanwhile, or before, was not told to this one
+        if (worker.routes.isHeld(unit)) at.absorb();
+        at.start();
       }, limits.retryHeldCapMs);
       return;
     }

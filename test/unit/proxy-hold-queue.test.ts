@@ -101,6 +101,15 @@ test("what has waited for too long ends, oldest first; what asks meanwhile is no
   queue.remove(requests[0] as Fake);
   expect(queue.size).toBe(1);
 });
+test("one that came back behind others with its first waiting time ends when that is over, not when theirs is", () => {
+  const { queue, tried } = filled(0);
+  const [late, early] = [new Fake("late", tried), new Fake("early", tried)];
+  queue.add(late, limits.holdMs);
+  queue.add(early, 0);
+  expect([queue.expire(limits.holdMs + 1), early.expired, late.expired, queue.size]).toEqual([1, true, false, 1]);
+  queue.poke();
+  expect(tried).toEqual(["late"]);
+});
 
 test("the first of a unit asks again less and less often while nobody takes it; a unit that has moved is asked for at once, and often again", () => {
   jest.useFakeTimers();

@@ -2,8 +2,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer as createHttpServer, request as httpRequest, type Server } from "node:http";
 import { connect, type Socket } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
+import { machineMs } from "../../daemon/lib/clock.js";
 import { limits } from "../../daemon/proxy/limits.js";
+import type { RouteTable, UnitRoute } from "../../daemon/proxy/routes.js";
+import { startWorker } from "../../daemon/proxy/worker.js";
 import { closeServer, type Answer, type At, listen, ProxyPair, until } from "../support/proxy-pair.js";
+import { workerControl } from "../support/worker-control.js";
 
 // What a hold does to requests that are slow on either side, to WebSockets, and to many at once. Real workers, node:http in Apache's place.
 let apache: Server;
@@ -15,6 +19,8 @@ const answers = new Map<string, Buffer>();
 let apacheDone: string[] = [];
 /** Answers "/gated". */
 let open: () => void = () => undefined;
+/** Open the WebSockets that wait at "/late-ws". */
+const late: (() => void)[] = [];
 const digest = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
 
 beforeAll(async () => {
@@ -30,7 +36,7 @@ beforeAll(async () => {
     });
     response.on("finish", () => apacheDone.push(url));
   });
-  new WebSocketServer({ server: apache }).on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
+  new WebSocketServer({ server: apache, verifyClient: ({ req }, done) => void (req.url === "/late-ws" ? late.push(() => done(true)) : done(true)) }).on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   pair = await ProxyPair.start(await listen(apache as never, 0, "127.0.0.1"));
 });
 afterAll(async () => {
@@ -41,7 +47,10 @@ beforeEach(() => {
   seen = [];
   apacheDone = [];
 });
-afterEach(() => pair.hold("home", []));
+afterEach(() => {
+  jest.restoreAllMocks();
+  pair.hold("home", []);
+});
 
 /** Closes the site's gate; settles when its worker says that nothing runs. */
 async function drained(): Promise<void> {
@@ -192,6 +201,120 @@ test.each<At>(["edge", "home"])("a WebSocket at the %s is told to come again (10
   expect(await closed).toBe(1012);
   // whole messages, in their order
   expect(echoed.map(digest)).toEqual(sent.slice(0, echoed.length).map(digest));
+});
+
+test.each<At>(["edge", "home"])("a WebSocket at the %s whose backend opens it after the hold is told so too", async (at) => {
+  const socket = new WebSocket(`ws://127.0.0.1:${pair.port(at)}/late-ws`, { headers: { host: "wiki.localhost" } });
+  const closed = new Promise<number>((resolve, reject) => socket.once("close", resolve).once("error", reject));
+  await until(() => late.length === 1);
+  const before = pair.held("home").length;
+  const heard = (): Record<string, number>[] => pair.held("home").slice(before);
+  pair.hold("home", ["site-wiki"]);
+  await until(() => heard().length > 0);
+  expect(heard()).toEqual([{ "site-wiki": 1 }]);
+  late.pop()?.();
+  await until(() => heard().length > 1);
+  expect([heard(), await closed]).toEqual([[{ "site-wiki": 1 }, { "site-wiki": 0 }], 1012]);
+});
+
+/** Nobody listens in the place of the home's Apache until `back` is called. `tried`: how often a request did not reach it, and what becomes of that is decided. */
+async function apacheAway(): Promise<{ tried(): number; back(): Promise<void> }> {
+  const { home } = pair.worker;
+  const { table } = home.state.routes;
+  if (table === undefined) throw new Error("no table");
+  const place = createHttpServer((request, response) => apache.emit("request", request, response)).on("upgrade", (...args) => apache.emit("upgrade", ...args));
+  const port = await listen(place as never, 0, "127.0.0.1");
+  await closeServer(place);
+  const { upstreams } = home.state;
+  const local = upstreams.local.bind(upstreams);
+  let tried = 0;
+  jest.spyOn(upstreams, "local").mockImplementation((to, reached) => local(to, (...result) => {
+    reached(...result);
+    if (result[0] === undefined) tried += 1;
+  }));
+  home.state.routes.setTable({ ...table, apachePort: port });
+  return {
+    tried: () => tried,
+    back: async () => {
+      await listen(place as never, port, "127.0.0.1");
+      places.push(place);
+    },
+  };
+}
+const places: Server[] = [];
+afterEach(async () => {
+  for (const place of places.splice(0)) {
+    await closeServer(place);
+    await pair.route({});
+  }
+});
+
+test("what another node brought while Apache cannot be had is in flight all the time that it is tried again: a hold waits for it, and it runs within", async () => {
+  const away = await apacheAway();
+  const answer = pair.ask({ path: "/tried-again", method: "POST", body: Buffer.from("x") });
+  await until(() => away.tried() === 1);
+  const before = pair.held("home").length;
+  const heard = (): Record<string, number>[] => pair.held("home").slice(before);
+  pair.hold("home", ["site-wiki"]);
+  await until(() => heard().length > 0 && away.tried() > 3);
+  expect(heard()).toEqual([{ "site-wiki": 1 }]);
+  await away.back();
+  expect((await answer).status).toBe(200);
+  await until(() => heard().length > 1);
+  expect([heard(), seen]).toEqual([[{ "site-wiki": 1 }, { "site-wiki": 0 }], ["/tried-again"]]);
+});
+test("a hold that came while it paused is told to it when it runs: a WebSocket gets its goodbye", async () => {
+  const away = await apacheAway();
+  const socket = new WebSocket(`ws://127.0.0.1:${pair.port("edge")}/ws`, { headers: { host: "wiki.localhost" } });
+  const closed = new Promise<number>((resolve, reject) => socket.once("close", resolve).once("error", reject));
+  await until(() => away.tried() === 1);
+  const before = pair.held("home").length;
+  pair.hold("home", ["site-wiki"]);
+  await until(() => pair.held("home").length > before && away.tried() > 2);
+  await away.back();
+  expect(await closed).toBe(1012);
+  await until(() => pair.held("home").at(-1)?.["site-wiki"] === 0);
+});
+test("one whose gate is closed while it pauses does not run when Apache is back, and is not in flight", async () => {
+  const away = await apacheAway();
+  const answer = pair.ask({ path: "/left", method: "POST", body: Buffer.from("x") });
+  await until(() => away.tried() === 1);
+  const { state } = pair.worker.home;
+  expect(state.inFlight("site-wiki")).toBe(1);
+  const table = state.routes.table as RouteTable;
+  // by a stop: its home and epoch are what they were
+  state.routes.setTable({ ...table, units: { ...table.units, "site-wiki": { ...(table.units["site-wiki"] as UnitRoute), open: false } } });
+  await away.back();
+  expect([(await answer).status, state.inFlight("site-wiki"), seen]).toEqual([502, 0, []]);
+});
+test("while Apache cannot be had those that wait for it ask with pauses, not at each failure", async () => {
+  const away = await apacheAway();
+  const began = performance.now();
+  const answer = pair.ask({ path: "/waits", port: pair.port("home") });
+  await until(() => away.tried() > 10);
+  expect(performance.now() - began).toBeGreaterThan(9 * limits.retryHeldMs);
+  await away.back();
+  expect((await answer).status).toBe(200);
+});
+
+test("an order that renews the deadline and holds a unit lets nothing of it go between the two", async () => {
+  const line = await workerControl(`${pair.pki.folder}/own.sock`);
+  const own = await startWorker({ httpPort: 0, peerPort: 0, channel: line.path, pki: pair.pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  try {
+    line.push({ type: "routes", table: pair.tables.home });
+    await until(() => own.state.routes.table !== undefined);
+    const answer = pair.ask({ port: own.httpPort, path: "/between" });
+    await until(() => own.state.held.size === 1);
+    line.push({ type: "deadline", ms: machineMs() + 600_000, holds: { "site-wiki": machineMs() + 60_000 } });
+    const heard = (): unknown[] => line.heard.flatMap((message) => (message.type === "holding" ? [message.inFlight] : []));
+    await until(() => heard().length > 0);
+    expect([heard(), own.state.held.size, seen]).toEqual([[{ "site-wiki": 0 }], 1, []]);
+    line.push({ type: "deadline", ms: machineMs() + 600_000 });
+    expect((await answer).status).toBe(200);
+  } finally {
+    await own.stop();
+    await line.close();
+  }
 });
 
 test.each<At>(["edge", "home"])("held requests at the %s run once each; one whose client has gone does not", async (at) => {

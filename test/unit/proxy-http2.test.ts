@@ -1,10 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer as createHttpServer, type IncomingHttpHeaders, type Server } from "node:http";
-import { type ClientHttp2Session, connect as connectHttp2, constants, type IncomingHttpStatusHeader, type OutgoingHttpHeaders } from "node:http2";
-import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
+import { type ClientHttp2Session, connect as connectHttp2, constants, type IncomingHttpStatusHeader, type OutgoingHttpHeaders, type Settings } from "node:http2";
+import { connect, createServer, type AddressInfo } from "node:net";
+import { connect as connectTls, createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from "node:tls";
 import { fieldsOut, headOf, http2Session } from "../../daemon/proxy/http2-session.js";
 import { parseResponse } from "../../daemon/proxy/http-head.js";
+import { limits } from "../../daemon/proxy/limits.js";
 import { closeServer, listen, ProxyPair, until } from "../support/proxy-pair.js";
 
 // HTTP/2 at a real worker, over TLS, with node:http in Apache's place.
@@ -134,6 +137,107 @@ test("unknown hosts and what the parser refuses get the proxy's own page", async
   expect((await ask({ ":authority": "a!b" })).headers[":status"]).toBe(400);
   expect((await ask({ expect: "wonders" })).headers[":status"]).toBe(417);
   expect(seen).toEqual([]);
+});
+
+/** A session of its own, ended with the test. */
+async function apart(settings: Settings, use: (own: ClientHttp2Session) => Promise<void>, port = (front.address() as AddressInfo).port): Promise<void> {
+  const own = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false, settings });
+  own.on("error", () => undefined);
+  try {
+    await use(own);
+  } finally {
+    own.destroy();
+    jest.restoreAllMocks();
+  }
+}
+test.each(["an answer", "a page of the proxy's own"])("%s that a shut window keeps out for ever: its body's room is free at once, its stream ends after the idle time, its connection goes on", async (what) => {
+  jest.replaceProperty(limits, "bodyIdleMs", 1_000 as never);
+  const { state } = pair.worker.edge;
+  if (what !== "an answer") {
+    jest.replaceProperty(limits, "heldPerUnit", 0 as never);
+    pair.hold("home", ["site-wiki"]);
+    await until(() => pair.worker.home.state.routes.isHeld("site-wiki"));
+  }
+  const status = what === "an answer" ? 200 : 503;
+  await apart({ initialWindowSize: 0 }, async (own) => {
+    const stream = own.request({ ":authority": "wiki.localhost", ":path": "/", ":method": "POST" });
+    const response = once(stream, "response");
+    const closed = new Promise((resolve) => stream.on("error", () => undefined).once("close", () => resolve(stream.rstCode)));
+    stream.write(randomBytes(1000));
+    await until(() => state.spoolRoom.memory === 1000);
+    stream.end();
+    expect((await response)[0]).toMatchObject({ ":status": status });
+    await until(() => state.spoolRoom.memory === 0);
+    expect(await new Promise((resolve) => own.ping(resolve))).toBeNull(); // a reset of then would have come first
+    expect(stream.closed).toBe(false);
+    expect(await closed).toBe(constants.NGHTTP2_INTERNAL_ERROR);
+    // what has no body needs no window
+    expect((await once(own.request({ ":authority": "wiki.localhost", ":path": "/after", ":method": "HEAD" }), "response"))[0]).toMatchObject({ ":status": status });
+  });
+});
+test("an answer that its reader leaves lying is reset after the idle time; the other streams of the connection go on", async () => {
+  jest.replaceProperty(limits, "bodyIdleMs", 1_000 as never);
+  await apart({}, async (own) => {
+    const lying = own.request({ ":authority": "wiki.localhost", ":path": "/big" });
+    const reset = new Promise((resolve) => lying.on("error", () => undefined).once("close", () => resolve(lying.rstCode)));
+    const running = own.request({ ":authority": "wiki.localhost", ":path": "/slow" });
+    let late = "";
+    running.setEncoding("latin1").on("data", (part: string) => (late += part));
+    await until(() => slow.length === 1);
+    expect(await reset).toBe(constants.NGHTTP2_INTERNAL_ERROR);
+    const ended = once(running, "end");
+    slow.pop()?.();
+    await ended;
+    expect([late, own.destroyed]).toEqual(["late", false]);
+  });
+});
+test("a client that reads nothing at all loses its connection after the idle time", async () => {
+  jest.replaceProperty(limits, "bodyIdleMs", 1_000 as never);
+  jest.replaceProperty(limits, "lingerMs", 300 as never);
+  // between the two, for Node's own client reads its connection always
+  let stopReading = (): void => undefined;
+  const relay = createServer((client) => {
+    const up = connect((front.address() as AddressInfo).port, "127.0.0.1");
+    for (const [from, to] of [[client, up], [up, client]] as const) from.on("error", () => undefined).on("close", () => to.destroy()).pipe(to);
+    stopReading = () => void up.unpipe().pause();
+  });
+  const port = await listen(relay as never, 0, "127.0.0.1");
+  await ask({}); // the connection of all tests is there: the next one is this test's
+  const taken = once(front, "secureConnection") as Promise<[TLSSocket]>;
+  try {
+    await apart({ initialWindowSize: 2 ** 30 }, async (own) => {
+      const [socket] = await taken;
+      await once(own, "remoteSettings");
+      own.setLocalWindowSize(2 ** 30);
+      stopReading();
+      own.request({ ":authority": "wiki.localhost", ":path": "/big" }).on("error", () => undefined);
+      await until(() => socket.destroyed);
+    }, port);
+  } finally {
+    relay.close();
+  }
+});
+test("a session that is over ends its connection, though its client never ends its own side", async () => {
+  jest.replaceProperty(limits, "lingerMs", 300 as never);
+  const { sessions } = pair.worker.edge.state;
+  await ask({}); // the connection of all tests is there
+  await until(() => sessions.size === 1);
+  const known = new Set(sessions);
+  const taken = once(front, "secureConnection") as Promise<[TLSSocket]>;
+  const client = connectTls({ socket: connect({ port: (front.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true }), rejectUnauthorized: false, ALPNProtocols: ["h2"] });
+  try {
+    client.on("error", () => undefined).resume();
+    client.write(Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])])); // RFC 9113 §3.4, with empty SETTINGS
+    const [socket] = await taken;
+    await until(() => sessions.size === known.size + 1);
+    const ended = once(client, "end");
+    for (const session of sessions) if (!known.has(session)) session.close();
+    await ended;
+    await until(() => socket.destroyed && sessions.size === known.size);
+  } finally {
+    client.destroy();
+    jest.restoreAllMocks();
+  }
 });
 
 test("heads: nothing can be smuggled into the lines of HTTP/1.1", () => {

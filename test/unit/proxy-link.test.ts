@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
+import { limits } from "../../daemon/proxy/limits.js";
 import { Link, type Sink } from "../../daemon/proxy/link.js";
 import { Ticker } from "../../daemon/proxy/ticker.js";
-import { listen } from "../support/proxy-pair.js";
+import { listen, until } from "../support/proxy-pair.js";
 
 const nobody: Sink = { onBytes: () => undefined, onEnd: () => undefined, onGone: () => undefined, onDrain: () => undefined, onOverdue: () => undefined };
 
@@ -31,6 +32,83 @@ test("a connection that ends after its answer waits for a reader who is slower t
     await gone;
     ticker.stop();
     server.close();
+  }
+});
+
+/** A server that answers each connection with `answer` and lingers; a client that has read nothing yet. */
+async function lingering(answer: Buffer, lingerMs: number): Promise<{ client: Socket; gone: Promise<void>; isGone(): boolean; stop(): Promise<void> }> {
+  const ticker = new Ticker(() => undefined);
+  let told = (): void => undefined;
+  let over = false;
+  const gone = new Promise<void>((resolve) => {
+    told = () => {
+      over = true;
+      resolve();
+    };
+  });
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.once("close", told);
+    const link = new Link(socket, ticker, nobody);
+    link.write(answer);
+    link.linger(lingerMs);
+  });
+  const client = connect({ port: await listen(server as never, 0, "127.0.0.1"), host: "127.0.0.1", allowHalfOpen: true });
+  await new Promise((resolve) => client.once("readable", resolve));
+  return {
+    client, gone,
+    isGone: () => over,
+    stop: async () => {
+      client.destroy();
+      await gone;
+      ticker.stop();
+      server.close();
+    },
+  };
+}
+
+test("a client that has ended its side gets the end of its answer all the same", async () => {
+  const answer = Buffer.alloc(24 * 1024 * 1024, "x");
+  const { client, isGone, stop } = await lingering(answer, 60_000);
+  try {
+    client.end();
+    let bytes = 0;
+    // the server has heard of the end long before it is through
+    client.on("data", (part: Buffer) => (bytes += part.length)).on("error", () => undefined);
+    await new Promise((resolve) => client.once("end", resolve).once("close", resolve));
+    expect(bytes).toBe(answer.length);
+    // and nobody waits for a client that has said that it is done
+    await until(isGone);
+  } finally {
+    await stop();
+  }
+});
+
+test("the end of an answer that nobody takes is cut off after its time, by a reset: what arrived does not look complete", async () => {
+  jest.replaceProperty(limits, "lastBytesMs", 500 as never);
+  const { client, gone, stop } = await lingering(Buffer.alloc(24 * 1024 * 1024, "x"), 60_000);
+  try {
+    await gone;
+    // a Node that has bytes to read yet takes a reset for an end; a write tells them apart, for after a mere end it succeeds
+    client.on("error", () => undefined);
+    expect(await new Promise((resolve) => client.write("x", resolve))).toMatchObject({ code: expect.stringMatching(/^(EPIPE|ECONNRESET)$/) });
+  } finally {
+    jest.restoreAllMocks();
+    await stop();
+  }
+});
+
+test("who sends on and on instead of taking the end of its answer is cut off too", async () => {
+  jest.replaceProperty(limits, "lastBytesMs", 1_000 as never);
+  jest.replaceProperty(limits, "bodyIdleMs", 1_000 as never);
+  const { client, isGone, stop } = await lingering(Buffer.alloc(24 * 1024 * 1024, "x"), 60_000);
+  client.on("error", () => undefined);
+  const sending = setInterval(() => client.write("x"), 20);
+  try {
+    await until(isGone);
+  } finally {
+    clearInterval(sending);
+    jest.restoreAllMocks();
+    await stop();
   }
 });
 
