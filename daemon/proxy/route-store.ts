@@ -9,6 +9,8 @@ export class RouteStore {
   public table: RouteTable | undefined;
   /** `proxyFrom` of the table. */
   private balancers: BlockList | undefined;
+  /** Addresses of the table's nodes. */
+  private nodes: BlockList | undefined;
   private deadlines: Deadlines = noDeadlines;
   private holds: ReadonlyMap<string, number> = new Map();
   /** What is served may have changed; `hasMoved`: units that have another home. */
@@ -22,6 +24,7 @@ export class RouteStore {
     const before = this.table;
     this.table = table;
     if (JSON.stringify(before?.proxyFrom) !== JSON.stringify(table.proxyFrom)) this.balancers = listOf(table.proxyFrom ?? []);
+    if (JSON.stringify(before?.nodes) !== JSON.stringify(table.nodes)) this.nodes = listOf(Object.values(table.nodes).flatMap(({ addresses }) => addresses));
     for (const request of this.sent)
       if (this.hasPassed(request.unit, request.epoch)) {
         this.sent.delete(request);
@@ -64,7 +67,11 @@ export class RouteStore {
 
   /** Is this the address (as clientAddress gives it) of a load balancer, which says first whose connection it brings? */
   public isBalancer(address: string): boolean {
-    return this.balancers?.check(address, address.includes(":") ? "ipv6" : "ipv4") === true;
+    return isIn(this.balancers, address);
+  }
+  /** Is it the address of one of the cluster's nodes? */
+  public isNode(address: string): boolean {
+    return isIn(this.nodes, address);
   }
 
   public route(unit: string): UnitRoute | undefined {
@@ -101,6 +108,7 @@ export class RouteStore {
   }
 }
 
+const isIn = (list: BlockList | undefined, address: string): boolean => list?.check(address, address.includes(":") ? "ipv6" : "ipv4") === true;
 function listOf(networks: readonly string[]): BlockList | undefined {
   if (networks.length === 0) return undefined;
   const list = new BlockList();

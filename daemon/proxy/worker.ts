@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
 import { delay } from "../lib/abort.js";
 import { pauseMs } from "../lib/backoff.js";
 import { createLogger, type Logger } from "../lib/log.js";
@@ -9,6 +8,7 @@ import { followControl } from "./follow-control.js";
 import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
 import { clientAddress } from "./at-peer.js";
+import { createPeerListener } from "./peer-listener.js";
 import { PeerSession } from "./peer-session.js";
 import { ProxyHeaderReader } from "./proxy-header-reader.js";
 import { PublicSession } from "./public-session.js";
@@ -152,13 +152,15 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     },
   });
   worker.onTickets = (key) => void https.tls.setTicketKeys(key);
-  const peer = createTlsServer({ ...keys(), requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: 10_000 }, (socket) => {
-    if (accept(socket, "peerConnections")) new PeerSession(worker, socket);
-  });
-  peer.on("connection", keepNote);
-  peer.on("tlsClientError", (error, socket) => {
-    log.debug({ err: error }, "a peer's handshake was refused");
-    socket.destroy();
+  const peer = createPeerListener({
+    keys: keys(), log,
+    isNode: (address) => worker.routes.isNode(address),
+    accept: (socket) => {
+      if (!accept(socket, "peerConnections")) return false;
+      keepNote(socket);
+      return true;
+    },
+    session: (socket) => void new PeerSession(worker, socket),
   });
   const shared = options.shared === true;
   await listening(http, options.httpPort, options.hosts?.http ?? "::", shared);

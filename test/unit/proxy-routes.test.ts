@@ -1,5 +1,7 @@
 import type { UnitRecord } from "../../daemon/lib/records.js";
-import { buildRoutes } from "../../daemon/proxy/routes.js";
+import { clientAddress } from "../../daemon/proxy/at-peer.js";
+import { RouteStore } from "../../daemon/proxy/route-store.js";
+import { buildRoutes, type RouteTable } from "../../daemon/proxy/routes.js";
 import { emptyPicture } from "../../daemon/state/apply.js";
 import type { ClusterState } from "../../daemon/state/cluster-state.js";
 
@@ -42,4 +44,16 @@ describe("the gate of what is at home here", () => {
   test.each([["a move that stops it", { move: { id: "m", target: "n2", phase: "stopping", reason: "" } }], ["a restore in place", { restore: { id: "r", snapshot: "s", epoch: 3 } }], ["another generation", { homeGeneration: 2 }], ["another home", { home: "n2" }]])("%s closes it, whatever the process before had told", (_why, more) => {
     expect([open(picture(more), [["site-a", 3]]), open(picture(more), [], { open: true, epoch: 3 })]).toEqual([false, false]);
   });
+});
+
+test("a node is known by each of its addresses, as the system writes them of a connection; with its record it is forgotten", () => {
+  const routes = new RouteStore();
+  const tell = (nodes: RouteTable["nodes"]): void => routes.setTable({ ...table([]), nodes });
+  const isNode = (remoteAddress: string): boolean => routes.isNode(clientAddress({ remoteAddress }));
+  expect(isNode("192.0.2.1")).toBe(false);
+  tell({ n1: { addresses: ["192.0.2.1", "2001:DB8:0::1"], port: 1 }, n2: { addresses: ["fe80::2"], port: 1 } });
+  expect(["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "fe80::2%eth0"].map(isNode)).toEqual([true, true, true, true]);
+  expect(["192.0.2.2", "2001:db8::2", "::1"].map(isNode)).toEqual([false, false, false]);
+  tell({ n2: { addresses: ["192.0.2.2"], port: 1 } });
+  expect(["192.0.2.1", "192.0.2.2"].map(isNode)).toEqual([false, true]);
 });

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createServer as createHttpServer, request as httpRequest, type IncomingMessage, type Server } from "node:http";
+import { connect, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { machineMs as monotonicMs } from "../../daemon/lib/clock.js";
@@ -224,7 +226,6 @@ test("a request at a home that is one no more is let go of at once: what may run
   await route({});
 });
 test("a home runs nothing of a request with a body before the body comes: a lost verdict does not make it run", async () => {
-  const { readFileSync } = await import("node:fs");
   const keys = pair.pki.of("n1");
   const say = (text: string): Promise<{ verdict: string; send(more: string): void; end(): Promise<unknown>; answer(): Promise<string> }> =>
     new Promise((resolve, reject) => {
@@ -259,7 +260,6 @@ test("after a planned move the answers of the home before are still good", async
 });
 test("a home that gives no verdict: what it cannot have run waits at the edge and runs once at the new home", async () => {
   // it takes connections and requests, and says nothing, as a stopped process does
-  const { readFileSync } = await import("node:fs");
   const keys = pair.pki.of("n2");
   const taken: string[] = [];
   const hung = createTlsServer({ ca: readFileSync(keys.ca), cert: readFileSync(keys.cert), key: readFileSync(keys.key), requestCert: true }, (socket) => {
@@ -296,6 +296,50 @@ test("a full public port leaves the way between the nodes open", async () => {
     home.state.connections -= limits.connections;
   }
 });
+test("strangers who connect to the peer port and say nothing take a bounded number of places, and keep no node out", async () => {
+  const mostUnproven = 5;
+  jest.replaceProperty(limits, "peerHandshakes", mostUnproven as never);
+  jest.replaceProperty(limits, "handshakeMs", 600_000 as never);
+  const own = await startWorker({ httpPort: 0, peerPort: 0, channel: `${pair.pki.folder}/none`, pki: pair.pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
+  own.state.routes.setTable(pair.tables.home); // both nodes have 127.0.0.1
+  const sockets: Socket[] = [];
+  const silent = (): Socket => {
+    const socket = connect({ host: "127.0.0.1", port: own.peerPort, localAddress: "127.0.0.2" });
+    sockets.push(socket.on("error", () => undefined));
+    return socket;
+  };
+  const keys = pair.pki.of("n1");
+  const proven = (localAddress: string): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connectTls({ socket: connect({ host: "127.0.0.1", port: own.peerPort, localAddress }).on("error", () => undefined), rejectUnauthorized: false, cert: readFileSync(keys.cert), key: readFileSync(keys.key) }, () => socket.write("HC1 site-wiki 1 127.0.0.1 http\r\nGET / HTTP/1.1\r\nHost: wiki.localhost\r\n\r\n"));
+      sockets.push(socket.on("data", () => resolve(true)).on("error", () => undefined).on("close", () => resolve(false)));
+    });
+  try {
+    // who has shown a certificate takes no place of those
+    for (let count = 1; count <= 2 * mostUnproven; count += 1) expect(await proven("127.0.0.2")).toBe(true);
+    const waiting = Array.from({ length: mostUnproven }, silent);
+    await until(() => own.state.peerConnections === 3 * mostUnproven);
+    const refused = Array.from({ length: 20 }, silent);
+    await until(() => refused.every(({ destroyed }) => destroyed));
+    expect([own.state.peerConnections, waiting.filter(({ destroyed }) => destroyed)]).toEqual([3 * mostUnproven, []]);
+    expect([await proven("127.0.0.2"), await proven("127.0.0.1")]).toEqual([false, true]);
+    for (const socket of waiting) socket.destroy();
+    await until(() => own.state.peerConnections === 2 * mostUnproven + 1);
+    expect(await proven("127.0.0.2")).toBe(true);
+    // and all together no more than the port has
+    own.state.peerConnections += limits.peerConnections;
+    expect(await proven("127.0.0.1")).toBe(false);
+    own.state.peerConnections -= limits.peerConnections;
+    silent();
+    await until(() => own.state.peerConnections === 2 * mostUnproven + 3);
+  } finally {
+    // the silent one too: it ends with the worker, which waits for all
+    await own.stop();
+    await until(() => own.state.peerConnections === 0);
+    for (const socket of sockets) socket.destroy();
+    jest.restoreAllMocks();
+  }
+});
 test("past the deadline the home serves nobody, and does again when it is renewed (OWNERSHIP 5)", async () => {
   const own = await startWorker({ httpPort: 0, peerPort: 0, channel: pair.control.home.path + ".none", pki: pair.pki.of("n2"), hosts: { http: "127.0.0.1", peer: "127.0.0.1" } });
   own.state.routes.setTable(pair.tables.home);
@@ -317,7 +361,6 @@ test("the peer port takes only proxies of the edge CA, and only under their own 
       socket.on("error", () => resolve("refused"));
       socket.on("close", () => resolve("refused"));
     });
-  const { readFileSync } = await import("node:fs");
   const pem = (keys: { cert: string; key: string }): object => ({ cert: readFileSync(keys.cert), key: readFileSync(keys.key) });
   expect(await attempt({})).toBe("refused");
   expect(await attempt(pem(other.of("n1")))).toBe("refused");
