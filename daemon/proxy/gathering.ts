@@ -2,6 +2,7 @@ import { BodyReader } from "./body-framing.js";
 import type { Framing, RequestHead } from "./http-head.js";
 import { limits } from "./limits.js";
 import type { Link } from "./link.js";
+import { Pace } from "./pace.js";
 import { Spool, type SpoolRoom } from "./spool.js";
 
 /** A body that cannot be taken, with the status to answer. */
@@ -10,6 +11,8 @@ export class GatherError extends Error {
     super(message);
   }
 }
+/** There is hardly room any more, and a body that keeps some of it comes too slowly (pace.ts). */
+export const madePlace = (): GatherError => new GatherError(503, "its body came too slowly for the room it took, of which there is hardly any");
 /** Is a body of this framing taken whole before its request runs? One that is larger than its place on disk goes through as it comes. */
 export const isGathered = (framing: Framing, room: SpoolRoom): boolean => framing.kind === "chunked" || (framing.kind === "length" && framing.bytes <= room.diskPerRequest);
 
@@ -23,11 +26,13 @@ export function withLength(head: RequestHead, bytes: number): RequestHead {
 export class Gathering {
   private readonly reader: BodyReader;
   private readonly spool: Spool;
+  private readonly pace: Pace;
   private over = false;
 
   public constructor(private readonly link: Link, framing: Framing, private readonly room: SpoolRoom, private readonly end: { whole(spool: Spool): void; failed(error: GatherError): void }) {
     this.reader = new BodyReader(framing);
     this.spool = new Spool(room);
+    this.pace = new Pace(this.spool);
   }
 
   public start(): void {
@@ -53,21 +58,29 @@ export class Gathering {
       if (used < bytes.length) this.link.putBack(bytes.subarray(used));
       return void this.end.whole(this.spool);
     }
+    if (this.pace.isTooSlow()) return void this.failed(madePlace());
     if (!this.spool.congested) return;
     this.link.pause();
-    this.spool.onChange(() => this.link.resume());
+    this.pace.pause();
+    this.spool.onChange(() => {
+      this.pace.resume();
+      this.link.resume();
+    });
   }
   /** The sender has gone, or is too slow. */
   public fail(status: GatherError["status"], message: string): void {
-    if (this.over) return;
-    this.stop();
-    this.end.failed(new GatherError(status, message));
+    this.failed(new GatherError(status, message));
   }
   public stop(): void {
     this.over = true;
     this.spool.close();
   }
 
+  private failed(error: GatherError): void {
+    if (this.over) return;
+    this.stop();
+    this.end.failed(error);
+  }
   private noRoom(): void {
     const { error, size } = this.spool;
     if (error !== undefined) this.fail(503, `its body could not be kept: ${error.message}`);

@@ -2,11 +2,12 @@ import { constants, performServerHandshake, type IncomingHttpHeaders, type Outgo
 import type { TLSSocket } from "node:tls";
 import type { Asker } from "./asker.js";
 import { clientAddress, type Client } from "./at-peer.js";
-import { GatherError, withLength } from "./gathering.js";
+import { GatherError, madePlace, withLength } from "./gathering.js";
 import { requestOut } from "./heads-out.js";
 import { HeadError, listOf, parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
 import { limits } from "./limits.js";
 import type { Link } from "./link.js";
+import { Pace } from "./pace.js";
 import { pageParts } from "./pages.js";
 import { unitOfHost } from "./routes.js";
 import { Run } from "./run.js";
@@ -200,6 +201,7 @@ class Http2Asker implements Asker {
   private gather(unit: string, head: RequestHead): void {
     const { stream, worker } = this;
     const spool = new Spool(worker.spoolRoom);
+    const pace = new Pace(spool);
     this.spool = spool;
     if (head.expectContinue && !this.ended) stream.additionalHeaders({ ":status": 100 });
     stream.setTimeout(limits.bodyIdleMs);
@@ -207,9 +209,14 @@ class Http2Asker implements Asker {
     stream.on("data", (bytes: Buffer) => {
       if (this.over || this.refusedAlready) return;
       if (!spool.append(bytes)) return this.refused(unit, new GatherError(spool.error === undefined && spool.size >= worker.spoolRoom.diskPerRequest ? 413 : 503, "there is no room for its body"));
+      if (pace.isTooSlow()) return this.refused(unit, madePlace());
       if (!spool.congested) return;
       stream.pause();
-      spool.onChange(() => stream.resume());
+      pace.pause();
+      spool.onChange(() => {
+        pace.resume();
+        stream.resume();
+      });
     });
     stream.on("end", () => {
       // a stream that was reset ends too, before it closes

@@ -46,7 +46,7 @@ export const limits = {
   spoolUnsavedPieces: 1024,
   /** Before the disk, of all requests of a worker. */
   spoolUnsaved: 64 * 1024 * 1024,
-  /** While bodies take more than this part of the memory or the disk that all may have, one that keeps room must fill it again within `spoolTurnMs` at its pace of the last `paceMs`; else it makes place. */
+  /** While bodies take more than this part of the memory or the disk that all may have, one that keeps room there must fill it again within `spoolTurnMs` at its pace of the last `paceMs`; else it makes place. */
   spoolFullShare: 0.75,
   spoolTurnMs: 600_000,
   paceMs: 30_000,

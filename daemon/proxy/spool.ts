@@ -42,6 +42,13 @@ export class Spool {
   public get congested(): boolean {
     return this.unsavedBytes > limits.spoolUnsavedBytes || this.unsaved.length > limits.spoolUnsavedPieces || (this.unsavedBytes > 0 && this.room.unsaved > limits.spoolUnsaved);
   }
+  /** Of what it keeps: what lies where there is hardly room for others any more. */
+  public get scarceBytes(): number {
+    const { memory, disk } = this.room;
+    const inMemory = memory > limits.spoolFullShare * limits.spoolMemory ? this.inMemory : 0;
+    const onDisk = disk > limits.spoolFullShare * limits.spoolDisk ? this.size - this.inMemory : 0;
+    return inMemory + onDisk;
+  }
   public get error(): Error | undefined {
     return this.failure;
   }

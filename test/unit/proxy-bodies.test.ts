@@ -249,3 +249,51 @@ test.each(cases.filter(([wire]) => wire !== "HTTP/2"))("%s at the %s, a hold aft
     line.close();
   }
 });
+
+test.each(wires)("%s: while room is scarce a body that trickles makes place and runs nothing; one that comes on is taken, and with room enough both are", async (wire) => {
+  const { spoolRoom } = pair.worker.edge.state;
+  jest.replaceProperty(limits, "paceMs", 200 as never);
+  const keptBytes = 100_000;
+  const [trickling, steady] = linesTo(wire, "edge", 2) as [Line, Line];
+  const name = wire.replace(/\W/g, "");
+  const paths = { trickles: `/${name}/trickles`, steady: `/${name}/steady` };
+  const body = bytesOf(paths.steady, 2 * keptBytes);
+  let others = 0;
+  try {
+    const [slow, fast] = [trickling.ask("POST", paths.trickles, 2 * keptBytes), steady.ask("POST", paths.steady, body.length)];
+    slow.up.on("error", () => undefined); // it goes on for a moment after its answer
+    slow.up.write(bytesOf(paths.trickles, keptBytes));
+    fast.up.write(body.subarray(0, keptBytes));
+    await until(() => spoolRoom.memory === 2 * keptBytes);
+    let status: number | undefined;
+    void slow.answer.then((answered) => {
+      status = answered.status;
+      answered.body.resume();
+    }, () => undefined);
+    // too few for `spoolTurnMs`, more than enough for it
+    const began = performance.now();
+    for (let at = keptBytes; at < body.length || (status === undefined && at < 10 * body.length); at += 1000) {
+      if (status === undefined) slow.up.write("x");
+      if (at < body.length) fast.up.write(body.subarray(at, at + 1000));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (at !== keptBytes + 50_000) continue;
+      // several turns are over, and there was room
+      expect([performance.now() - began > 3 * limits.paceMs, status]).toEqual([true, undefined]);
+      others = limits.spoolFullShare * limits.spoolMemory;
+      spoolRoom.memory += others;
+    }
+    expect(status).toBe(503);
+    await until(() => spoolRoom.memory - others === body.length); // its room is there again
+    fast.up.end();
+    const { status: good, body: echo } = await fast.answer;
+    expect({ status: good, ...(await read(echo)) }).toEqual({ status: 200, bytes: body.length, digest: digest(body) });
+    expect(ran.map(({ path }) => path)).toEqual([paths.steady]);
+    spoolRoom.memory -= others;
+    others = 0;
+    await nothingLeft();
+  } finally {
+    spoolRoom.memory -= others;
+    jest.restoreAllMocks();
+    for (const line of [trickling, steady]) line.close();
+  }
+});
