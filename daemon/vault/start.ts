@@ -8,6 +8,7 @@ import { restoreOf, type UnitRecord } from "../lib/records.js";
 import type { Sampled } from "../parts.js";
 import type { Replication } from "../replication/replication.js";
 import { Locks } from "../lib/locks.js";
+import { agreedMs } from "../state/agreed-time.js";
 import type { ClusterState } from "../state/cluster-state.js";
 import { type BrowseInfo, VaultClones } from "./clones.js";
 import { chooseSnapshot, madeMs, type VaultSnapshot } from "./choose-snapshot.js";
@@ -149,7 +150,7 @@ export async function startVault(context: NodeContext, options: VaultOptions): P
     for (const unit of searched.keys()) if (!mine.some((record) => record.unit === unit)) searched.delete(unit);
     for (const record of mine) {
       if (withoutStaleRestore(record) !== undefined) await changeUnit(context, record.unit, withoutStaleRestore, signal);
-      const expire = (one: UnitRecord): UnitRecord | undefined => withoutExpired(one, clock.wallMs());
+      const expire = (one: UnitRecord): UnitRecord | undefined => withoutExpired(one, agreedMs(context.view.current(), clock.wallMs()));
       if (expire(record) !== undefined) await changeUnit(context, record.unit, expire, signal);
     }
     await clearStages(mine);

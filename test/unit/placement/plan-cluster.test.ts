@@ -139,6 +139,8 @@ test("trash is marked when its time is over, once", () => {
   const state = three().trash("t", "site-x", 1, 500).build();
   expect(written(plan(state).writes, "/hc/trash/t")).toMatchObject({ id: "t", purge: true });
   expect(plan(state, { atMs: 499 }).writes).toEqual([]);
+  // the leader's clock has jumped ahead, and no other node's has: they have published at 0
+  expect(plan(three().trash("t", "site-x", 1, 1e12).build(), { atMs: 2e12 }).writes).toEqual([]);
 });
 
 test("what a unit gets back out of the trash does not expire, and a restore that is ordered meanwhile keeps the mark out; what nobody restores any more does expire", () => {
