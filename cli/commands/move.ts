@@ -41,7 +41,7 @@ export const moveCommand = command<{ unit: string; to: string; timeout: number; 
     .option("to", { type: "string", demandOption: true, describe: "the node that shall be its home" })
     .option("timeout", { type: "number", default: 600, describe: "seconds to wait for the end" })
     .option("plan", { type: "boolean", default: false, describe: "only tell what would be sent, how long requests would wait, and what stands against it; exit 0 it would begin, 1 not" })
-    .option("max-hold", { type: "number", describe: "give up, and go on at the source, when requests would have to wait for longer, seconds" })
+    .option("max-hold", { type: "number", describe: "give up, and go on at the source, when requests would have to wait for longer, seconds (24 where it is not said, and at most: they wait for 30)" })
     .example("$0 move wiki --to n3", "the site wiki lives on n3 afterwards"),
   run: async ({ args, output, cluster }) => {
     const unit = unitId(args.unit);
