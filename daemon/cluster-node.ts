@@ -3,6 +3,7 @@ import { alertRoutes } from "./alerts/routes.js";
 import { Blobs, blobRoutes } from "./api/blob-routes.js";
 import { clusterRoutes } from "./api/cluster-routes.js";
 import { startControlServer } from "./api/control-server.js";
+import { isListed, networkList } from "./lib/networks.js";
 import { findDebris } from "./api/debris.js";
 import { documentRoutes } from "./api/documents.js";
 import { EventWriter } from "./api/events.js";
@@ -216,7 +217,7 @@ export class ClusterNode {
 
     const isAlive: IsAlive = (state, node) => this.liveness.isAlive(state, node);
     const isMember = (node: string): boolean => cluster.members.some((one) => one.node === node);
-    const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, router: this.peerRouter, log }));
+    const control = this.stage("control port", () => startControlServer({ port: host.ports.control, tls: { ca: pki.ca, cert: pki.nodeCert, key: pki.nodeKey }, isMember, isMemberAddress: (address) => isListed(networkList(cluster.members.flatMap(({ addresses }) => addresses)), address), router: this.peerRouter, log }));
     await this.voters.load();
     await this.fence.begin();
     // no sign of life before etcd was compared with what is remembered of it

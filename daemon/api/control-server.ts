@@ -1,19 +1,30 @@
 import { createServer } from "node:https";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Running } from "../context.js";
 import type { Logger } from "../lib/log.js";
+import { createTlsFront } from "../lib/tls-front.js";
 import type { Router } from "./router.js";
 
 export interface ControlTls { ca: string; cert: string; key: string }
 
+/** By its certificate; a connection that is over has none. */
+function nameOf(socket: TLSSocket): string | undefined {
+  const name = (socket.getPeerCertificate() as ReturnType<TLSSocket["getPeerCertificate"]> | null)?.subject?.CN;
+  return typeof name === "string" ? name : undefined;
+}
+
+/** Connections at once; of them those that have not shown a certificate, and how long they may take for it, ms. */
+export const controlLimits = { connections: 512, unproven: 128, handshakeMs: 10_000 };
+
 /**
  * Control process to control process (`/peer/v1/…`): mutual TLS of the cluster's CA; the name in the certificate must be a member's.
- * A certificate of the edge CA, of nobody, or of a node that left gets no answer.
+ * A certificate of the edge CA, of nobody, or of a node that left gets no answer, and strangers who say nothing keep no node out: `isMemberAddress` of an address as `addressOf` gives it.
  */
-export async function startControlServer(options: { port: number; host?: string; tls: ControlTls; isMember(node: string): boolean; router: Router; log: Logger }): Promise<Running & { port: number }> {
-  const server = createServer({ ...options.tls, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.2" }, (request, response) => {
-    const name = (request.socket as TLSSocket).getPeerCertificate().subject?.CN;
-    if (typeof name !== "string" || !options.isMember(name)) {
+export async function startControlServer(options: { port: number; host?: string; tls: ControlTls; isMember(node: string): boolean; isMemberAddress(address: string): boolean; router: Router; log: Logger }): Promise<Running & { port: number }> {
+  const server = createServer({ ...options.tls, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.2", handshakeTimeout: controlLimits.handshakeMs }, (request, response) => {
+    const name = nameOf(request.socket as TLSSocket);
+    if (name === undefined || !options.isMember(name)) {
       options.log.warn({ peer: name, address: request.socket.remoteAddress }, "control port: refused a certificate that names no member");
       request.socket.destroy();
       return;
@@ -23,18 +34,35 @@ export async function startControlServer(options: { port: number; host?: string;
   server.on("tlsClientError", (error, socket) => options.log.warn({ reason: error.message, address: socket.remoteAddress }, "control port: handshake refused"));
   server.requestTimeout = 0; // streams may take long; a silent connection ends after `timeout`
   server.timeout = 300_000;
-  server.maxConnections = 512;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ port: options.port, ...(options.host === undefined ? {} : { host: options.host }) }, resolve);
+  // before it has sent a request
+  server.on("secureConnection", (socket) => {
+    if (!options.isMember(nameOf(socket) ?? "")) socket.destroy();
   });
-  const address = server.address();
+  const open = new Set<Socket>();
+  const front = createTlsFront(server, {
+    mostUnproven: controlLimits.unproven,
+    isKnown: options.isMemberAddress,
+    accept: (socket) => {
+      if (open.size >= controlLimits.connections) {
+        socket.destroy();
+        return false;
+      }
+      open.add(socket);
+      socket.once("close", () => open.delete(socket));
+      return true;
+    },
+  });
+  await new Promise<void>((resolve, reject) => {
+    front.once("error", reject);
+    front.listen({ port: options.port, ...(options.host === undefined ? {} : { host: options.host }) }, resolve);
+  });
+  const address = front.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
     stop: () =>
       new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
+        front.close(() => resolve());
+        for (const socket of open) socket.destroy();
       }),
   };
 }

@@ -10,7 +10,7 @@ import { readUnitSnapshots, wireVersion } from "../replication/wire.js";
 import { type ClusterState, desiredOf, fencedByPerson, isRecovering, precedes } from "../state/cluster-state.js";
 import type { Compare, Op } from "../state/store.js";
 import { choose, type CopyReport } from "./choose.js";
-import { nextDeathMs, planDeath } from "./plan-death.js";
+import { lastAliveMs, nextDeathMs, planDeath } from "./plan-death.js";
 import { defaultFailoversPerHour, defaultPolicy, failoverRest, promoted, refusal, type Victim, victims } from "./plan-failover.js";
 import { possibleLossS } from "./possible-loss.js";
 
@@ -52,7 +52,7 @@ export class Failover {
     // a picture that is older than the own election or the own last write shows what is over
     if (precedes(state, guard) || BigInt(state.revision) < this.writtenRevision) return;
     if (isRecovering(state)) return this.waiting.clear(); // daemon/recovery chooses, from what all disks hold
-    for (const write of planDeath(state, (node) => liveness.silentMs(node))) {
+    for (const write of planDeath(state, (node) => liveness.silentMs(node), context.clock.wallMs())) {
       if (!(await this.write([guard, ...write.compare], write.ops))) continue; // it lives, or another leads
       this.deaths += 1;
       context.log.warn({ record: write.key, why: write.why }, "declared dead");
@@ -159,7 +159,7 @@ export class Failover {
       last: choice.last,
       home: state.observedUnits.get(record.home)?.get(unit),
       homeNode: state.observedNodes.get(record.home),
-      lastAliveMs: context.clock.wallMs() - this.options.liveness.silentMs(record.home),
+      lastAliveMs: lastAliveMs(state.sessions.get(record.home)?.value, this.options.liveness.silentMs(record.home), context.clock.wallMs()),
       epochBeganMs: choice.whole && record.failover?.epoch === record.epoch ? record.failover.atMs : undefined,
     });
     const why = order !== undefined ? "" : refusal(desiredOf(state, "site", name)?.value.spec.failover ?? defaultPolicy, lossS, name);

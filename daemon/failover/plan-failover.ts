@@ -27,10 +27,10 @@ const keptFailovers = 32;
 
 /** Pure: a unit that failed over again and again waits, so that its home may come back and keep it: 1 min after the last failover when `most` were in the last hour, twice as long each further time, at most 10 min. `most` 0: never. `leftMs` 0: now. */
 export function failoverRest({ failovers = [] }: Pick<UnitRecord, "failovers">, atMs: number, most: number): { count: number; restMs: number; leftMs: number } {
-  const recent = failovers.filter((at) => atMs - at < hourMs);
+  // one of the future was written by a clock that was ahead, or this one is behind: it tells nothing of the last hour
+  const recent = failovers.filter((at) => at <= atMs && atMs - at < hourMs);
   const restMs = most === 0 || recent.length < most ? 0 : Math.min(longestRestMs, firstRestMs * 2 ** (recent.length - most));
-  // a clock that was set back never makes it wait longer than the rest itself
-  const since = Math.max(0, atMs - (recent.at(-1) ?? 0));
+  const since = atMs - (recent.at(-1) ?? 0);
   return { count: recent.length, restMs, leftMs: restMs === 0 ? 0 : Math.max(0, restMs - since) };
 }
 

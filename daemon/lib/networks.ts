@@ -1,4 +1,4 @@
-import { isIPv4, isIPv6 } from "node:net";
+import { BlockList, isIPv4, isIPv6 } from "node:net";
 
 export interface Network { address: string; prefix: number; family: "ipv4" | "ipv6" }
 
@@ -14,6 +14,21 @@ export function parseNetwork(text: string): Network | undefined {
   const prefix = match[2] === undefined ? most : Number(match[2]);
   return prefix > most ? undefined : { address, prefix, family };
 }
+
+/** Networks in one list; what is none of them is left out. Pure. */
+export function networkList(networks: readonly string[]): BlockList | undefined {
+  if (networks.length === 0) return undefined;
+  const list = new BlockList();
+  for (const text of networks) {
+    const network = parseNetwork(text);
+    if (network !== undefined) list.addSubnet(network.address, network.prefix, network.family);
+  }
+  return list;
+}
+/** Pure. */
+export const isListed = (list: BlockList | undefined, address: string): boolean => list?.check(address, address.includes(":") ? "ipv6" : "ipv4") === true;
+/** Who is at the other end, as it would be written: IPv4 as such, without a zone. */
+export const addressOf = (socket: { remoteAddress?: string | undefined }): string => (socket.remoteAddress ?? "0.0.0.0").replace(/^::ffff:/, "").replace(/%.*$/, "");
 
 /** Of which load balancers' connections begin with a PROXY header. */
 export interface ProxyProtocolSpec { from: string[] }

@@ -80,7 +80,7 @@ export interface MoveState {
 }
 
 /** `/hc/session/<node>`, OWNERSHIP 1. */
-export interface SessionRecord { version: number; node: string; generation: number; counter: number; dead?: boolean; /** The process that wrote it: two of one node never write the same (missing before 0.2). */ by?: string }
+export interface SessionRecord { version: number; node: string; generation: number; counter: number; dead?: boolean; /** Of a dead one: when it was last seen alive, UTC ms (missing before 0.2). */ lastAliveAtMs?: number; /** The process that wrote it: two of one node never write the same (missing before 0.2). */ by?: string }
 
 /** `/hc/leader`. */
 export interface LeaderRecord { version: number; node: string; generation: number; term: number }

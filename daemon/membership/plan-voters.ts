@@ -90,11 +90,14 @@ export const memberNode = (members: readonly Member[]) => (raw: RawMember): stri
 
 export interface MembershipFacts { etcd: readonly RawMember[]; nodeOf(member: RawMember): string; effective: readonly string[]; alive: ReadonlySet<string>; voting: ReadonlySet<string> }
 
-/** Pure: the next member that has no seat any more and may go, dead ones first; only when all that shall vote do. */
+/** Pure: the next member that has no seat any more and may go, dead ones first; only when all that shall vote do, but for one that only learns. */
 export function memberToRemove({ etcd, nodeOf, effective, alive, voting }: MembershipFacts): { id: string; node: string } | { why: string } | undefined {
   const extra = etcd.filter((member) => !effective.includes(nodeOf(member))).sort((a, b) => Number(alive.has(nodeOf(a))) - Number(alive.has(nodeOf(b))) || ((a.ID ?? "") < (b.ID ?? "") ? -1 : 1));
   const [first] = extra;
   if (first?.ID === undefined) return undefined;
+  // one that only learns has no vote that anybody could miss, and keeps all others from joining
+  const learner = extra.find((member) => member.isLearner === true && member.ID !== undefined);
+  if (learner !== undefined) return { id: learner.ID as string, node: nodeOf(learner) };
   const late = effective.find((node) => !voting.has(node) || !etcd.some((member) => nodeOf(member) === node && member.isLearner !== true));
   if (late !== undefined) return { why: `${late} does not vote yet` };
   const why = removalProblem(etcd, first.ID, nodeOf, voting);

@@ -1,3 +1,4 @@
+import { silenceOf } from "../failover/plan-death.js";
 import { sleepUntilTick } from "../lib/clock.js";
 import { surplusEvents } from "../api/events.js";
 import type { NodeContext } from "../context.js";
@@ -63,8 +64,9 @@ export class Planner {
     if (isRecovering(state)) return 0; // no record can be trusted: daemon/recovery makes them anew
     const seen = BigInt(state.revision);
     if (seen < BigInt(guard.modRevision) || seen < this.writtenRevision) return 0;
-    const gone = new Set([...state.nodes.keys()].filter((node) => liveness.silentMs(node) > goneMs));
-    const lost = new Set([...gone].filter((node) => liveness.silentMs(node) > lostMs));
+    const silentMs = (node: string): number => silenceOf(state.sessions.get(node)?.value, liveness.silentMs(node), context.clock.wallMs());
+    const gone = new Set([...state.nodes.keys()].filter((node) => silentMs(node) > goneMs));
+    const lost = new Set([...gone].filter((node) => silentMs(node) > lostMs));
     const alive = liveness.alive(state);
     const nowMs = context.clock.monotonicMs();
     const reach = this.reach.look(state, alive, nowMs);

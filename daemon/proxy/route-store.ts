@@ -1,6 +1,6 @@
-import { BlockList } from "node:net";
+import type { BlockList } from "node:net";
 import { machineMs } from "../lib/clock.js";
-import { parseNetwork } from "../lib/networks.js";
+import { isListed, networkList } from "../lib/networks.js";
 import { type Deadlines, isServable, isWithin, laterDeadlines, mayAnswer, noDeadlines } from "./gate.js";
 import type { RouteTable, UnitRoute } from "./routes.js";
 
@@ -23,8 +23,8 @@ export class RouteStore {
   public setTable(table: RouteTable): void {
     const before = this.table;
     this.table = table;
-    if (JSON.stringify(before?.proxyFrom) !== JSON.stringify(table.proxyFrom)) this.balancers = listOf(table.proxyFrom ?? []);
-    if (JSON.stringify(before?.nodes) !== JSON.stringify(table.nodes)) this.nodes = listOf(Object.values(table.nodes).flatMap(({ addresses }) => addresses));
+    if (JSON.stringify(before?.proxyFrom) !== JSON.stringify(table.proxyFrom)) this.balancers = networkList(table.proxyFrom ?? []);
+    if (JSON.stringify(before?.nodes) !== JSON.stringify(table.nodes)) this.nodes = networkList(Object.values(table.nodes).flatMap(({ addresses }) => addresses));
     for (const request of this.sent)
       if (this.hasPassed(request.unit, request.epoch)) {
         this.sent.delete(request);
@@ -67,11 +67,11 @@ export class RouteStore {
 
   /** Is this the address (as clientAddress gives it) of a load balancer, which says first whose connection it brings? */
   public isBalancer(address: string): boolean {
-    return isIn(this.balancers, address);
+    return isListed(this.balancers, address);
   }
   /** Is it the address of one of the cluster's nodes? */
   public isNode(address: string): boolean {
-    return isIn(this.nodes, address);
+    return isListed(this.nodes, address);
   }
 
   public route(unit: string): UnitRoute | undefined {
@@ -106,15 +106,4 @@ export class RouteStore {
     this.sent.add(request);
     return () => void this.sent.delete(request);
   }
-}
-
-const isIn = (list: BlockList | undefined, address: string): boolean => list?.check(address, address.includes(":") ? "ipv6" : "ipv4") === true;
-function listOf(networks: readonly string[]): BlockList | undefined {
-  if (networks.length === 0) return undefined;
-  const list = new BlockList();
-  for (const text of networks) {
-    const network = parseNetwork(text);
-    if (network !== undefined) list.addSubnet(network.address, network.prefix, network.family);
-  }
-  return list;
 }

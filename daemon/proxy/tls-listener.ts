@@ -1,13 +1,12 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from "node:tls";
 import type { Logger } from "../lib/log.js";
+import { plainOf } from "../lib/tls-front.js";
 import { limits } from "./limits.js";
 import { ciphers, minVersion, sessionIdContext, type TlsContexts } from "./tls-contexts.js";
 
 /** A fatal alert "unrecognized_name" (RFC 6066 §3, RFC 8446 §6.2) as a record in clear: nothing of the handshake was answered yet. */
 const unrecognizedName = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
-/** The plain socket below a TLS socket, which Node tells nobody. */
-export const plainOf = (socket: unknown): Socket | undefined => (socket as { _parent?: Socket } | undefined)?._parent;
 export interface TlsListenerOptions {
   contexts: TlsContexts;
   log: Pick<Logger, "debug">;

@@ -64,7 +64,7 @@ beforeAll(async () => {
   const ports = new Map<string, number>();
   const routers = new Map(names.map((name) => [name, new Router(log)]));
   for (const name of names) {
-    const server = await startControlServer({ port: 0, host: "127.0.0.1", tls: tls.get(name) as ControlTls, isMember: (node) => names.includes(node), router: routers.get(name) as Router, log });
+    const server = await startControlServer({ port: 0, host: "127.0.0.1", tls: tls.get(name) as ControlTls, isMember: (node) => names.includes(node), isMemberAddress: () => true, router: routers.get(name) as Router, log });
     ports.set(name, server.port);
     stops.push(() => server.stop());
   }

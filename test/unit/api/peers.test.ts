@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Writable } from "node:stream";
-import { startControlServer } from "../../../daemon/api/control-server.js";
+import { controlLimits, startControlServer } from "../../../daemon/api/control-server.js";
 import { PeerClient } from "../../../daemon/api/peers.js";
 import { Router } from "../../../daemon/api/router.js";
 import { HcError } from "../../../daemon/lib/errors.js";
@@ -42,7 +42,7 @@ beforeAll(async () => {
     return undefined;
   });
   const own = await ca.issue("n1");
-  const server = await startControlServer({ port: 0, host: "127.0.0.1", tls: { ca: ca.ca, cert: own.cert, key: own.key }, isMember: (node) => ["n1", "n2"].includes(node), router, log });
+  const server = await startControlServer({ port: 0, host: "127.0.0.1", tls: { ca: ca.ca, cert: own.cert, key: own.key }, isMember: (node) => ["n1", "n2"].includes(node), isMemberAddress: (address) => address === "127.0.0.1", router, log });
   port = server.port;
   stop = () => server.stop();
 });
@@ -70,6 +70,37 @@ test("a connection that is used again and again gathers no listeners", async () 
   for (let i = 0; i < 25; i += 1) await get(n2, "/peer/v1/who");
   const kept = (n2 as unknown as { idle: Map<string, Socket[]> }).idle.get("n1") ?? [];
   expect(kept.map((socket) => socket.listenerCount("timeout"))).toEqual([1]);
+});
+
+test("strangers who connect and say nothing take a bounded number of places, and keep no member out", async () => {
+  const strangers: Socket[] = [];
+  const silent = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect({ host: "127.0.0.1", port, localAddress: "127.0.0.2" });
+      strangers.push(socket.on("error", () => undefined));
+      socket.once("close", () => resolve(false));
+      // one that is let in hears nothing for as long as it says nothing; of one that is not, the end comes at once
+      setTimeout(() => resolve(true), 500);
+    });
+  jest.replaceProperty(controlLimits, "unproven", 3);
+  const own = await ca.issue("n1");
+  const router = new Router(log);
+  router.route("GET", "/peer/v1/who", async ({ from }) => ({ from }));
+  const before = port;
+  const server = await startControlServer({ port: 0, host: "127.0.0.1", tls: { ca: ca.ca, cert: own.cert, key: own.key }, isMember: (node) => node === "n2", isMemberAddress: (address) => address === "127.0.0.1", router, log });
+  port = server.port;
+  try {
+    expect((await Promise.all(Array.from({ length: 10 }, silent))).filter((isIn) => isIn)).toHaveLength(3);
+    const where = { addresses: ["127.0.0.1"], port };
+    expect(await get(await client("n2", ca, where), "/peer/v1/who")).toEqual({ from: "n2" });
+    // who shows a certificate that names no member is gone before it has asked anything
+    await expect(get(await client("n7", ca, where), "/peer/v1/who")).rejects.toMatchObject({ code: "UNREACHABLE" });
+  } finally {
+    port = before;
+    await server.stop(); // with those who say nothing
+    for (const socket of strangers) socket.destroy();
+    jest.restoreAllMocks();
+  }
 });
 
 test("refused: a certificate of the edge CA, none, and one of the cluster's CA that names no member; no handler runs", async () => {

@@ -1,9 +1,9 @@
 import { StateBuilder } from "../placement/fixture.js";
 import { fencedUnits } from "../../../daemon/failover/fence-routes.js";
-import { nextDeathMs, planDeath } from "../../../daemon/failover/plan-death.js";
+import { lastAliveMs, nextDeathMs, planDeath, silenceOf } from "../../../daemon/failover/plan-death.js";
 import { failoverRest, promoted, refusal, victims } from "../../../daemon/failover/plan-failover.js";
 import { possibleLossS } from "../../../daemon/failover/possible-loss.js";
-import type { ObservedNode, ObservedUnit, UnitRecord } from "../../../daemon/lib/records.js";
+import type { ObservedNode, ObservedUnit, SessionRecord, UnitRecord } from "../../../daemon/lib/records.js";
 import type { ClusterState } from "../../../daemon/state/cluster-state.js";
 
 const unit = (name: string, rest: Partial<UnitRecord> = {}): UnitRecord => ({
@@ -24,6 +24,18 @@ describe("death", () => {
     expect(more).toEqual([]);
     expect(write).toMatchObject({ compare: [{ key: "/hc/session/n1", modRevision: "100" }], event: { event: "node-dead" } });
     expect(JSON.parse((write as { ops: { value: string }[] } | undefined)?.ops[0]?.value ?? "{}")).toEqual({ version: 1, node: "n1", generation: 4, counter: 9, dead: true });
+  });
+  test("tells when the node was last seen alive, for whoever leads later and never saw it", () => {
+    const [write] = planDeath(state([], []), silence({ n1: 8_250 }), 1_000_000);
+    const dead = JSON.parse((write as { ops: { value: string }[] } | undefined)?.ops[0]?.value ?? "{}") as SessionRecord;
+    expect(dead.lastAliveAtMs).toBe(991_750);
+    const never = Number.POSITIVE_INFINITY;
+    expect([lastAliveMs(dead, never, 2_000_000), lastAliveMs(dead, 300, 2_000_000)]).toEqual([991_750, 991_750]);
+    expect([silenceOf(dead, never, 1_060_000), silenceOf(dead, 70_000, 1_060_000), silenceOf(dead, never, 900_000)]).toEqual([68_250, 70_000, 0]);
+    // written by the version before: what is not known counts as now, so that a loss is never told too small
+    const { lastAliveAtMs: _at, ...older } = dead;
+    expect([lastAliveMs(older, never, 2_000_000), lastAliveMs(older, 9_000, 2_000_000), silenceOf(older, never, 2_000_000)]).toEqual([2_000_000, 1_991_000, never]);
+    expect(possibleLossS({ node: "n2", last: { guid: "1", atMs: 400_000 }, home: undefined, homeNode: undefined, lastAliveMs: lastAliveMs(older, never, 1_000_000) })).toBe(607);
   });
   test("is no verdict about a node that was never seen to live, and is not repeated", () => {
     expect([nextDeathMs(state([], []), silence({ n1: 7_990 })), nextDeathMs(state([], []), silence({ n1: 9_000 }))]).toEqual([10, 1]);
@@ -53,7 +65,8 @@ describe("a unit that fails over again and again", () => {
     ["after the seventh four", at(0, 1, 2, 3, 4, 6, 9), 9, { count: 7, restMs: 4 * minute, leftMs: 4 * minute }],
     ["never more than ten", at(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), 12, { count: 13, restMs: 10 * minute, leftMs: 10 * minute }],
     ["what is an hour ago does not count", at(0, 1, 2, 3, 4), 61, { count: 3, restMs: 0, leftMs: 0 }],
-    ["a clock that was set back does not make it wait for ever", at(0, 1, 2, 3, 4), -600, { count: 5, restMs: minute, leftMs: minute }],
+    ["a clock that is behind does not make it wait for ever: nothing is known of its last hour", at(0, 1, 2, 3, 4), -600, { count: 0, restMs: 0, leftMs: 0 }],
+    ["and what comes after it counts", at(0, 1, 2, 3, 4, -604, -603, -602, -601, -600.5), -600, { count: 5, restMs: minute, leftMs: minute / 2 }],
   ])("%s", (_name, record, minutes, rest) => expect(failoverRest(record, 1e9 + minutes * minute, 5)).toEqual(rest));
   test("the program may forbid the wait", () => expect(failoverRest(at(0, 0, 0, 0, 0, 0), 1e9, 0)).toEqual({ count: 6, restMs: 0, leftMs: 0 }));
 });

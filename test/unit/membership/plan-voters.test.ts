@@ -72,6 +72,11 @@ describe("members that go", () => {
   const judge = (etcd: RawMember[], effective: string[], voting: string[], alive = voting) => memberToRemove({ etcd, nodeOf, effective, alive: new Set(alive), voting: new Set(voting) });
   test("the dead one goes when the new one votes", () => expect(judge(all, ["n1", "n2", "n4"], ["n1", "n2", "n4"])).toEqual({ id: "3", node: "n3" }));
   test("not while the new one only learns", () => expect(judge([raw("n1"), raw("n2"), raw("n3"), raw("n4", { isLearner: true })], ["n1", "n2", "n4"], ["n1", "n2"])).toEqual({ why: "n4 does not vote yet" }));
+  test("one that only learned, and lost its seat or died, goes at once: whoever has the seat now could not join beside it", () => {
+    const etcd = [raw("n1"), raw("n2"), raw("n3"), raw("n4", { isLearner: true })];
+    expect(judge(etcd, ["n1", "n2", "n5"], ["n1", "n2"])).toEqual({ id: "4", node: "n4" });
+    expect(judge([raw("n1"), raw("n2", { isLearner: true })], ["n1", "n3"], ["n1"])).toEqual({ id: "2", node: "n2" });
+  });
   test("two that go: the dead one first, else those that are left were no majority", () => {
     const three = all.slice(0, 3);
     expect(judge(three, ["n1"], ["n1", "n2"])).toEqual({ id: "3", node: "n3" });
