@@ -41,6 +41,9 @@ export const limits = {
   spoolMemory: 64 * 1024 * 1024,
   spoolDiskPerRequest: 1024 ** 3,
   spoolDisk: 4 * 1024 ** 3,
+  /** What is left free of the filesystem that the spool lies on, at least, and how often that is looked at. */
+  spoolReserve: 2 * 1024 ** 3,
+  spoolLookMs: 500,
   /** Before the disk, of one request. */
   spoolUnsavedBytes: 1024 * 1024,
   spoolUnsavedPieces: 1024,

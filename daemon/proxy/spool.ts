@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { close, open, read, unlink, write } from "node:fs";
+import { close, open, read, statfs, unlink, write } from "node:fs";
 import { limits } from "./limits.js";
 
 /** What all spools of a worker may take together. `folder`: on disk, the worker's own; undefined: memory only. */
@@ -9,7 +9,20 @@ export class SpoolRoom {
   /** Of what counts as disk: still in memory, on its way there. */
   public unsaved = 0;
   public diskPerRequest: number = limits.spoolDiskPerRequest;
+  private isLow = false;
+  private lookedMs = Number.NEGATIVE_INFINITY;
   public constructor(public folder: string | undefined) {}
+
+  /** May bodies go to the disk? Not where its filesystem, which is etcd's too, would be left with less than `spoolReserve`, or a tenth of it. Looked at while bodies come, at most every half second: never waited for. */
+  public mayGrow(nowMs = performance.now()): boolean {
+    if (this.folder !== undefined && nowMs - this.lookedMs > limits.spoolLookMs) {
+      this.lookedMs = nowMs;
+      statfs(this.folder, (error, { bsize, blocks, bavail } = { bsize: 0, blocks: 0, bavail: 0 } as never) => {
+        if (error === null) this.isLow = bavail * bsize < Math.min(limits.spoolReserve, (blocks * bsize) / 10);
+      });
+    }
+    return !this.isLow;
+  }
 }
 
 /**
@@ -62,7 +75,7 @@ export class Spool {
       this.room.memory += bytes.length;
     } else {
       const inFile = this.size - this.inMemory + bytes.length;
-      if (this.room.folder === undefined || inFile > this.room.diskPerRequest || this.room.disk + bytes.length > limits.spoolDisk) return false;
+      if (this.room.folder === undefined || inFile > this.room.diskPerRequest || this.room.disk + bytes.length > limits.spoolDisk || !this.room.mayGrow()) return false;
       this.room.disk += bytes.length;
       this.unsaved.push(bytes);
       this.unsavedBytes += bytes.length;

@@ -111,3 +111,19 @@ test("many small pieces before the disk are too much, however few their bytes ar
   expect(spool.congested).toBe(false);
   spool.close();
 });
+
+test("a filesystem with hardly any room left takes no body, and takes them again when there is some", () => {
+  const gib = 1024 ** 3;
+  const disk = { bsize: 1, blocks: 100 * gib, bavail: gib };
+  jest.spyOn(fs, "statfs").mockImplementation(((_path: string, done: (error: null, seen: object) => void) => done(null, disk)) as never);
+  jest.replaceProperty(limits, "spoolLookMs", -1 as never);
+  const spool = new Spool(room);
+  expect(spool.append(randomBytes(1000))).toBe(true); // in memory
+  expect([spool.append(randomBytes(limits.spoolMemoryPerRequest)), room.disk]).toEqual([false, 0]);
+  disk.bavail = 3 * gib;
+  expect(spool.append(randomBytes(limits.spoolMemoryPerRequest))).toBe(true);
+  // of a small one a tenth is enough
+  Object.assign(disk, { blocks: 4 * gib, bavail: gib / 2 });
+  expect(spool.append(randomBytes(1000))).toBe(true);
+  spool.close();
+});
