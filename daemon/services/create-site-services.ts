@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdir, stat, truncate, unlink } from "node:fs/promises";
+import { chmod, mkdir, stat, unlink } from "node:fs/promises";
 import { readFileIfAny, writeFileAtomic } from "../lib/atomic-file.js";
 import type { CommandRunner } from "../lib/command.js";
 import { HcError, messageOf } from "../lib/errors.js";
@@ -16,6 +16,7 @@ import { fpmText, vhostText } from "./render-config.js";
 import { SiteEtc } from "./site-etc.js";
 import { servicePaths, siteServiceName, siteServicePrefix, socketPath, unitOfService, webUser } from "./site-paths.js";
 import type { SiteRun, SiteServices } from "./site-services.js";
+import { trimLogs } from "./trim-logs.js";
 
 export interface SiteServicesOptions {
   platform: Platform;
@@ -71,9 +72,11 @@ class NodeSiteServices implements SiteServices {
     });
   }
 
-  /** Asked every few seconds: what sites see of the host is kept as it is there, by every third look. */
+  /** Asked every few seconds: what sites see of the host is kept as it is there, and their logs small, by every third look. */
   public async baseAnswers(): Promise<boolean> {
-    if (this.options.platform.name === "linux" && this.looks++ % 3 === 0) await this.etc.refresh().catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "what sites see of the host's /etc could not be renewed"));
+    const third = this.looks++ % 3 === 0;
+    if (third) await trimLogs(this.paths.fpmLogFolder, fpmLogBytes).catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "logs of PHP could not be cut"));
+    if (this.options.platform.name === "linux" && third) await this.etc.refresh().catch((error: unknown) => this.options.log.warn({ reason: messageOf(error) }, "what sites see of the host's /etc could not be renewed"));
     return this.apache.answers();
   }
 
@@ -131,7 +134,6 @@ class NodeSiteServices implements SiteServices {
     await stillHere();
     await prepareRoot(site, platform.name, webGid);
     await stillHere();
-    if (((await stat(this.fpmLog(site.unit)).catch(() => undefined))?.size ?? 0) > fpmLogBytes) await truncate(this.fpmLog(site.unit));
     await platform.defineService(service);
     await writeFileAtomic(mark, startingMark);
     if (state === "failed") await platform.restartService(service.name);
