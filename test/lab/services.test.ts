@@ -51,6 +51,7 @@ describe("two sites", () => {
 <?php
 switch ($_GET['do']) {
   case 'see': echo json_encode(['root' => scandir('/'), 'hc' => scandir('/hc'), 'proc' => @scandir('/proc'), 'run' => @scandir('/run'), 'b' => @file_get_contents('/hc/site-b/www/secret.txt'), 'ps' => (string) shell_exec('ps ax 2>/dev/null | tail -n +2'), 'write' => @file_put_contents('/usr/x', 'x'), 'id' => trim(shell_exec('id -u')), 'caps' => @file_get_contents('/etc/shadow')]); break;
+  case 'pipe': echo shell_exec('mkfifo ' . __DIR__ . '/pipe 2>&1'), file_exists(__DIR__ . '/pipe') ? 'made' : 'none'; break;
   case 'eat': $s = []; for ($i = 0; $i < 400; $i++) $s[] = random_bytes(1 << 20); echo 'ate ', count($s); break;
   case 'burn': $t = hrtime(true); $c = getrusage(); while (hrtime(true) - $t < 3e9); $d = getrusage(); echo ($d['ru_utime.tv_sec'] - $c['ru_utime.tv_sec']) + ($d['ru_utime.tv_usec'] - $c['ru_utime.tv_usec']) / 1e6; break;
   case 'fork': echo shell_exec('for i in $(seq 60); do sleep 3 & done 2>/tmp/fork.err; jobs -p | wc -l; wait') . file_get_contents('/tmp/fork.err'); break;
@@ -59,6 +60,9 @@ PHP
       chown -R -h ${a.uid}:${a.gid} /hc/site-a/www/*; chown ${b.uid}:${b.gid} /hc/site-b/www/secret.txt`);
   });
 
+  test("make no pipes: one in the place of an .htaccess would stop a thread of the web server, which all share, for each request", async () => {
+    expect(await get("a.example", "/probe.php?do=pipe")).toMatch(/not permitted[\s\S]*none$/);
+  });
   test("are served by name, with their facts; other names get a 404 of their own", async () => {
     expect(JSON.parse((await get("a.example", "/?json")).split("\n\n")[1] ?? "")).toMatchObject({ unit: "site-a", node: "n1", epoch: 3, host: "a.example" });
     expect(JSON.parse((await get("deep.b.example", "/?json")).split("\n\n")[1] ?? "")).toMatchObject({ unit: "site-b" });
