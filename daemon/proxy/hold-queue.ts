@@ -78,10 +78,10 @@ export class HoldQueue {
   /** Ends what has waited for too long; returns how many. */
   public expire(nowMs: number): number {
     // one that came back to the end of the queue may have waited for longer than those before it
-    const over = this.places.filter(({ sinceMs }) => nowMs - sinceMs > limits.holdMs);
+    const isOver = ({ sinceMs }: Place): boolean => nowMs - sinceMs > limits.holdMs;
+    const over = this.places.filter(isOver);
     if (over.length === 0) return 0;
-    const gone = new Set(over);
-    this.places.splice(0, this.places.length, ...this.places.filter((place) => !gone.has(place)));
+    this.places.splice(0, this.places.length, ...this.places.filter((place) => !isOver(place)));
     for (const { request } of over) request.expire();
     return over.length;
   }

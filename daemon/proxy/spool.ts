@@ -17,8 +17,8 @@ export class SpoolRoom {
   public mayGrow(nowMs = performance.now()): boolean {
     if (this.folder !== undefined && nowMs - this.lookedMs > limits.spoolLookMs) {
       this.lookedMs = nowMs;
-      statfs(this.folder, (error, { bsize, blocks, bavail } = { bsize: 0, blocks: 0, bavail: 0 } as never) => {
-        if (error === null) this.isLow = bavail * bsize < Math.min(limits.spoolReserve, (blocks * bsize) / 10);
+      statfs(this.folder, (error, seen) => {
+        if (error === null) this.isLow = seen.bavail * seen.bsize < Math.min(limits.spoolReserve, (seen.blocks * seen.bsize) / 10);
       });
     }
     return !this.isLow;

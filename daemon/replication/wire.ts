@@ -32,9 +32,9 @@ export interface StreamHead {
   /** Version 2: the payload continues what the receiver kept of this very snapshot; absent or false: it begins anew. */
   resume?: boolean;
 }
-const snapshotName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
+const snapshotName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** Pure: may a stream of this snapshot be sent? A snapshot of another tool may have a name that no head takes (`autosnap_2026-11-28_12:00:01_hourly`): it stays on its node, and what it holds goes with the next one of ours. */
-export const isSendable = ({ name }: Pick<SnapshotInfo, "name">): boolean => new RegExp(snapshotName).test(name);
+export const isSendable = ({ name }: Pick<SnapshotInfo, "name">): boolean => snapshotName.test(name);
 const decimal = { type: "string", pattern: "^[0-9]{1,20}$" } as const;
 const headSchema = {
   type: "object",
@@ -45,7 +45,7 @@ const headSchema = {
     unit: { type: "string", pattern: "^[a-z][a-z0-9-]{1,40}$" },
     epoch: { type: "integer", minimum: 0 },
     generation: { type: "integer", minimum: 0 },
-    snapshot: { type: "string", pattern: snapshotName },
+    snapshot: { type: "string", pattern: snapshotName.source },
     guid: decimal,
     baseGuid: { type: "string", pattern: "^[0-9]{0,20}$" },
     clone: { type: "boolean" },

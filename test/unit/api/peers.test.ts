@@ -74,14 +74,6 @@ test("a connection that is used again and again gathers no listeners", async () 
 
 test("strangers who connect and say nothing take a bounded number of places, and keep no member out", async () => {
   const strangers: Socket[] = [];
-  const silent = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = connect({ host: "127.0.0.1", port, localAddress: "127.0.0.2" });
-      strangers.push(socket.on("error", () => undefined));
-      socket.once("close", () => resolve(false));
-      // one that is let in hears nothing for as long as it says nothing; of one that is not, the end comes at once
-      setTimeout(() => resolve(true), 500);
-    });
   jest.replaceProperty(controlLimits, "unproven", 3);
   const own = await ca.issue("n1");
   const router = new Router(log);
@@ -90,11 +82,16 @@ test("strangers who connect and say nothing take a bounded number of places, and
   const server = await startControlServer({ port: 0, host: "127.0.0.1", tls: { ca: ca.ca, cert: own.cert, key: own.key }, isMember: (node) => node === "n2", isMemberAddress: (address) => address === "127.0.0.1", router, log });
   port = server.port;
   try {
-    expect((await Promise.all(Array.from({ length: 10 }, silent))).filter((isIn) => isIn)).toHaveLength(3);
+    const refused = new Promise<void>((resolve) => {
+      let left = 7;
+      for (let count = 0; count < 10; count += 1) strangers.push(connect({ host: "127.0.0.1", port, localAddress: "127.0.0.2" }).on("error", () => undefined).on("close", () => void (--left === 0 && resolve())));
+    });
+    await refused;
     const where = { addresses: ["127.0.0.1"], port };
     expect(await get(await client("n2", ca, where), "/peer/v1/who")).toEqual({ from: "n2" });
     // who shows a certificate that names no member is gone before it has asked anything
     await expect(get(await client("n7", ca, where), "/peer/v1/who")).rejects.toMatchObject({ code: "UNREACHABLE" });
+    expect(strangers.filter(({ destroyed }) => !destroyed)).toHaveLength(3);
   } finally {
     port = before;
     await server.stop(); // with those who say nothing
