@@ -1,5 +1,5 @@
 import { packText } from "../lib/packed-text.js";
-import { restoreOf } from "../lib/records.js";
+import { hasStaleRestore, restoreOf } from "../lib/records.js";
 import { parseSize } from "../lib/sizes.js";
 import { localEpoch } from "./epochs.js";
 import type { LocalDataset, NodeInput, UnitInput } from "./model.js";
@@ -128,7 +128,7 @@ function planHome(input: NodeInput, unit: UnitInput): UnitPlan {
   if (record.homeGeneration === 0 && record.epochStartGuid !== "" && !local.snapshots.some((snapshot) => snapshot.guid === record.epochStartGuid))
     return failed(quiet(unit), `the last snapshot of the former home (guid ${record.epochStartGuid}) is not here: nothing is mounted.`);
   // just named as home: whatever lies after the start of the epoch was written by an owner that had lost it. Where a home died in the middle of a restore its copy may be half of each, with no snapshot that tells so
-  const halfRestored = record.restored?.atMs === 0 || (record.restore !== undefined && restoreOf(record) === undefined);
+  const halfRestored = record.restored?.atMs === 0 || hasStaleRestore(record);
   const tail: Step[] = record.homeGeneration === 0 && record.epochStartGuid !== "" && (halfRestored || local.snapshots.at(-1)?.guid !== record.epochStartGuid) ? [{ action: "stash-tail", unit: unit.id, dataset: local.dataset }] : [];
   const restore = restoreOf(record);
   if (restore !== undefined) {

@@ -58,6 +58,8 @@ export interface RestoreState { id: string; epoch: number; snapshot: string; /**
 export interface RestoreResult { id: string; snapshot: string; before: string; atMs: number; error: string; detail: string }
 /** The restore that runs. One of an earlier epoch died with that epoch's home: the copy that went on is as it was before. */
 export const restoreOf = (record: UnitRecord | undefined): RestoreState | undefined => (record?.restore?.epoch === record?.epoch ? record?.restore : undefined);
+/** A restore of an earlier epoch that nobody has taken down yet (vault/restore-unit.ts, withoutStaleRestore): its home died in the middle of it. */
+export const hasStaleRestore = (record: UnitRecord): boolean => record.restore !== undefined && restoreOf(record) === undefined;
 
 /** Is the unit made of, or does it get back, the copy that lies in the trash of `node` as `id`? Then nobody may destroy it. */
 export const comesBack = (record: UnitRecord | undefined, id: string, node: string): boolean =>

@@ -1,4 +1,3 @@
-import { addressOf } from "../lib/networks.js";
 import type { Request } from "./asker.js";
 import { isIdempotent } from "./at-apache.js";
 import { Exchange } from "./exchange.js";
@@ -25,8 +24,6 @@ export interface Client {
   /** Its connection. */
   socket: Ends;
 }
-/** Of the other side of a connection, as text. */
-export const clientAddress = addressOf;
 
 /**
  * A request at another node's proxy, which is asked first. Anything but `accepted` means that it has not run. While it is dialled, or waits for a verdict or an answer, it is let go of as soon as the unit has

@@ -2,7 +2,7 @@ import { BodyReader } from "./body-framing.js";
 import type { Framing, RequestHead } from "./http-head.js";
 import { limits } from "./limits.js";
 import type { Link } from "./link.js";
-import { Pace } from "./pace.js";
+import { holdBack, Pace } from "./pace.js";
 import { Spool, type SpoolRoom } from "./spool.js";
 
 /** A body that cannot be taken, with the status to answer. */
@@ -59,13 +59,7 @@ export class Gathering {
       return void this.end.whole(this.spool);
     }
     if (this.pace.isTooSlow()) return void this.failed(madePlace());
-    if (!this.spool.congested) return;
-    this.link.pause();
-    this.pace.pause();
-    this.spool.onChange(() => {
-      this.pace.resume();
-      this.link.resume();
-    });
+    holdBack(this.spool, this.pace, this.link);
   }
   /** The sender has gone, or is too slow. */
   public fail(status: GatherError["status"], message: string): void {

@@ -1,13 +1,14 @@
 import { constants, performServerHandshake, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { TLSSocket } from "node:tls";
+import { addressOf } from "../lib/networks.js";
 import type { Asker } from "./asker.js";
-import { clientAddress, type Client } from "./at-peer.js";
+import type { Client } from "./at-peer.js";
 import { GatherError, madePlace, withLength } from "./gathering.js";
 import { requestOut } from "./heads-out.js";
 import { HeadError, listOf, parseRequest, type RequestHead, type ResponseHead } from "./http-head.js";
 import { limits } from "./limits.js";
 import type { Link } from "./link.js";
-import { Pace } from "./pace.js";
+import { holdBack, Pace } from "./pace.js";
 import { pageParts } from "./pages.js";
 import { unitOfHost } from "./routes.js";
 import { Run } from "./run.js";
@@ -56,7 +57,7 @@ export function fieldsOut(response: ResponseHead): OutgoingHttpHeaders {
 }
 
 /** One connection that has agreed on HTTP/2. Its streams are requests as any other's. */
-export function http2Session(worker: WorkerState, socket: TLSSocket, address = clientAddress(socket)): void {
+export function http2Session(worker: WorkerState, socket: TLSSocket, address = addressOf(socket)): void {
   const session: ServerHttp2Session = performServerHandshake(socket, {
     maxSessionMemory: 4,
     maxHeaderListPairs: 128,
@@ -210,13 +211,7 @@ class Http2Asker implements Asker {
       if (this.over || this.refusedAlready) return;
       if (!spool.append(bytes)) return this.refused(unit, new GatherError(spool.error === undefined && spool.size >= worker.spoolRoom.diskPerRequest ? 413 : 503, "there is no room for its body"));
       if (pace.isTooSlow()) return this.refused(unit, madePlace());
-      if (!spool.congested) return;
-      stream.pause();
-      pace.pause();
-      spool.onChange(() => {
-        pace.resume();
-        stream.resume();
-      });
+      holdBack(spool, pace, { pause: () => void stream.pause(), resume: () => void stream.resume() });
     });
     stream.on("end", () => {
       // a stream that was reset ends too, before it closes

@@ -8,7 +8,7 @@ import type { EdgeKeys } from "./upstreams.js";
 export interface PeerListenerOptions {
   keys: EdgeKeys;
   log: Pick<Logger, "debug">;
-  /** Is this the address (as clientAddress gives it) of one of the cluster's nodes? */
+  /** Is this the address (as addressOf gives it) of one of the cluster's nodes? */
   isNode(address: string): boolean;
   /** Takes a connection before its handshake; false: it was ended, there are too many. */
   accept(socket: Socket): boolean;

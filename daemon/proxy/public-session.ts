@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
+import { addressOf } from "../lib/networks.js";
 import type { Upload } from "./asker.js";
-import { clientAddress, type Client } from "./at-peer.js";
+import type { Client } from "./at-peer.js";
 import { Gathering, isGathered, withLength } from "./gathering.js";
 import { HeadCollector } from "./head-collector.js";
 import { HeadError, type RequestHead, type ResponseHead } from "./http-head.js";
@@ -30,7 +31,7 @@ export class PublicSession extends Http1Asker implements Sink {
   private logged: string | undefined;
   private beganMs = 0;
 
-  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http", address = clientAddress(socket)) {
+  public constructor(private readonly worker: WorkerState, socket: Socket, proto: "http" | "https" = "http", address = addressOf(socket)) {
     super();
     this.client = { address, proto, socket };
     this.link = new Link(socket, worker.ticker, this);

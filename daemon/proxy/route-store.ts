@@ -65,7 +65,7 @@ export class RouteStore {
     return isWithin(this.deadlines, unit, machineMs());
   }
 
-  /** Is this the address (as clientAddress gives it) of a load balancer, which says first whose connection it brings? */
+  /** Is this the address (as addressOf gives it) of a load balancer, which says first whose connection it brings? */
   public isBalancer(address: string): boolean {
     return isListed(this.balancers, address);
   }

@@ -3,11 +3,11 @@ import { createServer, type Server, type Socket } from "node:net";
 import { delay } from "../lib/abort.js";
 import { pauseMs } from "../lib/backoff.js";
 import { createLogger, type Logger } from "../lib/log.js";
+import { addressOf } from "../lib/networks.js";
 import { AccessLog } from "./access-log.js";
 import { followControl } from "./follow-control.js";
 import { http2Session } from "./http2-session.js";
 import { limits } from "./limits.js";
-import { clientAddress } from "./at-peer.js";
 import { createPeerListener } from "./peer-listener.js";
 import { PeerSession } from "./peer-session.js";
 import { ProxyHeaderReader } from "./proxy-header-reader.js";
@@ -100,10 +100,6 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   if (options.accessLog !== undefined) worker.accessLog = new AccessLog(options.accessLog, log);
   /** With TLS: also what never finishes its handshake. */
   const encrypted = new Set<Socket>();
-  const keepNote = (socket: Socket): void => {
-    encrypted.add(socket);
-    socket.once("close", () => encrypted.delete(socket));
-  };
   /** One for all: an idle connection costs what hangs on it. */
   const gone = {
     connections: () => {
@@ -123,9 +119,15 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
     socket.on("close", gone[kind]);
     return true;
   };
+  const acceptEncrypted = (socket: Socket, kind: "connections" | "peerConnections"): boolean => {
+    if (!accept(socket, kind)) return false;
+    encrypted.add(socket);
+    socket.once("close", () => encrypted.delete(socket));
+    return true;
+  };
   let toldMs = Number.NEGATIVE_INFINITY;
   const fromBalancer = (socket: Socket, begin: (client: string) => void): boolean => {
-    const address = clientAddress(socket);
+    const address = addressOf(socket);
     if (!worker.routes.isBalancer(address)) return false;
     new ProxyHeaderReader(socket, ticker, (client) => begin(client ?? address), (why) => {
       worker.refusedHeaders += 1;
@@ -140,11 +142,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   });
   const https = createTlsListener({
     contexts: worker.tls, log,
-    accept: (socket) => {
-      if (!accept(socket, "connections")) return false;
-      keepNote(socket);
-      return true;
-    },
+    accept: (socket) => acceptEncrypted(socket, "connections"),
     fromBalancer,
     session: (socket, client) => {
       if (socket.alpnProtocol === "h2") http2Session(worker, socket, client);
@@ -155,11 +153,7 @@ export async function startWorker(options: WorkerOptions, onLeave: () => void = 
   const peer = createPeerListener({
     keys: keys(), log,
     isNode: (address) => worker.routes.isNode(address),
-    accept: (socket) => {
-      if (!accept(socket, "peerConnections")) return false;
-      keepNote(socket);
-      return true;
-    },
+    accept: (socket) => acceptEncrypted(socket, "peerConnections"),
     session: (socket) => void new PeerSession(worker, socket),
   });
   const shared = options.shared === true;

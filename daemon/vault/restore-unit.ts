@@ -4,7 +4,7 @@ import type { Agent } from "../agent/agent.js";
 import { assertHome } from "../agent/records.js";
 import { withDeadline } from "../lib/abort.js";
 import { errorCode, HcError, messageOf } from "../lib/errors.js";
-import { restoreOf, type RestoreState, type UnitRecord } from "../lib/records.js";
+import { hasStaleRestore, restoreOf, type RestoreState, type UnitRecord } from "../lib/records.js";
 import { formatSize } from "../lib/sizes.js";
 import { changeUnit, withKept } from "./kept.js";
 import type { Opened } from "./clones.js";
@@ -177,7 +177,7 @@ export const nameOf = ({ snapshot, source }: Pick<RestoreState, "snapshot" | "so
 
 /** Pure: a restore that an earlier epoch has left in the record. */
 export function withoutStaleRestore(record: UnitRecord): UnitRecord | undefined {
-  if (record.restore === undefined || restoreOf(record) !== undefined) return undefined;
   const { restore, ...rest } = record;
+  if (restore === undefined || !hasStaleRestore(record)) return undefined;
   return { ...rest, restored: { id: restore.id, snapshot: restore.snapshot, before: restore.before, atMs: 0, error: `its home died or lost the unit while it ran; ${record.home} went on with the present as it was before`, detail: "" } };
 }

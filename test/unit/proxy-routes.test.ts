@@ -1,5 +1,5 @@
 import type { UnitRecord } from "../../daemon/lib/records.js";
-import { clientAddress } from "../../daemon/proxy/at-peer.js";
+import { addressOf } from "../../daemon/lib/networks.js";
 import { RouteStore } from "../../daemon/proxy/route-store.js";
 import { buildRoutes, type RouteTable } from "../../daemon/proxy/routes.js";
 import { emptyPicture } from "../../daemon/state/apply.js";
@@ -49,7 +49,7 @@ describe("the gate of what is at home here", () => {
 test("a node is known by each of its addresses, as the system writes them of a connection; with its record it is forgotten", () => {
   const routes = new RouteStore();
   const tell = (nodes: RouteTable["nodes"]): void => routes.setTable({ ...table([]), nodes });
-  const isNode = (remoteAddress: string): boolean => routes.isNode(clientAddress({ remoteAddress }));
+  const isNode = (remoteAddress: string): boolean => routes.isNode(addressOf({ remoteAddress }));
   expect(isNode("192.0.2.1")).toBe(false);
   tell({ n1: { addresses: ["192.0.2.1", "2001:DB8:0::1"], port: 1 }, n2: { addresses: ["fe80::2"], port: 1 } });
   expect(["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "fe80::2%eth0"].map(isNode)).toEqual([true, true, true, true]);
